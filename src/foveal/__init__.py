@@ -1,0 +1,1 @@
+"""foveal: fine-grained, long-text vision-language models."""

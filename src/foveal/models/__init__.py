@@ -1,0 +1,1 @@
+"""Neural networks: towers for pictures and texts, regions, token refinement, weights."""

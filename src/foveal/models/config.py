@@ -1,0 +1,144 @@
+"""What a model is made of, as frozen values. A config travels with its weights and rebuilds the model."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..types import Kind
+
+Activation = Literal["quick_gelu", "gelu", "tanh_gelu"]
+Pooling = Literal["class", "first_eos", "last", "attention"]
+Dense = Literal["plain", "identity_attention", "attention_head"]
+Interpolation = Literal["bicubic", "bilinear_antialias"]
+Tokens = Literal["none", "raw", "refined"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerConfig:
+    """A pre-norm transformer.
+
+    Attributes:
+        width: Of the residual stream (W).
+        layers: Number of blocks.
+        heads: Attention heads; must divide `width`.
+        mlp_width: Hidden width of each block's MLP.
+        activation: Of the MLP. OpenAI's CLIP has QuickGELU, SigLIP tanh-GELU.
+        norm_eps: Of every LayerNorm.
+        pooling: Where the pooled feature is read.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    activation: Activation = "quick_gelu"
+    norm_eps: float = 1e-5
+    pooling: Pooling
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionConfig(TowerConfig):
+    """The picture tower. The defaults are CLIP's.
+
+    Attributes:
+        image_size: Side of the square the position table was made for, in pixels.
+        patch_size: Side of a patch, in pixels.
+        pooling: "class" (a class token) or "attention" (SigLIP's MAP head).
+        dense: How patch features are read: "plain" (output of the last block, FineLIP), "identity_attention"
+            (last block with its attention map replaced by the identity, FG-CLIP) or "attention_head"
+            (a second MAP head with patches as queries, FG-CLIP 2).
+        interpolation: How positions are resized to another grid.
+        input_norm: LayerNorm before the first block.
+        patch_bias: Bias of the patch embedding.
+        projection: A linear map to the shared space; without it the tower's width is the space's.
+    """
+
+    image_size: int = 224
+    patch_size: int = 16
+    pooling: Pooling = "class"
+    dense: Dense = "plain"
+    interpolation: Interpolation = "bicubic"
+    input_norm: bool = True
+    patch_bias: bool = False
+    projection: bool = True
+
+    @property
+    def grid(self) -> int:
+        """Patches along each side of the picture that the position table was made for."""
+        return self.image_size // self.patch_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(TowerConfig):
+    """The text tower. The defaults are CLIP's.
+
+    Attributes:
+        vocabulary: Number of token ids.
+        eos_id: End of text; its first occurrence ends a text where `pooling` is "first_eos" or "attention".
+        pad_id: Fills texts on the right. Only a tower that pools at the last position reads it.
+        start: Texts begin with a start token.
+        context: Positions of the table that every kind uses, or all but long captions if `long_context` is set.
+        long_context: Positions of long captions' own table (FG-CLIP). None: they share the one table.
+        kept_positions: First rows of the longest table that stretching keeps, stored apart from the rest.
+        freeze_kept: Those rows are never trained (Long-CLIP, FineLIP).
+        causal: A token sees only those before it.
+        pooling: "first_eos" (CLIP), "last" (SigLIP: padding is part of the text) or "attention".
+        own_projection: Kinds that have a projection of their own beside captions'.
+        projection_bias: Bias of the projections.
+    """
+
+    vocabulary: int = 49408
+    eos_id: int = 49407
+    pad_id: int = 0
+    start: bool = True
+    context: int = 77
+    long_context: int | None = None
+    kept_positions: int = 0
+    freeze_kept: bool = False
+    causal: bool = True
+    pooling: Pooling = "first_eos"
+    own_projection: tuple[Kind, ...] = ()
+    projection_bias: bool = False
+
+    def length(self, kind: Kind) -> int:
+        """Most tokens that a text of this kind may have."""
+        return self.long_context if kind == "long_caption" and self.long_context else self.context
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig:
+    """FineLIP's token refinement (ATRM): many tokens in, a fixed number of slots out, per modality.
+
+    Attributes:
+        slots: Tokens that come out, for any number that go in. FineLIP has 39.
+        hidden_ratio: Hidden width of the scoring MLP as a share of E. FineLIP has 0.2.
+    """
+
+    slots: int = 39
+    hidden_ratio: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A dual encoder: two towers, one space.
+
+    Attributes:
+        vision: The picture tower.
+        text: The text tower.
+        embed_width: Width of the shared space (E).
+        tokens: Which token sets a forward pass gives for late interaction.
+        refine: Token refinement; needed where `tokens` is "refined".
+        own_scales: Regions and hard negatives have temperatures of their own (FG-CLIP).
+        bias: A bias for the sigmoid loss (SigLIP).
+        initial_scale: Inverse temperature at the start. CLIP starts at 1 / 0.07.
+        initial_bias: SigLIP starts at -10.
+    """
+
+    vision: VisionConfig
+    text: TextConfig
+    embed_width: int
+    tokens: Tokens = "none"
+    refine: RefineConfig | None = None
+    own_scales: bool = False
+    bias: bool = False
+    initial_scale: float = 1 / 0.07
+    initial_bias: float = -10.0

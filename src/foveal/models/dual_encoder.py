@@ -1,0 +1,324 @@
+"""The dual encoder: two towers, one space, and everything one pass over a picture gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ..types import Batch, Kind, Output, PatchedPixels
+from .config import ModelConfig
+from .refine import TokenRefiner
+from .regions import pool_regions
+from .text import TextTower, check_kind
+from .vision import VisionTower
+from .windows import Overflow, Windows, split_windows, truncate
+
+Pixels = Float[Tensor, "B 3 Y X"] | PatchedPixels
+
+
+@dataclass(frozen=True)
+class ImageEncoding:
+    """One pass over a batch of pictures.
+
+    Attributes:
+        embedding: Of the whole image, of unit length.
+        dense: Patches in the shared space, not yet of unit length: pooled or refined first, normalized then.
+            None if they were not asked for.
+        mask: True where a patch is real.
+        grid: Rows and columns of patches of each image.
+    """
+
+    embedding: Float[Tensor, "B E"]
+    dense: Float[Tensor, "B P E"] | None
+    mask: Bool[Tensor, "B P"]
+    grid: Int[Tensor, "B 2"]
+
+
+@dataclass(frozen=True)
+class TextEncoding:
+    """One pass over a batch of texts.
+
+    Attributes:
+        embedding: Of each whole text, of unit length.
+        dense: Its tokens in the shared space, not yet of unit length. None if they were not asked for.
+        mask: True where a token is real.
+    """
+
+    embedding: Float[Tensor, "B E"]
+    dense: Float[Tensor, "B L E"] | None
+    mask: Bool[Tensor, "B L"] | None
+
+
+class DualEncoder(nn.Module):
+    """Pictures, regions and texts in one space.
+
+    `forward` embeds all that a batch holds, for training. The `encode_*` methods embed one thing each and give
+    rows of unit length.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        _check(config)
+        self.config = config
+        vision, text, width = config.vision, config.text, config.embed_width
+        self.vision = VisionTower(vision)
+        self.text = TextTower(text)
+        self.image_projection = _projection(vision.width, width, bias=False) if vision.projection else nn.Identity()
+        self.text_projections = nn.ModuleDict(
+            {
+                kind: _projection(text.width, width, bias=text.projection_bias)
+                for kind in ("caption", *text.own_projection)
+            }
+        )
+        if config.refine is not None:
+            self.image_refiner = TokenRefiner(width, config.refine)
+            self.text_refiner = TokenRefiner(width, config.refine)
+        start = torch.tensor(config.initial_scale).log()
+        self.log_scale = nn.Parameter(start.clone())
+        if config.own_scales:
+            self.log_region_scale = nn.Parameter(start.clone())
+            self.log_negative_scale = nn.Parameter(start.clone())
+        if config.bias:
+            self.bias = nn.Parameter(torch.tensor(config.initial_bias))
+
+    def forward(self, batch: Batch) -> Output:
+        """Embed all that the batch holds.
+
+        Raises:
+            ValueError: If a text is too long or a box is not one. Nothing is cut in silence.
+        """
+        regions = {} if batch.boxes is None else self._regions_of(batch)
+        tokens = self.config.tokens != "none"
+        image = self._image(batch.pixels, dense=tokens or batch.boxes is not None)
+        if batch.boxes is not None:
+            assert image.dense is not None and batch.region_image is not None
+            pooled = pool_regions(image.dense, image.grid, batch.boxes, batch.region_image)
+            regions["regions"] = F.normalize(pooled, dim=-1)
+        texts = self._texts_of(batch, tokens=tokens)
+        sets = self._sets(image, texts) if tokens else {}
+        scale = self.log_scale.exp()
+        return Output(
+            image=image.embedding,
+            **{kind: text.embedding for kind, text in texts.items()},
+            **sets,
+            **regions,
+            **self._caption_negatives_of(batch),
+            scale=scale,
+            region_scale=self.log_region_scale.exp() if self.config.own_scales else scale,
+            negative_scale=self.log_negative_scale.exp() if self.config.own_scales else scale,
+            bias=self.bias if self.config.bias else torch.zeros_like(scale),
+        )
+
+    def encode_images(self, pixels: Pixels) -> Float[Tensor, "B E"]:
+        """One embedding per picture.
+
+        Args:
+            pixels: Normalized pictures of one size (sides multiples of the patch), or patches.
+
+        Raises:
+            ValueError: If the pictures cannot be cut into patches.
+        """
+        return self._image(pixels, dense=False).embedding
+
+    def encode_texts(
+        self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", overflow: Overflow = "error"
+    ) -> Float[Tensor, "B E"]:
+        """One embedding per text.
+
+        Args:
+            token_ids: One text a row, ended by the tokenizer, padded on the right.
+            kind: Chooses positions and projection.
+            overflow: What to do with texts beyond the maximum: refuse them, cut them, or read them in overlapping
+                windows whose embeddings are averaged by length.
+
+        Raises:
+            ValueError: If a text is too long and `overflow` is "error", a text has no end, or the kind is unknown.
+        """
+        return self.text_encoding(token_ids, kind, overflow, tokens=False).embedding
+
+    def encode_patches(self, pixels: Pixels) -> tuple[Float[Tensor, "B P E"], Bool[Tensor, "B P"], Int[Tensor, "B 2"]]:
+        """One embedding per patch in reading order, which of them are real, and each picture's rows and columns."""
+        image = self.image_encoding(pixels)
+        assert image.dense is not None
+        return F.normalize(image.dense, dim=-1), image.mask, image.grid
+
+    def encode_regions(
+        self, pixels: Pixels, boxes: Float[Tensor, "R 4"], region_image: Int[Tensor, " R"]
+    ) -> Float[Tensor, "R E"]:
+        """One embedding per box.
+
+        Args:
+            pixels: As for `encode_images`.
+            boxes: (x0, y0, x1, y1) in fractions of their picture. Any number per picture.
+            region_image: The picture of each box.
+
+        Raises:
+            ValueError: If a box lies outside its picture or has no area.
+        """
+        image = self.image_encoding(pixels)
+        assert image.dense is not None
+        return F.normalize(pool_regions(image.dense, image.grid, boxes, region_image), dim=-1)
+
+    def encode_image_tokens(self, pixels: Pixels) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:
+        """The token set of each picture for late interaction, and which members are real."""
+        return self.image_set(self.image_encoding(pixels))
+
+    def encode_text_tokens(
+        self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", overflow: Overflow = "error"
+    ) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:
+        """The token set of each text for late interaction, and which members are real."""
+        return self.text_set(self.text_encoding(token_ids, kind, overflow))
+
+    def image_encoding(self, pixels: Pixels) -> ImageEncoding:
+        """Everything one pass over pictures gives: embed once, then pool regions or refine tokens at will."""
+        return self._image(pixels, dense=True)
+
+    def text_encoding(
+        self,
+        token_ids: Int[Tensor, "B L"],
+        kind: Kind = "caption",
+        overflow: Overflow = "error",
+        *,
+        tokens: bool = True,
+    ) -> TextEncoding:
+        """Everything one pass over texts gives. Arguments and errors as `encode_texts`."""
+        check_kind(kind)
+        limit = self.config.text.length(kind)
+        if token_ids.shape[1] > limit and overflow != "error" and len(token_ids):
+            ends = self.text.ends(token_ids)
+            if max(ends) > limit:
+                if overflow == "windows":
+                    return self._windowed(token_ids, kind, tokens=tokens)
+                token_ids = truncate(token_ids, limit, self.config.text.eos_id)
+            token_ids = token_ids[:, :limit]
+        features = self.text(token_ids, kind)
+        project = self.text_projections[kind if kind in self.text_projections else "caption"]
+        embedding = F.normalize(project(features.pooled), dim=-1)
+        if not tokens:
+            return TextEncoding(embedding, None, None)
+        return TextEncoding(embedding, *features.packing.pad(project(features.tokens)))
+
+    def image_set(self, image: ImageEncoding) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:
+        """The token set of encoded pictures: patches, or the whole image's embedding and refined patches.
+
+        FineLIP's (arXiv:2504.01916, section 3): the class token stands first and is not refined.
+        """
+        assert image.dense is not None
+        if self.config.refine is None:
+            return F.normalize(image.dense, dim=-1), image.mask
+        refined = F.normalize(self.image_refiner(image.dense, image.mask), dim=-1)
+        tokens = torch.cat([image.embedding[:, None], refined], dim=1)
+        return tokens, _all_real(tokens)
+
+    def text_set(self, text: TextEncoding) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:
+        """The token set of encoded texts: tokens, or refined tokens and the whole text's embedding.
+
+        FineLIP's: the end-of-text token stands last and is not refined; padding is never seen.
+        """
+        assert text.dense is not None and text.mask is not None
+        if self.config.refine is None:
+            return F.normalize(text.dense, dim=-1), text.mask
+        count = text.mask.sum(dim=1, keepdim=True)
+        at = torch.arange(text.mask.shape[1], device=text.mask.device)
+        refined = F.normalize(self.text_refiner(text.dense, at < (count - 1).clamp(min=1)), dim=-1)
+        tokens = torch.cat([refined, text.embedding[:, None]], dim=1)
+        return tokens, _all_real(tokens)
+
+    def _image(self, pixels: Pixels, *, dense: bool) -> ImageEncoding:
+        features = self.vision(pixels, dense=dense)
+        embedding = F.normalize(self.image_projection(features.pooled), dim=-1)
+        patches = None if features.patches is None else self.image_projection(features.patches)
+        return ImageEncoding(embedding, patches, features.mask, features.grid)
+
+    def _windowed(self, token_ids: Tensor, kind: Kind, *, tokens: bool) -> TextEncoding:
+        config = self.config.text
+        limit = config.length(kind)
+        windows: Windows = split_windows(token_ids, limit, config.eos_id, start=config.start, pad_id=config.pad_id)
+        ids = windows.token_ids
+        if config.pooling == "last":  # such a tower reads its padding, so every window has all of it
+            ids = F.pad(ids, (0, limit - ids.shape[1]), value=config.pad_id)
+        parts = self.text_encoding(ids, kind, tokens=tokens)
+        embedding = windows.merge_embeddings(parts.embedding)
+        if parts.dense is None:
+            return TextEncoding(embedding, None, None)
+        return TextEncoding(embedding, *windows.merge_tokens(parts.dense))
+
+    def _texts_of(self, batch: Batch, *, tokens: bool) -> dict[Kind, TextEncoding]:
+        """Captions of both kinds; the tokens of the longest of them only, since no loss compares the other's."""
+        given: dict[Kind, Tensor | None] = {
+            "caption": batch.caption_ids,
+            "long_caption": batch.long_caption_ids,
+        }
+        present = {kind: ids for kind, ids in given.items() if ids is not None}
+        last = next(reversed(present), None)
+        return {kind: self.text_encoding(ids, kind, tokens=tokens and kind == last) for kind, ids in present.items()}
+
+    def _sets(self, image: ImageEncoding, texts: Mapping[Kind, TextEncoding]) -> dict[str, Tensor]:
+        names = ("image_tokens", "image_token_mask")
+        sets = dict(zip(names, self.image_set(image), strict=True))
+        text = next((text for text in texts.values() if text.dense is not None), None)
+        if text is not None:
+            sets |= zip(("text_tokens", "text_token_mask"), self.text_set(text), strict=True)
+        return sets
+
+    def _regions_of(self, batch: Batch) -> dict[str, Tensor]:
+        """Phrases and their near misses, each distinct text embedded once."""
+        found = {"region_image": batch.region_image, "phrase_key": batch.phrase_key}
+        if batch.phrase_ids is not None and batch.negative_ids is not None:
+            both = self._distinct(batch.phrase_ids, batch.negative_ids)
+            found |= {"phrases": both[0], "negatives": both[1], "negative_region": batch.negative_region}
+        elif batch.phrase_ids is not None:
+            found["phrases"] = self._distinct(batch.phrase_ids)[0]
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _caption_negatives_of(self, batch: Batch) -> dict[str, Tensor]:
+        if batch.caption_negative_ids is None or batch.caption_negative_image is None:
+            return {}
+        return {
+            "caption_negatives": self.encode_texts(batch.caption_negative_ids, "caption"),
+            "caption_negative_image": batch.caption_negative_image,
+        }
+
+    def _distinct(self, *token_ids: Tensor) -> list[Tensor]:
+        """Embeddings of phrases in several tensors. Texts repeat much among regions and negatives."""
+        widest = max(ids.shape[1] for ids in token_ids)
+        fill = self.config.text.pad_id
+        rows = torch.cat([F.pad(ids, (0, widest - ids.shape[1]), value=fill) for ids in token_ids])
+        distinct, inverse = torch.unique(rows, dim=0, return_inverse=True)
+        embeddings = self.encode_texts(distinct, "phrase")
+        return list(embeddings[inverse].split([len(ids) for ids in token_ids]))
+
+
+def _projection(width: int, embed_width: int, *, bias: bool) -> nn.Linear:
+    linear = nn.Linear(width, embed_width, bias=bias)
+    nn.init.normal_(linear.weight, std=width**-0.5)
+    if bias:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
+def _all_real(tokens: Tensor) -> Tensor:
+    return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+
+def _check(config: ModelConfig) -> None:
+    """Refuse configs that contradict themselves."""
+    if not config.vision.projection and config.vision.width != config.embed_width:
+        raise ValueError(
+            f"embed_width is {config.embed_width}, the picture tower's width {config.vision.width}, with no"
+            " projection between them. Make them equal or set vision.projection."
+        )
+    if config.tokens == "refined" and config.refine is None:
+        raise ValueError("tokens is 'refined' and refine is None. Set refine=RefineConfig().")
+    unknown = set(config.text.own_projection) - set(get_args(Kind)) | {"caption"} & set(config.text.own_projection)
+    if unknown:
+        raise ValueError(f"own_projection holds {sorted(unknown)}. It may hold: long_caption, phrase.")
+    if config.vision.pooling not in ("class", "attention") or config.text.pooling == "class":
+        raise ValueError(
+            f"Pooling is '{config.vision.pooling}' for pictures and '{config.text.pooling}' for texts."
+            " Pictures take class or attention, texts first_eos, last or attention."
+        )

@@ -1,0 +1,295 @@
+"""The transformer that both towers are made of, over packed sequences: no layer ever sees padding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .config import Activation, TowerConfig
+
+# Sequences at least this share as long as the longest of their group are attended to together. Attention is a
+# small part of a text tower's work, so some padding inside it costs less than many small calls.
+GROUP_RATIO = 0.7
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring sequences of similar length, attended to in one call.
+
+    Attributes:
+        start: Where the group begins in the flat row of tokens.
+        stop: Where it ends.
+        count: Number of sequences.
+        length: Of the longest.
+        gather: For each padded slot the token of the group that fills it. None if all are of one length.
+        scatter: For each token of the group its padded slot.
+        mask: True where a padded slot is real.
+    """
+
+    start: int
+    stop: int
+    count: int
+    length: int
+    gather: Int[Tensor, "n l"] | None = None
+    scatter: Int[Tensor, " t"] | None = None
+    mask: Bool[Tensor, "n l"] | None = None
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each sequence lies in a flat row of tokens.
+
+    Sequences are ordered by falling length, so that those of similar length are neighbours. What goes in and
+    comes out (`pad`, `first`) is in the caller's order.
+
+    Attributes:
+        groups: Neighbours attended to together.
+        starts: First token of each sequence, in the caller's order.
+        lengths: Of each sequence, in the caller's order.
+        order: For each place in the flat row of sequences, the caller's row it came from.
+    """
+
+    groups: tuple[Group, ...]
+    starts: Int[Tensor, " B"]
+    lengths: Int[Tensor, " B"]
+    order: Int[Tensor, " B"]
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device) -> "Packing":
+        """The packing of sequences of these lengths.
+
+        Raises:
+            ValueError: If a sequence is empty.
+        """
+        if min(lengths, default=1) < 1:
+            raise ValueError(f"Sequence {lengths.index(min(lengths))} is empty. Give it one token at least.")
+        order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+        ordered = [lengths[row] for row in order]
+        starts, begin = [0] * len(lengths), 0
+        for row, length in zip(order, ordered, strict=True):
+            starts[row] = begin
+            begin += length
+        groups, token = [], 0
+        for first, last in pairwise(_boundaries(ordered)):
+            group = _group(ordered[first:last], token, device)
+            groups.append(group)
+            token = group.stop
+        return cls(tuple(groups), *(torch.tensor(x, dtype=torch.long, device=device) for x in (starts, lengths, order)))
+
+    @property
+    def total(self) -> int:
+        """Tokens of all sequences together."""
+        return self.groups[-1].stop if self.groups else 0
+
+    def take(self, padded: Tensor) -> Tensor:
+        """The real tokens of padded rows (B, L, ...) as one flat row (T, ...)."""
+        row = torch.repeat_interleave(self.order, self.lengths[self.order], output_size=self.total)
+        return padded[row, self.positions()]
+
+    def pad(self, flat: Float[Tensor, "T W"]) -> tuple[Float[Tensor, "B L W"], Bool[Tensor, "B L"]]:
+        """Rows of equal length, zero where padded, and a mask that is True where they are real."""
+        longest = self.groups[0].length if self.groups else 0
+        at = torch.arange(longest, device=flat.device)
+        mask = at < self.lengths[:, None]  # (B, L)
+        index = (self.starts[:, None] + at).clamp(max=self.total - 1)
+        return flat[index] * mask[..., None], mask
+
+    def last(self, flat: Float[Tensor, "T W"]) -> Float[Tensor, "B W"]:
+        """The last token of every sequence."""
+        return flat[self.starts + self.lengths - 1]
+
+    def positions(self) -> Int[Tensor, " T"]:
+        """Each token's place in its own sequence."""
+        starts, lengths = self.starts[self.order], self.lengths[self.order]
+        begin = torch.repeat_interleave(starts, lengths, output_size=self.total)
+        return torch.arange(self.total, device=begin.device) - begin
+
+
+def _boundaries(ordered: list[int]) -> list[int]:
+    """Where groups begin and end in a falling list of lengths."""
+    bounds = [0]
+    for row, length in enumerate(ordered):
+        if length < GROUP_RATIO * ordered[bounds[-1]]:
+            bounds.append(row)
+    return [*bounds, len(ordered)] if ordered else []
+
+
+def _group(lengths: list[int], start: int, device: torch.device) -> Group:
+    longest, count, total = lengths[0], len(lengths), sum(lengths)
+    if total == longest * count:
+        return Group(start, start + total, count, longest)
+    sizes = torch.tensor(lengths, device=device)
+    at = torch.arange(longest, device=device)
+    mask = at < sizes[:, None]
+    gather = ((sizes.cumsum(0) - sizes)[:, None] + at).clamp(max=total - 1)
+    scatter = torch.arange(longest * count, device=device)[mask.flatten()]
+    return Group(start, start + total, count, longest, gather, scatter, mask)
+
+
+def uniform(count: int, length: int, device: torch.device) -> Packing:
+    """The packing of `count` sequences of one length: the flat row is the batch, flattened."""
+    starts = torch.arange(count, device=device) * length
+    lengths = torch.full_like(starts, length)
+    groups = (Group(0, count * length, count, length),) if count else ()
+    return Packing(groups, starts, lengths, torch.arange(count, device=device))
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """The MLP's non-linearity. QuickGELU is x * sigmoid(1.702 x)."""
+    if activation == "quick_gelu":  # as SiLU it takes fewer passes over memory, and keeps one tensor for backward
+        return F.silu(1.702 * x).mul_(1 / 1.702)
+    return F.gelu(x, approximate="tanh" if activation == "tanh_gelu" else "none")
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over packed sequences."""
+
+    def __init__(self, width: int, heads: int, *, causal: bool = False) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"Width {width} is not a multiple of {heads} heads. Change one of them.")
+        self.heads = heads
+        self.causal = causal
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> Float[Tensor, "T W"]:
+        """Every token attends to those of its own sequence."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (T, 3, H, d)
+        mixed = [self._attend(qkv[group.start : group.stop], group) for group in packing.groups]
+        flat = mixed[0] if len(mixed) == 1 else torch.cat([*mixed, qkv[:0, 0]])
+        return self.out(flat.flatten(1))
+
+    def _attend(self, qkv: Float[Tensor, "t 3 H d"], group: Group) -> Float[Tensor, "t H d"]:
+        padded = qkv.unflatten(0, (group.count, group.length)) if group.gather is None else qkv[group.gather]
+        query, key, value = padded.permute(2, 0, 3, 1, 4)  # each (n, H, l, d)
+        # On the right, padding is out of sight of every real token if attention is causal.
+        mask = None if group.mask is None or self.causal else group.mask[:, None, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
+        rows = mixed.transpose(1, 2).flatten(0, 1)  # (n * l, H, d)
+        return rows if group.scatter is None else rows[group.scatter]
+
+    def value(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
+        """What attention gives when every token attends to itself alone."""
+        width = x.shape[-1]
+        return self.out(F.linear(x, self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]))
+
+
+class MLP(nn.Module):
+    """Two linear maps with a non-linearity between them."""
+
+    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation: Activation = activation
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
+        """Applied to each token by itself."""
+        return self.fc2(activate(self.fc1(x), self.activation))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: TowerConfig, *, causal: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width, config.norm_eps)
+        self.attention = Attention(config.width, config.heads, causal=causal)
+        self.norm2 = nn.LayerNorm(config.width, config.norm_eps)
+        self.mlp = MLP(config.width, config.mlp_width, config.activation)
+
+    def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> Float[Tensor, "T W"]:
+        """Attention, then the MLP, each added to the residual stream."""
+        x = x + self.attention(self.norm1(x), packing)
+        return x + self.mlp(self.norm2(x))
+
+    def without_attention(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
+        """The block with its attention map replaced by the identity.
+
+        FG-CLIP reads dense features from the last block so (arXiv:2505.05071, section 3.1, after MaskCLIP):
+        value and output projection, residual and MLP stay, tokens no longer mix.
+        """
+        x = x + self.attention.value(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks.
+
+    Attributes:
+        recompute: Keep only each block's input for the backward pass and compute the rest again.
+    """
+
+    def __init__(self, config: TowerConfig, *, causal: bool = False) -> None:
+        super().__init__()
+        blocks = [Block(config, causal=causal) for _ in range(config.layers)]
+        _initialize(blocks, config)
+        self.blocks = nn.ModuleList(blocks)
+        self.recompute = False
+
+    def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> tuple[Float[Tensor, "T W"], Float[Tensor, "T W"]]:
+        """What comes out of the last block, and what went into it."""
+        before = x
+        for block in self.blocks:
+            before = x
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, packing, use_reentrant=False)
+            else:
+                x = block(x, packing)
+        return x, before
+
+
+def _initialize(blocks: list[Block], config: TowerConfig) -> None:
+    """CLIP's initialization: residual branches start smaller the deeper the stack."""
+    inner, residual = config.width**-0.5, (2 * config.width * config.layers) ** -0.5
+    for block in blocks:
+        attention, mlp = block.attention, block.mlp
+        nn.init.normal_(attention.qkv.weight, std=inner)
+        nn.init.normal_(attention.out.weight, std=residual)
+        nn.init.normal_(mlp.fc1.weight, std=(2 * config.width) ** -0.5)
+        nn.init.normal_(mlp.fc2.weight, std=residual)
+        for linear in (attention.qkv, attention.out, mlp.fc1, mlp.fc2):
+            nn.init.zeros_(linear.bias)
+
+
+class AttentionHead(nn.Module):
+    """SigLIP's MAP head (arXiv:2106.04560): attention, then an MLP on what it gathered.
+
+    With a learned probe as the only query it pools a picture into one vector; with the patches themselves as
+    queries it is FG-CLIP 2's dense head (arXiv:2510.10921). The residual is the attention's output.
+    """
+
+    def __init__(self, config: TowerConfig, *, probe: bool) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.probe = nn.Parameter(torch.randn(config.width) * config.width**-0.5) if probe else None
+        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+        self.norm = nn.LayerNorm(config.width, config.norm_eps)
+        self.mlp = MLP(config.width, config.mlp_width, config.activation)
+
+    def pool(self, x: Float[Tensor, "B T W"], mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B W"]:
+        """One vector per row, gathered by the probe from the real tokens."""
+        assert self.probe is not None
+        return self._attend(self.probe.expand(len(x), 1, -1), x, mask)[:, 0]
+
+    def forward(self, x: Float[Tensor, "B T W"], mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T W"]:
+        """One vector per token, gathered by the token itself from the real ones."""
+        return self._attend(x, x, mask)
+
+    def _attend(self, query: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+        width = x.shape[-1]
+        weights, biases = self.qkv.weight.split([width, 2 * width]), self.qkv.bias.split([width, 2 * width])
+        q = F.linear(query, weights[0], biases[0]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        kv = F.linear(x, weights[1], biases[1]).unflatten(-1, (2, self.heads, -1))
+        k, v = kv.permute(2, 0, 3, 1, 4)
+        keys = None if mask is None else mask[:, None, None]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys).transpose(1, 2).flatten(2)
+        mixed = self.out(mixed)
+        return mixed + self.mlp(self.norm(mixed))

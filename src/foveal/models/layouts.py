@@ -1,0 +1,314 @@
+"""Key maps: checkpoints of public models, in their own layouts, become a config and tensors of ours.
+
+Shapes say most of a config. What no shape says (heads, activation, epsilon) is read from the checkpoint's own config,
+with the defaults of `transformers`, which leaves out of its files what is at its default. A tensor that no map knows
+keeps its name, and building the model refuses it by that name. Every tensor is copied, in float32.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .config import Activation, ModelConfig, TextConfig, VisionConfig
+from .sizes import fg_clip, fg_clip2, finelip, long_text
+
+State = dict[str, Tensor]
+
+KEPT = 20  # positions that Long-CLIP, and all who follow it, do not stretch, and
+RATIO = 4  # how far they stretch the others
+
+_ACTIVATIONS: dict[str, Activation] = {
+    "quick_gelu": "quick_gelu",
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "tanh_gelu",
+}
+
+_TRANSFORMERS_NAMES = (
+    ("text_model.embeddings.token_embedding.", "text.token_embedding."),
+    ("text_model.embeddings.position_embedding.weight", "text.positions.rest"),
+    ("text_model.encoder.layers.", "text.transformer.blocks."),
+    ("text_model.final_layer_norm.", "text.norm."),
+    ("text_model.head.", "text_projections.caption."),
+    ("text_projection.", "text_projections.caption."),
+    ("text_filip_projection.", "text_projections.long_caption."),
+    ("longtext_head.", "text_projections.long_caption."),
+    ("boxtext_head.", "text_projections.phrase."),
+    ("vision_model.embeddings.class_embedding", "vision.class_token"),
+    ("vision_model.embeddings.position_embedding.weight", "vision.position"),
+    ("vision_model.embeddings.patch_embedding.", "vision.patch_embedding."),
+    ("vision_model.pre_layrnorm.", "vision.input_norm."),  # a typing error of the library, for good now
+    ("vision_model.encoder.layers.", "vision.transformer.blocks."),
+    ("vision_model.post_layernorm.", "vision.norm."),
+    ("vision_model.head.", "vision.head."),
+    ("dense_feature_head.", "vision.dense_head."),
+    ("visual_projection.", "image_projection."),
+    (".attention.in_proj_", ".qkv."),
+    (".attention.out_proj.", ".out."),
+    (".layernorm.", ".norm."),
+    (".self_attn.out_proj.", ".attention.out."),
+    (".layer_norm1.", ".norm1."),
+    (".layer_norm2.", ".norm2."),
+    ("logit_scale_finegraind", "log_region_scale"),
+    ("logit_scale_hardneg", "log_negative_scale"),
+    ("logit_scale", "log_scale"),
+    ("logit_bias", "bias"),
+)
+
+_OPENAI_NAMES = (
+    ("visual.transformer.resblocks.", "vision.transformer.blocks."),
+    ("transformer.resblocks.", "text.transformer.blocks."),
+    ("token_embedding.", "text.token_embedding."),
+    ("ln_final.", "text.norm."),
+    ("visual.conv1.", "vision.patch_embedding."),
+    ("visual.class_embedding", "vision.class_token"),
+    ("visual.positional_embedding", "vision.position"),
+    ("visual.ln_pre.", "vision.input_norm."),
+    ("visual.ln_post.", "vision.norm."),
+    (".attn.in_proj_", ".attention.qkv."),
+    (".attn.out_proj.", ".attention.out."),
+    (".ln_1.", ".norm1."),
+    (".ln_2.", ".norm2."),
+    (".mlp.c_fc.", ".mlp.fc1."),
+    (".mlp.c_proj.", ".mlp.fc2."),
+    ("logit_scale", "log_scale"),
+    ("cross_net.aggr_net.", "image_refiner."),
+    ("cross_net.cap_aggr_net.", "text_refiner."),
+    (".weight.0.", ".norm."),
+    (".weight.1.", ".hidden."),
+    (".weight.3.", ".slots."),
+)
+
+# OpenAI's archives hold these beside the weights.
+_ARCHIVE_NUMBERS = ("input_resolution", "context_length", "vocab_size")
+
+
+def from_public(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> tuple[ModelConfig, State]:
+    """A public checkpoint in whichever layout its tensors' names show.
+
+    Args:
+        state: The checkpoint's tensors.
+        config: The checkpoint's `config.json`. OpenAI's layout has none.
+
+    Returns:
+        What `weights.build` needs.
+
+    Raises:
+        ValueError: If the layout needs a config and there is none, or the checkpoint is not complete.
+    """
+    if "visual.conv1.weight" in state:
+        return openai_clip(state)
+    if config is None:
+        raise ValueError("These tensors need the config.json that was published with them. Put it beside them.")
+    return siglip2(state, config) if "text_model.head.weight" in state else clip(state, config)
+
+
+def clip(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelConfig, State]:
+    """CLIPModel of `transformers`, and FG-CLIP 1 (arXiv:2505.05071), which adds to its tensors.
+
+    FG-CLIP stores two tables for long captions and reads the first rows of one, the rest of the other; the rows
+    that are never read are dropped. A scale that a checkpoint lacks starts as the global one, as in stage 2.
+
+    Raises:
+        ValueError: If a tensor is missing, or the config names an unknown activation.
+    """
+    tensors = _from_transformers(state)
+    _split_class_position(tensors)
+    vision, text = _section(config, "vision_config"), _section(config, "text_config")
+    eos = text.get("eos_token_id", 49407)
+    vocabulary = len(_get(tensors, "text.token_embedding.weight"))
+    ours = ModelConfig(
+        vision=VisionConfig(**_vision_shape(tensors), **_details(vision, heads=12, activation="quick_gelu", eps=1e-5)),
+        text=TextConfig(
+            **_text_shape(tensors),
+            **_details(text, heads=8, activation="quick_gelu", eps=1e-5),
+            # Configs of OpenAI's own models say 2, for which `transformers` pools at the highest id.
+            eos_id=vocabulary - 1 if eos == 2 else eos,
+        ),
+        embed_width=len(_get(tensors, "image_projection.weight")),
+    )
+    if "text_projections.long_caption.weight" in tensors:
+        ours = fg_clip(ours, keep=KEPT, ratio=RATIO)
+        _add_long_captions(tensors)
+    return ours, tensors
+
+
+def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelConfig, State]:
+    """Siglip2Model of `transformers` (NaFlex), and FG-CLIP 2 (arXiv:2510.10921), which adds to its tensors.
+
+    Both read texts with Gemma's tokenizer, whatever ids their configs name. The dense head's probe is never read
+    and is dropped; scales that a checkpoint lacks start as the global one.
+
+    Raises:
+        ValueError: If a tensor is missing, or the config names an unknown activation.
+    """
+    tensors = _from_transformers(state)
+    for name in ("log_scale", "bias"):
+        tensors[name] = _take(tensors, name).reshape(())
+    tensors["vision.head.probe"] = _take(tensors, "vision.head.probe").flatten()
+    tensors.pop("vision.dense_head.probe", None)
+    vision, text = _section(config, "vision_config"), _section(config, "text_config")
+    ours = ModelConfig(
+        vision=VisionConfig(
+            **_vision_shape(tensors),
+            **_details(vision, heads=12, activation="gelu_pytorch_tanh", eps=1e-6),
+            pooling="attention",
+            interpolation="bilinear_antialias",
+            input_norm=False,
+            patch_bias=True,
+            projection=False,
+        ),
+        text=TextConfig(
+            **_text_shape(tensors),
+            **_details(text, heads=12, activation="gelu_pytorch_tanh", eps=1e-6),
+            eos_id=1,
+            start=False,
+            causal=False,
+            pooling="last",
+            projection_bias=True,
+        ),
+        embed_width=len(_get(tensors, "text_projections.caption.weight")),
+        bias=True,
+        initial_scale=10.0,
+    )
+    if "text_projections.long_caption.weight" in tensors:
+        ours = fg_clip2(ours, keep=KEPT, ratio=RATIO)
+        _add_long_captions(tensors)
+    return ours, tensors
+
+
+def openai_clip(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
+    """OpenAI's CLIP, and what adds to its tensors: Long-CLIP (arXiv:2403.15378), FineLIP (arXiv:2504.01916).
+
+    There is no config: heads are 64 wide in all these models. Bias of the refinement's last layer has no effect
+    and is dropped.
+
+    Raises:
+        ValueError: If a tensor is missing.
+    """
+    state = {name: tensor for name, tensor in state.items() if name not in _ARCHIVE_NUMBERS}
+    tensors = _renamed(state, _OPENAI_NAMES)
+    _split_class_position(tensors)
+    tensors["image_projection.weight"] = _take(tensors, "visual.proj").T.contiguous()
+    tensors["text_projections.caption.weight"] = _take(tensors, "text_projection").T.contiguous()
+    table, longer = _take(tensors, "positional_embedding"), tensors.pop("positional_embedding_res", None)
+    tensors["text.positions.rest"] = table if longer is None else longer[KEPT:].clone()
+    vision, text = _vision_shape(tensors), _text_shape(tensors)
+    config = ModelConfig(
+        vision=VisionConfig(**vision, heads=vision["width"] // 64),
+        text=TextConfig(**text, heads=text["width"] // 64),
+        embed_width=len(tensors["image_projection.weight"]),
+    )
+    if longer is not None:
+        tensors["text.positions.kept"] = table[:KEPT].clone()
+        before = KEPT + (len(table) - KEPT) // RATIO
+        config = replace(config, text=replace(config.text, context=before))
+        config = _refined(config, tensors) if "image_refiner.scale" in tensors else long_text(config)
+    return config, tensors
+
+
+def _refined(config: ModelConfig, tensors: State) -> ModelConfig:
+    for side in ("image_refiner", "text_refiner"):
+        tensors[f"{side}.scale"] = _take(tensors, f"{side}.scale").reshape(())
+        tensors.pop(f"{side}.slots.bias", None)
+    slots, hidden = _get(tensors, "image_refiner.slots.weight").shape
+    ours = finelip(config, slots=slots)
+    assert ours.refine is not None
+    if int(ours.embed_width * ours.refine.hidden_ratio) == hidden:
+        return ours
+    return replace(ours, refine=replace(ours.refine, hidden_ratio=(hidden + 0.5) / ours.embed_width))
+
+
+def _from_transformers(state: Mapping[str, Tensor]) -> State:
+    """Our names, with queries, keys and values in one."""
+    # Old releases stored these buffers; some checkpoints hold garbage there.
+    state = {name: tensor for name, tensor in state.items() if not name.endswith("embeddings.position_ids")}
+    tensors = _renamed(state, _TRANSFORMERS_NAMES)
+    for name in [name for name in tensors if ".self_attn.q_proj." in name]:
+        parts = [_take(tensors, name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
+        tensors[name.replace("self_attn.q_proj", "attention.qkv")] = torch.cat(parts)
+    return tensors
+
+
+def _renamed(state: Mapping[str, Tensor], names: tuple[tuple[str, str], ...]) -> State:
+    """Copies under other names: beginnings of names are replaced, and inner parts, which start with a dot."""
+    renamed = {}
+    for name, tensor in state.items():
+        for theirs, ours in names:
+            if theirs.startswith(".") or name.startswith(theirs):
+                name = name.replace(theirs, ours, 1)
+        renamed[name] = tensor.to(torch.float32, copy=True)
+    return renamed
+
+
+def _split_class_position(tensors: State) -> None:
+    """CLIP keeps the class token's position in the patches' table, and its patch embedding is a convolution."""
+    table = _take(tensors, "vision.position")
+    tensors["vision.class_position"], tensors["vision.position"] = table[0].clone(), table[1:].clone()
+    kernel = _take(tensors, "vision.patch_embedding.weight")
+    tensors["vision.patch_embedding.weight"] = kernel.permute(0, 2, 3, 1).flatten(1).contiguous()
+
+
+def _add_long_captions(tensors: State) -> None:
+    kept = _take(tensors, "text_model.embeddings.position_embedding_ori.weight")
+    rest = _take(tensors, "text_model.embeddings.position_embedding_res.weight")
+    tensors["text.long_positions.kept"], tensors["text.long_positions.rest"] = kept[:KEPT].clone(), rest[KEPT:].clone()
+    for name in ("log_region_scale", "log_negative_scale"):
+        tensors[name] = tensors.get(name, _get(tensors, "log_scale")).reshape(()).clone()
+
+
+def _vision_shape(tensors: State) -> dict[str, Any]:
+    patch_size = round((_get(tensors, "vision.patch_embedding.weight").shape[1] / 3) ** 0.5)
+    grid = round(len(_get(tensors, "vision.position")) ** 0.5)
+    return {**_tower_shape(tensors, "vision"), "patch_size": patch_size, "image_size": grid * patch_size}
+
+
+def _text_shape(tensors: State) -> dict[str, Any]:
+    context = len(_get(tensors, "text.positions.rest"))
+    return {
+        **_tower_shape(tensors, "text"),
+        "context": context,
+        "vocabulary": len(_get(tensors, "text.token_embedding.weight")),
+    }
+
+
+def _tower_shape(tensors: State, tower: str) -> dict[str, int]:
+    blocks = f"{tower}.transformer.blocks."
+    mlp_width, width = _get(tensors, f"{blocks}0.mlp.fc1.weight").shape
+    layers = {name.removeprefix(blocks).split(".")[0] for name in tensors if name.startswith(blocks)}
+    return {"width": width, "mlp_width": mlp_width, "layers": len(layers)}
+
+
+def _details(section: Mapping[str, Any], *, heads: int, activation: str, eps: float) -> dict[str, Any]:
+    """What no tensor's shape says."""
+    name = section.get("hidden_act", activation)
+    if name not in _ACTIVATIONS:
+        raise ValueError(f"There is no activation '{name}'. Those known are: {', '.join(_ACTIVATIONS)}.")
+    return {
+        "heads": section.get("num_attention_heads", heads),
+        "activation": _ACTIVATIONS[name],
+        "norm_eps": section.get("layer_norm_eps", eps),
+    }
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = config.get(name)
+    if not isinstance(section, Mapping):
+        raise ValueError(  # noqa: TRY004
+            f"The checkpoint's config has no section '{name}'. Take the config.json published with it."
+        )
+    return section
+
+
+def _get(tensors: State, name: str) -> Tensor:
+    if name not in tensors:
+        raise ValueError(f"The checkpoint has no tensor for '{name}'. It is not complete, or of an unknown layout.")
+    return tensors[name]
+
+
+def _take(tensors: State, name: str) -> Tensor:
+    tensor = _get(tensors, name)
+    del tensors[name]
+    return tensor

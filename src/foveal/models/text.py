@@ -1,0 +1,134 @@
+"""The text tower: texts of any length, packed, with a table of positions per kind of text."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..types import Kind
+from .config import TextConfig
+from .layers import AttentionHead, Packing, Transformer, uniform
+from .positions import Positions
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """What the tower reads, in its own width.
+
+    Attributes:
+        pooled: Of each whole text.
+        tokens: Of every real token, in one flat row.
+        packing: Where each text lies in it.
+    """
+
+    pooled: Float[Tensor, "B W"]
+    tokens: Float[Tensor, "T W"]
+    packing: Packing
+
+
+class TextTower(nn.Module):
+    """A text transformer whose cost follows real tokens.
+
+    CLIP's texts end at their first end-of-text token: what lies behind it is never read, whatever it is. SigLIP's
+    towers read padding like text and pool at the last position, so there every position counts.
+    """
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocabulary, config.width)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        kept, frozen = config.kept_positions, config.freeze_kept
+        if config.long_context is None:
+            self.positions = Positions(config.context, config.width, kept=kept, freeze_kept=frozen)
+        else:
+            self.positions = Positions(config.context, config.width)
+            self.long_positions = Positions(config.long_context, config.width, kept=kept, freeze_kept=frozen)
+        self.transformer = Transformer(config, causal=config.causal)
+        self.norm = nn.LayerNorm(config.width, config.norm_eps)
+        self.head = AttentionHead(config, probe=True) if config.pooling == "attention" else None
+
+    def lengths(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
+        """How many tokens of each text are read.
+
+        Raises:
+            ValueError: If a token is not of the vocabulary or a text has no end.
+        """
+        count, longest = token_ids.shape
+        if token_ids.numel():
+            low, high = (int(extreme) for extreme in torch.aminmax(token_ids))
+            if low < 0 or high >= self.config.vocabulary:
+                raise ValueError(
+                    f"Token id {low if low < 0 else high} is outside the vocabulary of {self.config.vocabulary}."
+                    " Use this model's tokenizer."
+                )
+        if self.config.pooling == "last":
+            return [longest] * count
+        return self.ends(token_ids)
+
+    def ends(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
+        """Length of each text up to and with its end-of-text token.
+
+        Raises:
+            ValueError: If a text has none.
+        """
+        ends = token_ids == self.config.eos_id
+        found = ends.any(dim=1)
+        if not bool(found.all()):
+            row = int((~found).nonzero()[0])
+            raise ValueError(
+                f"Text {row} has no end-of-text token ({self.config.eos_id}). End it, or use this model's tokenizer."
+            )
+        return (ends.int().argmax(dim=1) + 1).tolist() if len(ends) else []
+
+    def forward(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption") -> TextFeatures:
+        """Features of each text.
+
+        Args:
+            token_ids: One text a row, padded on the right with anything.
+            kind: Which table of positions is used.
+
+        Raises:
+            ValueError: If the kind is unknown, or a text is too long, has no end or holds unknown tokens.
+        """
+        check_kind(kind)
+        lengths = self.lengths(token_ids)
+        limit = self.config.length(kind)
+        if max(lengths, default=0) > limit:
+            raise ValueError(
+                f"Text {lengths.index(max(lengths))} has {max(lengths)} tokens, the most for kind '{kind}' is {limit}."
+                " Shorten it, or pass overflow='truncate' or overflow='windows'."
+            )
+        packing = self._pack(lengths, token_ids)
+        ids, at = packing.take(token_ids), packing.positions()
+        x = self.token_embedding(ids) + self._table(kind)[at]
+        x = self.norm(self.transformer(x, packing)[0])
+        return TextFeatures(self._pool(x, packing), x, packing)
+
+    def _pack(self, lengths: list[int], token_ids: Tensor) -> Packing:
+        if len(set(lengths)) == 1:
+            return uniform(len(lengths), lengths[0], token_ids.device)
+        return Packing.of(lengths, token_ids.device)
+
+    def _table(self, kind: Kind) -> Float[Tensor, "L W"]:
+        own = kind == "long_caption" and self.config.long_context is not None
+        return self.long_positions() if own else self.positions()
+
+    def _pool(self, x: Float[Tensor, "T W"], packing: Packing) -> Float[Tensor, "B W"]:
+        if self.head is None:
+            return packing.last(x)
+        padded, mask = packing.pad(x)
+        pooled: Tensor = self.head.pool(padded, mask)
+        return pooled
+
+
+def check_kind(kind: str) -> None:
+    """Refuse an unknown kind of text.
+
+    Raises:
+        ValueError: If there is no such kind. The message lists those there are.
+    """
+    if kind not in get_args(Kind):
+        raise ValueError(f"There is no kind of text '{kind}'. There are: {', '.join(get_args(Kind))}.")

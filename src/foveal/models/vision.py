@@ -1,0 +1,145 @@
+"""The picture tower: CLIP's and SigLIP 2's vision transformers in one."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ..types import PatchedPixels
+from .config import VisionConfig
+from .layers import AttentionHead, Packing, Transformer, uniform
+from .positions import grid_positions, resize_grid
+
+
+@dataclass(frozen=True)
+class VisionFeatures:
+    """What the tower sees, in its own width.
+
+    Attributes:
+        pooled: Of the whole image.
+        patches: Dense features in reading order, zero where padded. None if they were not asked for.
+        mask: True where a patch is real.
+        grid: Rows and columns of patches of each image.
+    """
+
+    pooled: Float[Tensor, "B W"]
+    patches: Float[Tensor, "B P W"] | None
+    mask: Bool[Tensor, "B P"]
+    grid: Int[Tensor, "B 2"]
+
+
+def patchify(pixels: Float[Tensor, "B 3 Y X"], size: int) -> PatchedPixels:
+    """Cut images of one size into square patches.
+
+    Raises:
+        ValueError: If the images are no multiple of the patch.
+    """
+    batch, _, height, width = pixels.shape
+    if height % size or width % size or not height or not width:
+        raise ValueError(f"Image of {height}x{width} pixels cannot be cut into {size}x{size} patches. Resize it.")
+    rows, columns = height // size, width // size
+    cut = pixels.reshape(batch, 3, rows, size, columns, size).permute(0, 2, 4, 3, 5, 1)
+    return PatchedPixels(
+        values=cut.reshape(batch, rows * columns, size * size * 3),
+        mask=torch.ones(batch, rows * columns, dtype=torch.bool, device=pixels.device),
+        grid=torch.tensor([[rows, columns]], device=pixels.device).expand(batch, 2),
+    )
+
+
+def _tight(patched: PatchedPixels) -> PatchedPixels:
+    """The same patches without columns that are padding for every image."""
+    longest = int(patched.grid.prod(dim=1).max()) if len(patched.grid) else 0
+    return PatchedPixels(patched.values[:, :longest], patched.mask[:, :longest], patched.grid)
+
+
+class VisionTower(nn.Module):
+    """A vision transformer over images of one size, or over patches of images of any size (NaFlex).
+
+    One pass gives the pooled feature and the dense features; how the latter are read is `config.dense`.
+    """
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.patch_embedding = nn.Linear(3 * config.patch_size**2, width, bias=config.patch_bias)
+        self.position = nn.Parameter(torch.randn(config.grid**2, width) * width**-0.5)
+        if config.pooling == "class":
+            self.class_token = nn.Parameter(torch.randn(width) * width**-0.5)
+            self.class_position = nn.Parameter(torch.randn(width) * width**-0.5)
+        self.input_norm = nn.LayerNorm(width, config.norm_eps) if config.input_norm else nn.Identity()
+        self.transformer = Transformer(config)
+        self.norm = nn.LayerNorm(width, config.norm_eps)
+        self.head = AttentionHead(config, probe=True) if config.pooling == "attention" else None
+        self.dense_head = AttentionHead(config, probe=False) if config.dense == "attention_head" else None
+
+    def forward(self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels, *, dense: bool = True) -> VisionFeatures:
+        """Features of each image.
+
+        Args:
+            pixels: Images of one size, whose sides are multiples of the patch, or patches.
+            dense: Whether patch features are wanted too.
+
+        Raises:
+            ValueError: If the images cannot be cut into patches.
+        """
+        if isinstance(pixels, PatchedPixels):
+            patched = _tight(pixels)
+            whole = bool(patched.mask.all())
+        else:
+            patched, whole = patchify(pixels, self.config.patch_size), True
+        x, packing = self._embed(patched, whole=whole)
+        out, before = self.transformer(self.input_norm(x), packing)
+        if self.config.pooling == "class":
+            pooled = self.norm(out[packing.starts])
+            patches = self._dense(out, before, packing) if dense else None
+        else:
+            out, mask = self._unpack(self.norm(out), packing), None if whole else patched.mask
+            assert self.head is not None
+            pooled = self.head.pool(out, mask)
+            patches = self._dense_siglip(out, before, packing, mask) if dense else None
+        return VisionFeatures(pooled, patches, patched.mask, patched.grid)
+
+    def _embed(self, patched: PatchedPixels, *, whole: bool) -> tuple[Float[Tensor, "T W"], Packing]:
+        """Flat tokens with their positions, class tokens included, and where each image's lie."""
+        count = len(patched.mask)
+        interpolation = self.config.interpolation
+        tokens = self.patch_embedding(patched.values)  # (B, P, W)
+        token = (self.class_token + self.class_position).to(tokens) if self.head is None else None
+        if whole and bool((patched.grid == patched.grid[:1]).all()):
+            rows, columns = (int(side) for side in patched.grid[0]) if count else (0, 0)
+            tokens = tokens + resize_grid(self.position, rows, columns, interpolation)
+            if token is not None:
+                tokens = torch.cat([token.expand(count, 1, -1), tokens], dim=1)
+            return tokens.flatten(0, 1), uniform(count, tokens.shape[1], tokens.device)
+        tables = grid_positions(self.position, patched.grid, interpolation)
+        extra = [] if token is None else [token[None]]
+        images = [torch.cat([*extra, row[: len(table)] + table]) for row, table in zip(tokens, tables, strict=True)]
+        packing = Packing.of([len(image) for image in images], tokens.device)
+        return torch.cat([images[row] for row in packing.order.tolist()]), packing
+
+    def _dense(self, out: Tensor, before: Tensor, packing: Packing) -> Float[Tensor, "B P W"]:
+        if self.config.dense == "identity_attention":
+            out = self._last_block_without_attention(before)
+        return self._unpack(self.norm(out), packing)[:, 1:]
+
+    def _dense_siglip(
+        self, normed: Tensor, before: Tensor, packing: Packing, mask: Tensor | None
+    ) -> Float[Tensor, "B P W"]:
+        if self.dense_head is not None:
+            dense: Tensor = self.dense_head(normed, mask)
+            return dense if mask is None else dense * mask[..., None]
+        if self.config.dense == "identity_attention":
+            return self._unpack(self.norm(self._last_block_without_attention(before)), packing)
+        return normed
+
+    def _last_block_without_attention(self, x: Tensor) -> Tensor:
+        last = self.transformer.blocks[-1]
+        return last.without_attention(x)  # type: ignore[operator]
+
+    def _unpack(self, flat: Float[Tensor, "T W"], packing: Packing) -> Float[Tensor, "B _P W"]:
+        if len(packing.groups) == 1 and packing.groups[0].gather is None:
+            group = packing.groups[0]
+            return flat.unflatten(0, (group.count, group.length))
+        return packing.pad(flat)[0]

@@ -1,0 +1,1 @@
+"""From files to batches: formats, scenes, pictures, tokenizer, stream."""

@@ -1,0 +1,123 @@
+"""FineHARD's JSON: long and short captions, boxes with phrases, ten near misses each. FG-CLIP's second stage.
+
+The layout is that of arXiv:2505.05071's data set; 12 million items in many files, so it is read file by file.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ...types import Negative, Region, Sample
+from .json_list import scan_items, write_items
+from .paths import expand, replacing
+from .pictures import place
+from .rows import checked_box, items, refuse_loss, text
+
+
+@dataclass(frozen=True)
+class FineHard:
+    """Samples of files in FineHARD's layout.
+
+    An item is {"f_path", "caption" (long), "short_caption", "bbox_info"}; each box there is {"bbox" (fractions,
+    a fifth value is a detector's and passed over), "short_expr", "long_expr", "flag_short_neg",
+    "short_expr_negs"}. An item without "id" goes by its "f_path".
+
+    Attributes:
+        path: A folder of `*.json`, one file, or a pattern.
+        images: The folder that image paths start from. None: the files' own.
+        phrase: Which of a box's two texts to take. The near misses are those of "short_expr" and come with it
+            alone.
+        prefix: Cut out of "f_path", as the authors' loader does.
+    """
+
+    path: Path
+    images: Path | None = None
+    phrase: Literal["short_expr", "long_expr"] = "short_expr"
+    prefix: str = "grit-20m/data-12m/"
+    holds: ClassVar[tuple[str, ...]] = ("captions", "long_caption", "regions", "negatives")
+
+    def shards(self) -> tuple["FineHard", ...]:
+        """The files, each by itself."""
+        files = expand(self.path / "*.json" if self.path.is_dir() else self.path)
+        return tuple(replace(self, path=file) for file in files)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield the samples in file order.
+
+        Raises:
+            ValueError: If an item is no sample. The message names file and item.
+        """
+        return (record() for record in self.records())
+
+    def records(self) -> Iterator[Callable[[], Sample]]:
+        """The items, read but not yet checked; calling one gives the sample."""
+        for shard in self.shards():
+            for number, (_, item) in enumerate(scan_items(shard.path)):
+                yield partial(self._sample, shard.path, number, item)
+
+    def write(self, samples: Iterable[Sample]) -> int:
+        """Write samples to the file `path`, and pictures that are bytes to the folder of images.
+
+        Returns their number.
+
+        Raises:
+            ValueError: If a sample has no or several captions, or near misses of captions or with a kind.
+        """
+        with replacing(self.path) as unfinished:
+            return write_items(unfinished, map(self._item, count(), samples))
+
+    def _sample(self, path: Path, number: int, encoded: bytes) -> Sample:
+        """The sample of one item."""
+        root = self.images or path.parent
+        try:
+            item = json.loads(encoded)
+            image = text(item, "f_path")
+            short = text(item, "short_caption", "")
+            return Sample(
+                id=text(item, "id", image),
+                image=root / image.replace(self.prefix, ""),
+                captions=(short,) if short else (),
+                long_caption=text(item, "caption"),
+                regions=tuple(self._region(box) for box in items(item, "bbox_info")),
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: item {number}: not a sample: {error}") from error
+
+    def _region(self, box: Any) -> Region:
+        """One box. Its near misses count where the flag says so."""
+        if not isinstance(box, dict):
+            raise TypeError(f"box {box!r:.60} is no object with fields")
+        flagged = box.get("flag_short_neg", 0) == 1 and self.phrase == "short_expr"
+        near = box["short_expr_negs"].values() if flagged and box.get("short_expr_negs") else ()
+        if not all(isinstance(value, str) for value in near):
+            raise ValueError("'short_expr_negs' must hold texts")
+        return Region(checked_box(items(box, "bbox")[:4]), text(box, self.phrase), tuple(map(Negative, near)))
+
+    def _item(self, number: int, sample: Sample) -> dict[str, Any]:
+        """One sample in FineHARD's layout."""
+        refuse_loss(sample, self.holds, "FineHARD")
+        if len(sample.captions) > 1:
+            raise ValueError(f"FineHARD holds one short caption; sample '{sample.id}' has {len(sample.captions)}.")
+        return {
+            "id": sample.id,
+            "f_path": place(sample, self.images or self.path.parent, f"images/{self.path.stem}/{number:08d}"),
+            "caption": sample.long_caption,
+            "short_caption": "".join(sample.captions),
+            "bbox_info": [_box_info(region, sample.id) for region in sample.regions],
+        }
+
+
+def _box_info(region: Region, identity: str) -> dict[str, Any]:
+    if any(negative.kind for negative in region.negatives):
+        raise ValueError(f"FineHARD cannot hold the kinds of negatives of sample '{identity}'. Empty them first.")
+    return {
+        "bbox": list(region.box),
+        "short_expr": region.phrase,
+        "long_expr": region.phrase,
+        "flag_short_neg": int(bool(region.negatives)),
+        "short_expr_negs": {str(place): negative.text for place, negative in enumerate(region.negatives)},
+    }

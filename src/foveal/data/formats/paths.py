@@ -1,0 +1,57 @@
+"""Which files a name means, and how a file is written so that no half of it is ever seen."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def expand(pattern: str | Path) -> tuple[Path, ...]:
+    """The files a pattern names, in order: braces as a shell reads them, then `*`, `?` and `[...]`.
+
+    Args:
+        pattern: For example "shard-{000000..000009}.tar", "{a,b}.parquet" or "shards/*.tar".
+
+    Returns:
+        The files. One file for a plain name.
+
+    Raises:
+        ValueError: If a named file is not there, or nothing fits.
+    """
+    found: list[Path] = []
+    for name in _braces(str(pattern)):
+        path = Path(name)
+        fits = sorted(path.parent.glob(path.name)) if re.search(r"[*?\[]", path.name) else [path]
+        missing = next((path for path in fits if not path.is_file()), None)
+        if missing or not fits:
+            raise ValueError(f"No such file: '{missing or name}'. Check the name and the numbers in its braces.")
+        found.extend(fits)
+    return tuple(found)
+
+
+def _braces(text: str) -> list[str]:
+    """The texts that a text with braces stands for."""
+    group = re.search(r"\{([^{}]*)\}", text)
+    if not group:
+        return [text]
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", group[1])
+    if span:
+        width = len(span[1]) if span[1].startswith("0") else 0
+        choices = [f"{number:0{width}d}" for number in range(int(span[1]), int(span[2]) + 1)]
+        if not choices:
+            raise ValueError(f"'{group[0]}' counts downwards. Write the smaller number first.")
+    else:
+        choices = group[1].split(",")
+    return [text[: group.start()] + choice + rest for choice in choices for rest in _braces(text[group.end() :])]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to. It becomes `path` when all went well, else it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,109 @@
+"""From a name on the command line to a source of samples."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ...types import Sample
+from .coco import Coco
+from .csv_pairs import CsvPairs
+from .fine_hard import FineHard
+from .json_list import scan_items
+from .jsonl import Jsonl
+from .lvis import Lvis
+from .parquet import Parquet
+from .paths import expand
+from .share_gpt4v import ShareGpt4v
+from .webdataset import WebDataset
+
+KINDS = "*.jsonl, *.tar, *.parquet, *.csv, *.tsv, COCO's, LVIS's, ShareGPT4V's or FineHARD's *.json"
+_NO_SCHEMES: Mapping[str, Callable[[str], Iterable[Sample]]] = MappingProxyType({})
+
+
+def open_source(
+    spec: str | Path,
+    images: Path | None = None,
+    schemes: Mapping[str, Callable[[str], Iterable[Sample]]] = _NO_SCHEMES,
+) -> Iterable[Sample]:
+    """The part that reads what a name stands for, told by its ending and, for JSON, by what is inside.
+
+    Args:
+        spec: A file, a folder of shards, a pattern ("shard-{000000..000009}.tar"), or, behind "::", with the
+            folder of its pictures ("annotations/instances_val2017.json::val2017"). Names that begin with
+            "word:" go to the opener of that word.
+        images: The folder of pictures, for the JSON formats. None: what stands behind "::", else their default.
+        schemes: Openers by word, for sources that are no files. They get the whole spec.
+
+    Returns:
+        `Jsonl(path)` for "path.jsonl", and so on.
+
+    Raises:
+        ValueError: If the name or the content is of no known kind.
+    """
+    scheme, colon, rest = str(spec).partition(":")
+    if colon and scheme in schemes:
+        return schemes[scheme](str(spec))
+    if colon and scheme.isalpha() and len(scheme) > 1 and not rest.startswith(":"):
+        raise ValueError(f"Unknown kind of source '{scheme}:' in '{spec}'. Known: {', '.join(schemes) or 'files'}.")
+    name, _, folder = str(spec).partition("::")
+    path = Path(name)
+    images = images or (Path(folder) if folder else None)
+    if path.is_dir():
+        return _open_folder(path, images)
+    return _open_file(path, images)
+
+
+def _open_folder(path: Path, images: Path | None) -> Iterable[Sample]:
+    """The shards of a folder."""
+    if any(path.glob("*.tar")):
+        return WebDataset(path)
+    if any(path.glob("*.parquet")):
+        return Parquet(path)
+    if any(path.glob("*.json")):
+        return _open_json(path, min(path.glob("*.json")), images)
+    raise ValueError(f"Folder '{path}' holds no *.tar, *.parquet or *.json. Name a file in it.")
+
+
+def _open_file(path: Path, images: Path | None) -> Iterable[Sample]:
+    """A file or a pattern."""
+    first = expand(path)[0]
+    ending = first.suffix.lower()
+    if ending == ".json":
+        return _open_json(path, first, images)
+    if ending == ".tar":
+        return WebDataset(path)
+    if ending == ".parquet":
+        return Parquet(path)
+    if ending in (".jsonl", ".jsonlines"):
+        return Jsonl(path)
+    if ending in (".csv", ".tsv"):
+        return CsvPairs(path, separator="\t" if ending == ".tsv" else ",")
+    raise ValueError(f"'{path}' is of no known kind. Known: {KINDS}.")
+
+
+def _open_json(path: Path, first: Path, images: Path | None) -> Iterable[Sample]:
+    """The JSON format that the keys of `first` speak of."""
+    with first.open(encoding="utf-8") as file:
+        is_list = file.read(4096).lstrip().startswith("[")
+    if is_list:
+        item: Any = next((json.loads(item) for _, item in scan_items(first)), None)
+        if isinstance(item, dict) and "conversations" in item:
+            return ShareGpt4v(path, images)
+        if isinstance(item, dict) and "f_path" in item:
+            return FineHard(path, images)
+    else:
+        kind = _annotations(first)
+        if kind is not None:
+            return kind(path, images)
+    raise ValueError(f"The keys of '{first}' are of no known kind. Known: {KINDS}.")
+
+
+def _annotations(path: Path) -> type[Coco] | None:
+    """COCO or LVIS, by a key that only LVIS has; None if neither. Sought as text: such files take long to parse."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        if content.find(b'"images"') < 0:
+            return None
+        return Lvis if content.find(b'"neg_category_ids"') >= 0 else Coco

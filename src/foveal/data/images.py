@@ -1,0 +1,302 @@
+"""From encoded pictures to what a model sees, with the boxes that lie in them."""
+
+import math
+import struct
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ..types import Box, PatchedPixels
+
+Mode = Literal["squash", "crop", "native"]
+Triple = tuple[float, float, float]
+
+CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
+SIGLIP_MEAN: Triple = (0.5, 0.5, 0.5)
+SIGLIP_STD: Triple = (0.5, 0.5, 0.5)
+MAX_PIXELS = 89_478_485  # Pillow's own limit, beyond which it warns of a decompression bomb
+
+# Formats that photos come in. Pillow knows more, some of which start other programs (EPS) or carry a history of bugs.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+# Whatever Pillow's readers raise on broken bytes; it documents no narrower set.
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, NotImplementedError),
+    *(struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+# Scaled decoding leaves at least this many pixels per pixel wanted, so that the resampling filter still has its say.
+_SPARE = 1.5
+# CLIP scales all and then cuts. Pillow orders its two passes by shape and rounds between them, so scaling the window
+# alone differs by up to 5 levels; it is left for windows so small that all would be many times larger.
+_WHOLE = 16
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes while training. The defaults change nothing, as FG-CLIP and FineLIP do.
+
+    Attributes:
+        flip: Probability of a mirror image. Anything but 0 makes "left" and "right" in captions wrong.
+        smallest_crop: Least share of the area that a random crop keeps. Its aspect is that of the whole.
+    """
+
+    flip: float = 0.0
+    smallest_crop: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip is a probability, not {self.flip}.")
+        if not 0 < self.smallest_crop <= 1:
+            raise ValueError(f"smallest_crop is a share of the area above 0 and up to 1, not {self.smallest_crop}.")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a model is to see of one picture, before normalization.
+
+    Attributes:
+        pixels: Rows, columns, colors.
+        boxes: Each box given, in fractions of this view. None where too little of it is left.
+    """
+
+    pixels: UInt8[np.ndarray, "Y X 3"]
+    boxes: tuple[Box | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTransform:
+    """Makes views of pictures, and pixels of views. The defaults are FG-CLIP's.
+
+    Pictures are turned upright as their EXIF says; transparency is dropped, as the published pipelines do;
+    of 16 bits the upper 8 are kept; of several frames the first is.
+
+    Attributes:
+        size: Side of the square that comes out, in pixels ("squash" and "crop").
+        mode: "squash" (the whole picture, aspect lost: FG-CLIP), "crop" (the square in the middle: CLIP) or
+            "native" (the whole picture, aspect kept, any size: NaFlex, arXiv:2502.14786, section 2.4.2).
+        patch_size: Side of a patch, in pixels ("native").
+        max_patches: Most patches of a picture ("native"). It is scaled up or down to come near it.
+        mean: Subtracted from colors between 0 and 1.
+        std: Divides them then.
+        resample: Filter of the scaling. SigLIP 2 has "bilinear".
+        scaled_decoding: Large JPEGs are decoded at a half, a quarter or an eighth of their size where that leaves
+            more pixels than needed. Several times faster; colors differ by about one of 255 levels.
+        visible: A box is dropped where less than this share of its area lies in the view.
+        augmentation: Random changes, made only where a call brings a source of randomness.
+    """
+
+    size: int = 224
+    mode: Mode = "squash"
+    patch_size: int = 16
+    max_patches: int = 256
+    mean: Triple = CLIP_MEAN
+    std: Triple = CLIP_STD
+    resample: Literal["bicubic", "bilinear"] = "bicubic"
+    scaled_decoding: bool = True
+    visible: float = 0.5
+    augmentation: Augmentation = Augmentation()
+
+    def __call__(
+        self,
+        image: Path | bytes | Image.Image,
+        boxes: Sequence[Box] = (),
+        rng: np.random.Generator | None = None,
+    ) -> View:
+        """The view of one picture.
+
+        Args:
+            image: A file, its bytes, or a picture already open.
+            boxes: In fractions of the upright picture.
+            rng: Draws the augmentation. None: there is none (evaluation).
+
+        Raises:
+            ValueError: If the picture is broken, truncated, empty, too large or of no known format, or a box is
+                empty. The message names it.
+        """
+        with _named(image):
+            picture = image if isinstance(image, Image.Image) else _open(image)
+            turn = _orientation(picture)
+        width, height = picture.size[::-1] if turn >= 5 else picture.size
+        window, size = self._plan(width, height, rng)
+        flip = rng is not None and rng.random() < self.augmentation.flip
+        moved = tuple(_move(box, window, flip, self.visible) for box in boxes)
+        with _named(image):
+            if self.scaled_decoding and picture is not image:
+                _decode_smaller(picture, turn, window, size)
+            rgb = _rgb(picture)
+        rgb = rgb.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else rgb
+        pixels = np.asarray(self._scale(rgb, window, size))
+        return View(pixels[:, ::-1] if flip else pixels, moved)
+
+    def stack(self, views: Sequence[View]) -> Float[Tensor, "B 3 Y X"] | PatchedPixels:
+        """Views as one normalized tensor, or as patches where pictures keep their aspect.
+
+        Returns:
+            A picture that is `mean` everywhere gives zeros.
+        """
+        if self.mode == "native":
+            return self._patches(views)
+        rows = torch.from_numpy(np.stack([view.pixels for view in views])).permute(0, 3, 1, 2)
+        return self._normalize(torch.empty(rows.shape).copy_(rows), (3, 1, 1))
+
+    def _plan(self, width: int, height: int, rng: np.random.Generator | None) -> tuple[Box, tuple[int, int]]:
+        """Which part of a picture is seen, in fractions, and its size in pixels, (columns, rows)."""
+        across, down = 1.0, 1.0
+        left, top = 0.0, 0.0
+        if self.mode == "crop":
+            short = min(width, height)
+            # Whole pixels of the scaled picture, as transformers rounds, so that the two agree.
+            columns, rows = int(self.size * width / short), int(self.size * height / short)
+            across, down = self.size / columns, self.size / rows
+            left, top = (columns - self.size) // 2 / columns, (rows - self.size) // 2 / rows
+        if rng is not None and self.augmentation.smallest_crop < 1:
+            side = math.sqrt(rng.uniform(self.augmentation.smallest_crop, 1))
+            across, down = across * side, down * side
+            left, top = rng.uniform(0, 1 - across), rng.uniform(0, 1 - down)
+        size = (self.size, self.size)
+        if self.mode == "native":
+            grid = fit_patches(width * across, height * down, self.max_patches)
+            size = (grid[1] * self.patch_size, grid[0] * self.patch_size)
+        return (left, top, min(left + across, 1.0), min(top + down, 1.0)), size
+
+    def _scale(self, picture: Image.Image, window: Box, size: tuple[int, int]) -> Image.Image:
+        """A window of a picture, of the size wanted."""
+        filtering = _RESAMPLE[self.resample]
+        columns, rows = round(size[0] / (window[2] - window[0])), round(size[1] / (window[3] - window[1]))
+        if self.mode == "crop" and columns * rows <= _WHOLE * size[0] * size[1]:
+            left = min(round(window[0] * columns), columns - size[0])
+            top = min(round(window[1] * rows), rows - size[1])
+            whole = picture.resize((columns, rows), filtering)
+            return whole.crop((left, top, left + size[0], top + size[1]))
+        width, height = picture.size
+        part = (window[0] * width, window[1] * height, window[2] * width, window[3] * height)
+        return picture.resize(size, filtering, box=part)
+
+    def _patches(self, views: Sequence[View]) -> PatchedPixels:
+        side = self.patch_size
+        grid = torch.tensor([[view.pixels.shape[0] // side, view.pixels.shape[1] // side] for view in views])
+        counts = grid.prod(dim=1)
+        longest = int(counts.max())
+        values = torch.zeros(len(views), longest, side * side * 3)
+        for row, view in zip(values, views, strict=True):
+            blocks = torch.from_numpy(view.pixels.copy()).unflatten(1, (-1, side)).unflatten(0, (-1, side))
+            patches = blocks.transpose(1, 2).reshape(-1, 3)  # (rows, columns, side, side, 3) flattened
+            row[: len(patches) // side**2] = self._normalize(patches.float(), (3,)).view(-1, side * side * 3)
+        return PatchedPixels(values, torch.arange(longest) < counts[:, None], grid)
+
+    def _normalize(self, colors: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """In place, from 0 to 255; one multiplication and one addition a number."""
+        mean, std = torch.tensor(self.mean).view(shape), torch.tensor(self.std).view(shape)
+        return colors.mul_(1 / (255 * std)).sub_(mean / std)
+
+
+def fit_patches(width: float, height: float, most: int) -> tuple[int, int]:
+    """Rows and columns of square patches that cover a picture at the largest scale that needs no more than `most`.
+
+    NaFlex (arXiv:2502.14786, section 2.4.2) as FG-CLIP 2 uses it: up or down, aspect kept up to the last patch,
+    which is made whole. A search for the scale stops near it; here it is found where a side is whole.
+
+    Args:
+        width: In any unit.
+        height: In the same unit.
+        most: Patches allowed, at least one.
+
+    Returns:
+        (16, 16) for a square and 256 patches.
+    """
+    slack = 1e-9  # of a patch: sides that are whole but for rounding
+    columns = bisect_right(range(1, most + 1), most, key=lambda n: n * math.ceil(n * height / width - slack))
+    rows = bisect_right(range(1, most + 1), most, key=lambda n: n * math.ceil(n * width / height - slack))
+    if columns * height >= rows * width:
+        return max(1, math.ceil(columns * height / width - slack)), columns
+    return rows, max(1, math.ceil(rows * width / height - slack))
+
+
+@contextmanager
+def _named(image: Path | bytes | Image.Image) -> Iterator[None]:
+    """Says which picture it was that could not be read."""
+    try:
+        yield
+    except _BROKEN as error:
+        name = f"Picture {image}" if isinstance(image, Path) else "Picture"
+        name += f" of {len(image)} bytes" if isinstance(image, bytes) else ""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
+        raise ValueError(f"{name} cannot be read: {reason.rstrip('.')}. Replace it or leave it out.") from error
+
+
+def _open(image: Path | bytes) -> Image.Image:
+    """The header of a picture; its pixels are decoded later."""
+    content = image if isinstance(image, bytes) else image.read_bytes()
+    if not content:
+        raise ValueError("it is empty")
+    try:
+        picture = Image.open(BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"it is none of {', '.join(_FORMATS)}") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ValueError(f"{picture.width} x {picture.height} pixels are more than {MAX_PIXELS}")
+    return picture
+
+
+def _orientation(picture: Image.Image) -> int:
+    """How EXIF says that the picture was held. A broken EXIF block says nothing, and the pixels may still be good."""
+    try:
+        turn = picture.getexif().get(_ORIENTATION, 1)
+    except _BROKEN:
+        return 1
+    return turn if turn in _UPRIGHT else 1
+
+
+def _decode_smaller(picture: Image.Image, turn: int, window: Box, size: tuple[int, int]) -> None:
+    """Asks the JPEG decoder for a half, a quarter or an eighth, where that is enough for a window of this size."""
+    columns = math.ceil(_SPARE * size[0] / (window[2] - window[0]))
+    rows = math.ceil(_SPARE * size[1] / (window[3] - window[1]))
+    picture.draft(None, (rows, columns) if turn >= 5 else (columns, rows))
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Eight bits of red, green and blue."""
+    if picture.mode == "F":
+        raise ValueError("its floating-point pixels have no known range, convert it to 8 bits")
+    if picture.mode.startswith("I"):
+        upper = np.asarray(picture).clip(0, 65535).astype(np.uint16) >> 8
+        picture = Image.fromarray(upper.astype(np.uint8))
+    elif picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # else Pillow warns of transparency that it drops
+    return picture.convert("RGB")
+
+
+def _move(box: Box, window: Box, flip: bool, visible: float) -> Box | None:
+    """A box as fractions of a window, cut at its edges. None if less than `visible` of it is left."""
+    x0, y0, x1, y1 = (min(max(value, 0.0), 1.0) for value in box)
+    if not (x0 < x1 and y0 < y1 and all(map(math.isfinite, box))):
+        raise ValueError(f"Box {box} is empty; give (x0, y0, x1, y1) in fractions of the picture, x0 < x1, y0 < y1.")
+    left, top, right, bottom = window
+    a0, a1 = ((min(max(x, left), right) - left) / (right - left) for x in (x0, x1))
+    b0, b1 = ((min(max(y, top), bottom) - top) / (bottom - top) for y in (y0, y1))
+    kept = (a1 - a0) * (right - left) * (b1 - b0) * (bottom - top)
+    if kept <= 0 or kept < visible * (x1 - x0) * (y1 - y0):
+        return None
+    return (1 - a1, b0, 1 - a0, b1) if flip else (a0, b0, a1, b1)

@@ -1,0 +1,110 @@
+"""What a recipe may do to texts before they are read: parts that take a sample and give an edited one."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from ..types import Negative, Sample
+
+Edit = Callable[[Sample, np.random.Generator], Sample]
+
+# An end of sentence: a full stop and the like, closing quotes or brackets, and white space before anything but a
+# lower-case letter ("e.g. a cat" goes on). Chinese and Japanese ones need no space.
+_END = re.compile(r"[.!?][\"'\u201d\u2019)\]]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1f]\s*(?=\S)")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, with their full stops, without the white space between them. None for an empty text."""
+    starts = [0, *(end.end() for end in _END.finditer(text)), len(text)]
+    parts = (text[start:stop].strip() for start, stop in pairwise(starts))
+    return [part for part in parts if part]
+
+
+def first_sentence(text: str) -> str:
+    """The text before the first ". ", as Long-CLIP (arXiv:2403.15378) makes short captions of long ones."""
+    return " ".join(text.split()).split(". ")[0]
+
+
+@dataclass(frozen=True)
+class FirstSentence:
+    """The first sentence of the long caption becomes the short caption (Long-CLIP, arXiv:2403.15378).
+
+    Attributes:
+        only_missing: Samples that have captions keep them.
+    """
+
+    only_missing: bool = False
+
+    def __call__(self, sample: Sample, _rng: np.random.Generator) -> Sample:
+        """Near misses of a caption that is replaced are dropped, since they are not its own."""
+        if not sample.long_caption.strip() or (self.only_missing and sample.captions):
+            return sample
+        return replace(sample, captions=(first_sentence(sample.long_caption),), caption_negatives=())
+
+
+@dataclass(frozen=True)
+class DropSummary:
+    """Takes the first sentence out of the long caption. It sums the others up, and a model may read no further.
+
+    Attributes:
+        probability: Of doing so.
+    """
+
+    probability: float = 1.0
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Captions of one sentence stay."""
+        found = sentences(sample.long_caption)
+        if rng.random() >= self.probability or len(found) < 2:
+            return sample
+        return replace(sample, long_caption=" ".join(found[1:]), long_caption_negatives=())
+
+
+@dataclass(frozen=True)
+class SampleSentences:
+    """Keeps some sentences of the long caption, drawn at random.
+
+    Attributes:
+        most: At most this many; between one and this many if `vary` is set.
+        vary: The number is drawn too.
+        shuffle: They come in random order, not in the caption's.
+    """
+
+    most: int
+    vary: bool = False
+    shuffle: bool = False
+
+    def __post_init__(self) -> None:
+        if self.most < 1:
+            raise ValueError(f"most is a number of sentences, at least 1, not {self.most}.")
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """A caption that comes out as it was keeps its near misses."""
+        found = sentences(sample.long_caption)
+        count = min(int(rng.integers(1, self.most + 1)) if self.vary else self.most, len(found))
+        chosen = rng.choice(len(found), count, replace=False) if found else np.arange(0)
+        order = chosen if self.shuffle else np.sort(chosen)
+        if np.array_equal(order, np.arange(len(found))):
+            return sample
+        kept = " ".join(found[index] for index in order)
+        return replace(sample, long_caption=kept, long_caption_negatives=())
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Words before every short caption and its near misses. FG-CLIP has "a photo of ".
+
+    Attributes:
+        words: With the space that ends them.
+    """
+
+    words: str = "a photo of "
+
+    def __call__(self, sample: Sample, _rng: np.random.Generator) -> Sample:
+        """Captions and near misses alike, lest the prefix tell them apart."""
+        captions = tuple(self.words + caption for caption in sample.captions)
+        near = tuple(Negative(self.words + miss.text, miss.kind) for miss in sample.caption_negatives)
+        return replace(sample, captions=captions, caption_negatives=near)

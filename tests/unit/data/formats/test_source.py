@@ -1,0 +1,47 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from foveal.data.formats import CsvPairs, FineHard, Parquet, ShareGpt4v, WebDataset, open_source
+from foveal.types import Sample
+
+
+def test_words_go_to_their_openers():
+    (sample,) = open_source("scenes:count=3", schemes={"scenes": lambda spec: [Sample(spec, b"")]})
+    assert sample.id == "scenes:count=3"
+    with pytest.raises(ValueError, match=r"Unknown kind of source 'scenes:'"):
+        open_source("scenes:count=3")
+
+
+def test_folders_are_told_by_what_is_inside(tmp_path):
+    for ending, kind in ((".parquet", Parquet), (".tar", WebDataset)):
+        (tmp_path / f"a{ending}").touch()
+        assert open_source(tmp_path) == kind(tmp_path)
+
+
+def test_tables_and_json_take_their_options_from_the_name(tmp_path):
+    (tmp_path / "a.tsv").touch()
+    assert open_source(tmp_path / "a.tsv") == CsvPairs(tmp_path / "a.tsv", separator="\t")
+    path = tmp_path / "a.json"
+    for item, kind in (({"f_path": "x"}, FineHard), ({"conversations": []}, ShareGpt4v)):
+        path.write_text(json.dumps([item]))
+        assert open_source(f"{path}::pictures") == kind(path, Path("pictures"))
+        assert open_source(path, images=tmp_path) == kind(path, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "[1]", '{"a": 1}', "{}", " "])
+def test_json_of_no_known_kind_is_refused(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match="of no known kind"):
+        open_source(tmp_path / "a.json")
+
+
+def test_other_names_are_refused(tmp_path):
+    (tmp_path / "a.xml").touch()
+    with pytest.raises(ValueError, match="of no known kind"):
+        open_source(tmp_path / "a.xml")
+    with pytest.raises(ValueError, match="No such file"):
+        open_source(tmp_path / "a.jsonl")
+    with pytest.raises(ValueError, match="holds no"):
+        open_source(tmp_path)

@@ -91,7 +91,8 @@ def bfloat16() -> Iterator[None]:
 def image_tower() -> Iterator[str]:
     """Rows of the table: ours against `transformers`."""
     ours = DualEncoder(vit_b_16()).eval()
-    peer = CLIPModel(CLIPConfig(vision_config={"patch_size": 16}, text_config={})).eval()
+    peer = CLIPModel(CLIPConfig(vision_config={"patch_size": 16}, text_config={}))
+    peer.train(False)
     pixels = torch.randn(16, 3, 224, 224)
 
     def autocast() -> None:

@@ -110,7 +110,7 @@ class DualEncoder(nn.Module):
             scale=scale,
             region_scale=self.log_region_scale.exp() if self.config.own_scales else scale,
             negative_scale=self.log_negative_scale.exp() if self.config.own_scales else scale,
-            bias=self.bias if self.config.bias else torch.zeros_like(scale),
+            bias=self.bias.clone() if self.config.bias else torch.zeros_like(scale),
         )
 
     def encode_images(self, pixels: Pixels) -> Float[Tensor, "B E"]:
@@ -290,7 +290,7 @@ class DualEncoder(nn.Module):
         rows = torch.cat([F.pad(ids, (0, widest - ids.shape[1]), value=fill) for ids in token_ids])
         distinct, inverse = torch.unique(rows, dim=0, return_inverse=True)
         embeddings = self.encode_texts(distinct, "phrase")
-        return list(embeddings[inverse].split([len(ids) for ids in token_ids]))
+        return list(embeddings.index_select(0, inverse).split([len(ids) for ids in token_ids]))
 
 
 def _projection(width: int, embed_width: int, *, bias: bool) -> nn.Linear:

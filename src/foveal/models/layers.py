@@ -26,8 +26,7 @@ class Group:
         stop: Where it ends.
         count: Number of sequences.
         length: Of the longest.
-        gather: For each padded slot the token of the group that fills it. None if all are of one length.
-        scatter: For each token of the group its padded slot.
+        slots: For each token of the group its place among padded rows. None if all are of one length.
         mask: True where a padded slot is real.
     """
 
@@ -35,8 +34,7 @@ class Group:
     stop: int
     count: int
     length: int
-    gather: Int[Tensor, "n l"] | None = None
-    scatter: Int[Tensor, " t"] | None = None
+    slots: Int[Tensor, " t"] | None = None
     mask: Bool[Tensor, "n l"] | None = None
 
 
@@ -88,20 +86,23 @@ class Packing:
 
     def take(self, padded: Tensor) -> Tensor:
         """The real tokens of padded rows (B, L, ...) as one flat row (T, ...)."""
-        row = torch.repeat_interleave(self.order, self.lengths[self.order], output_size=self.total)
-        return padded[row, self.positions()]
+        return padded[self.rows(), self.positions()]
 
     def pad(self, flat: Float[Tensor, "T W"]) -> tuple[Float[Tensor, "B L W"], Bool[Tensor, "B L"]]:
         """Rows of equal length, zero where padded, and a mask that is True where they are real."""
         longest = self.groups[0].length if self.groups else 0
-        at = torch.arange(longest, device=flat.device)
-        mask = at < self.lengths[:, None]  # (B, L)
-        index = (self.starts[:, None] + at).clamp(max=self.total - 1)
-        return flat[index] * mask[..., None], mask
+        mask = torch.arange(longest, device=flat.device) < self.lengths[:, None]  # (B, L)
+        slots = self.rows() * longest + self.positions()
+        padded = flat.new_zeros(mask.numel(), flat.shape[1]).index_copy(0, slots, flat)
+        return padded.unflatten(0, mask.shape), mask
 
     def last(self, flat: Float[Tensor, "T W"]) -> Float[Tensor, "B W"]:
         """The last token of every sequence."""
-        return flat[self.starts + self.lengths - 1]
+        return flat.index_select(0, self.starts + self.lengths - 1)
+
+    def rows(self) -> Int[Tensor, " T"]:
+        """The caller's row that each token belongs to."""
+        return torch.repeat_interleave(self.order, self.lengths[self.order], output_size=self.total)
 
     def positions(self) -> Int[Tensor, " T"]:
         """Each token's place in its own sequence."""
@@ -126,9 +127,8 @@ def _group(lengths: list[int], start: int, device: torch.device) -> Group:
     sizes = torch.tensor(lengths, device=device)
     at = torch.arange(longest, device=device)
     mask = at < sizes[:, None]
-    gather = ((sizes.cumsum(0) - sizes)[:, None] + at).clamp(max=total - 1)
-    scatter = torch.arange(longest * count, device=device)[mask.flatten()]
-    return Group(start, start + total, count, longest, gather, scatter, mask)
+    slots = torch.arange(longest * count, device=device)[mask.flatten()]
+    return Group(start, start + total, count, longest, slots, mask)
 
 
 def uniform(count: int, length: int, device: torch.device) -> Packing:
@@ -166,13 +166,17 @@ class Attention(nn.Module):
         return self.out(flat.flatten(1))
 
     def _attend(self, qkv: Float[Tensor, "t 3 H d"], group: Group) -> Float[Tensor, "t H d"]:
-        padded = qkv.unflatten(0, (group.count, group.length)) if group.gather is None else qkv[group.gather]
+        if group.slots is None:
+            padded = qkv
+        else:  # copies to distinct places: both directions are plain copies, where indexing would add up in backward
+            padded = qkv.new_zeros(group.count * group.length, *qkv.shape[1:]).index_copy(0, group.slots, qkv)
+        padded = padded.unflatten(0, (group.count, group.length))
         query, key, value = padded.permute(2, 0, 3, 1, 4)  # each (n, H, l, d)
         # On the right, padding is out of sight of every real token if attention is causal.
         mask = None if group.mask is None or self.causal else group.mask[:, None, None]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
         rows = mixed.transpose(1, 2).flatten(0, 1)  # (n * l, H, d)
-        return rows if group.scatter is None else rows[group.scatter]
+        return rows if group.slots is None else rows.index_select(0, group.slots)
 
     def value(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
         """What attention gives when every token attends to itself alone."""

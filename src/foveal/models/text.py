@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -103,7 +104,7 @@ class TextTower(nn.Module):
             )
         packing = self._pack(lengths, token_ids)
         ids, at = packing.take(token_ids), packing.positions()
-        x = self.token_embedding(ids) + self._table(kind)[at]
+        x = self.token_embedding(ids) + F.embedding(at, self._table(kind))
         x = self.norm(self.transformer(x, packing)[0])
         return TextFeatures(self._pool(x, packing), x, packing)
 

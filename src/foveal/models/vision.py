@@ -92,7 +92,7 @@ class VisionTower(nn.Module):
         x, packing = self._embed(patched, whole=whole)
         out, before = self.transformer(self.input_norm(x), packing)
         if self.config.pooling == "class":
-            pooled = self.norm(out[packing.starts])
+            pooled = self.norm(out.index_select(0, packing.starts))
             patches = self._dense(out, before, packing) if dense else None
         else:
             out, mask = self._unpack(self.norm(out), packing), None if whole else patched.mask
@@ -139,7 +139,7 @@ class VisionTower(nn.Module):
         return last.without_attention(x)  # type: ignore[operator]
 
     def _unpack(self, flat: Float[Tensor, "T W"], packing: Packing) -> Float[Tensor, "B _P W"]:
-        if len(packing.groups) == 1 and packing.groups[0].gather is None:
+        if len(packing.groups) == 1 and packing.groups[0].slots is None:
             group = packing.groups[0]
             return flat.unflatten(0, (group.count, group.length))
         return packing.pad(flat)[0]

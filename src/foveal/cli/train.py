@@ -1,0 +1,30 @@
+"""`foveal train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe (clip, fg_clip:stage2, ...) or your own as module:function.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, its log, curves and checkpoints.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="File, folder, 'shards/{00..99}.tar' or 'scenes:seed=0'. Repeat it to mix several."),
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Model folder to begin from; stretched where needed.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="path.to.field=value, for example optimizer.lr=1e-5. Repeatable.")
+    ] = None,
+) -> None:
+    """Train a model as a recipe says.
+
+    Under torchrun it trains on all processes together. `--set` changes any field of the recipe; a wrong name lists
+    the right ones. Ctrl-C stops after the step in hand, and --resume goes on from there, bit for bit.
+    """
+    from ..recipes.lookup import find
+    from ..training.start import start
+
+    start(find(recipe)(), out, data=data or [], init=init, resume=resume, changes=change or [])

@@ -1,0 +1,131 @@
+"""A page to look at: long queries, the pictures found, the region that answers each phrase, and its near misses."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from string import Template
+
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from ..data.scenes import ATTRIBUTION, Scenes
+from ..encoder import Encoder
+from ..similarity import cosine
+from ..types import Region, Sample
+
+GALLERY = 300
+SHOWN = 4
+PAGE = Template("""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>foveal demo</title>
+<style>
+  body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+  pre { background: #f5f5f2; padding: 1rem; overflow-x: auto; font-size: 12px; line-height: 1.35 }
+  section { border-top: 1px solid #ddd; margin-top: 2rem; padding-top: 1rem }
+  .found { display: flex; gap: 1rem; flex-wrap: wrap }
+  figure { margin: 0; position: relative; width: 11rem }
+  figure img { width: 100%; image-rendering: pixelated; display: block; border: 3px solid transparent }
+  figure.right img { border-color: #2a8f4f }
+  .box { position: absolute; border: 2px solid #e5007d; box-sizing: border-box; pointer-events: none }
+  figcaption, small { color: #666 }
+  .yes { color: #2a8f4f; font-weight: 600 } .no { color: #b3261e }
+  table { border-collapse: collapse } td { padding: .1rem .8rem .1rem 0 }
+</style>
+<h1>foveal demo</h1>
+<p>Pictures and texts that the models never saw, in compositions that were kept from training. The answers below are
+those of <b>$model</b>. Green: the picture that the query was written about.</p>
+<pre>$table</pre>
+$queries
+<p><small>$attribution</small></p>
+</html>
+""")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One query and what was found.
+
+    Attributes:
+        asked: The sample that the query was written about.
+        found: The best pictures with their similarities.
+        phrases: For each region of the right picture: its phrase, its near misses, and their similarities to it.
+    """
+
+    asked: Sample
+    found: list[tuple[Sample, float]]
+    phrases: list[tuple[Region, list[tuple[str, float]]]]
+
+
+def write_page(path: Path, encoder: Encoder, model: str, table: str, *, queries: int = 6) -> None:
+    """Write one HTML file with everything in it.
+
+    Args:
+        path: The file.
+        encoder: Answers the queries.
+        model: Its name.
+        table: The comparison, as text.
+        queries: How many.
+    """
+    size = encoder.model.config.vision.image_size
+    gallery = list(islice(Scenes(seed=7, split="test", size=size), GALLERY))
+    images = encoder.encode_images([sample.image for sample in gallery])
+    chosen = sorted(range(len(gallery)), key=lambda i: -len(gallery[i].long_caption))[:queries]
+    sections = [_section(_answer(encoder, gallery, images, gallery[i])) for i in chosen]
+    page = PAGE.substitute(
+        model=escape(model), table=escape(table), queries="\n".join(sections), attribution=escape(ATTRIBUTION)
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _answer(encoder: Encoder, gallery: list[Sample], images: Float[Tensor, "N E"], asked: Sample) -> Answer:
+    query = encoder.encode_texts([asked.long_caption], "long_caption")
+    best = cosine(query, images)[0].topk(SHOWN)
+    found = [(gallery[i], score) for i, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    regions = encoder.encode_regions([asked.image], [[region.box for region in asked.regions]])[0]
+    phrases = []
+    for region, seen in zip(asked.regions, regions, strict=True):
+        texts = [region.phrase, *(negative.text for negative in region.negatives)]
+        scores = cosine(seen[None], encoder.encode_texts(texts, "phrase"))[0]
+        order = scores.argsort(descending=True).tolist()
+        phrases.append((region, [(texts[i], scores[i].item()) for i in order]))
+    return Answer(asked, found, phrases)
+
+
+def _section(answer: Answer) -> str:
+    figures = "".join(_figure(sample, score, right=sample.id == answer.asked.id) for sample, score in answer.found)
+    phrases = "".join(_phrase(answer.asked, region, ranked) for region, ranked in answer.phrases)
+    return (
+        f"<section><p>{escape(answer.asked.long_caption)}</p><div class=found>{figures}</div>"
+        f"<h3>Its regions, and what their phrases were told from</h3><div class=found>{phrases}</div></section>"
+    )
+
+
+def _figure(sample: Sample, score: float, *, right: bool) -> str:
+    mark = " class=right" if right else ""
+    return f"<figure{mark}>{_picture(sample)}<figcaption>{score:.3f}</figcaption></figure>"
+
+
+def _phrase(sample: Sample, region: Region, ranked: list[tuple[str, float]]) -> str:
+    x0, y0, x1, y1 = (100 * side for side in region.box)
+    style = f"left:{x0:.1f}%;top:{y0:.1f}%;width:{x1 - x0:.1f}%;height:{y1 - y0:.1f}%"
+    rows = "".join(
+        f"<tr class={'yes' if text == region.phrase else 'no'}><td>{score:.3f}<td>{escape(text)}"
+        for text, score in ranked[:4]
+    )
+    frame = (
+        f"<figure><div style='position:relative'>{_picture(sample)}<div class=box style='{style}'></div></div></figure>"
+    )
+    return f"<div>{frame}<table>{rows}</table></div>"
+
+
+def _picture(sample: Sample) -> str:
+    content = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
+    with Image.open(BytesIO(content)) as image:
+        kind = (image.format or "png").lower()
+    return f'<img alt="{escape(sample.captions[0])}" src="data:image/{kind};base64,{b64encode(content).decode()}">'

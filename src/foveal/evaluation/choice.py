@@ -1,0 +1,223 @@
+"""Choosing what is right among near misses: captions (SugarCrepe's way) and region phrases (FG-OVD's way)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..types import Kind, Negative, Sample
+from .bootstrap import mean_of_means
+from .encoded import Encoded, Needs
+from .result import Metric, Queries, Result, measure
+from .scoring import Similarity, rowwise, some_pairs
+
+Ties = Literal["right", "wrong"]
+
+
+def choose(
+    positive: Float[Tensor, " C"],
+    negative: Float[Tensor, " K"],
+    case: Int[Tensor, " K"],
+    ties: Ties = "wrong",
+) -> Bool[Tensor, " C"]:
+    """Whether the right text of each case scores highest.
+
+    Args:
+        positive: Similarity of each case's right text.
+        negative: Similarities of the near misses of all cases.
+        case: Which case each near miss belongs to.
+        ties: What it means if a near miss scores exactly as high.
+
+    Returns:
+        True for a case without near misses, False for NaN.
+    """
+    bar = positive[case]
+    beaten = negative <= bar if ties == "right" else negative < bar
+    lost = torch.zeros(len(positive), dtype=torch.long).index_add_(0, case, (~beaten).long())
+    return (lost == 0) & ~positive.isnan()
+
+
+@dataclass(frozen=True)
+class CaptionChoice:
+    """A picture's caption against each of its near misses, one at a time. Chance is 50 %.
+
+    SugarCrepe's protocol (arXiv:2306.14610): a pair is right if the true caption scores above the false one.
+
+    Attributes:
+        text: "caption" (near misses of the first one) or "long_caption".
+        similarity: How a text and a picture are compared.
+        ties: What a draw counts as.
+    """
+
+    text: Literal["caption", "long_caption"] = "caption"
+    similarity: Similarity = "global"
+    ties: Ties = "wrong"
+
+    @property
+    def name(self) -> str:
+        """Of the text that is chosen."""
+        return f"{self.text}_choice"
+
+    @property
+    def unit(self) -> str:
+        """Of a true text and a near miss."""
+        return "pairs"
+
+    def count(self, samples: Iterable[Sample]) -> int:
+        """How many pairs there are."""
+        return sum(len(self._negatives(sample)) for sample in samples)
+
+    def needs(self, samples: Sequence[Sample]) -> Needs:
+        """True texts and near misses, and token sets unless whole embeddings are compared."""
+        texts = [
+            text
+            for sample in samples
+            if self._negatives(sample)
+            for text in (self._true(sample), *(negative.text for negative in self._negatives(sample)))
+        ]
+        return Needs({self._kind: texts}, tokens=self.similarity != "global")
+
+    def __call__(self, encoded: Encoded) -> Result:
+        """Compare each true text with each of its near misses."""
+        true: list[str] = []
+        false: list[Negative] = []
+        shown: list[int] = []
+        for sample, picture in zip(encoded.samples, encoded.picture.tolist(), strict=True):
+            for negative in self._negatives(sample):
+                true.append(self._true(sample))
+                false.append(negative)
+                shown.append(picture)
+        picture = torch.tensor(shown)
+        positive = self._scores(encoded, true, picture)
+        rival = self._scores(encoded, [each.text for each in false], picture)
+        right = choose(positive, rival, torch.arange(len(true)), self.ties)
+        tied = int((positive == rival).sum())
+        return Result(
+            metrics=pair_metrics(right, picture, [each.kind for each in false]),
+            queries={"pairs": Queries(right.long(), picture)},
+            notes=(f"chance 50.0; {tied} ties count as {self.ties}",),
+        )
+
+    @property
+    def _kind(self) -> Kind:
+        return self.text
+
+    def _true(self, sample: Sample) -> str:
+        return sample.captions[0] if self.text == "caption" else sample.long_caption
+
+    def _negatives(self, sample: Sample) -> tuple[Negative, ...]:
+        return sample.caption_negatives if self.text == "caption" else sample.long_caption_negatives
+
+    def _scores(self, encoded: Encoded, texts: list[str], picture: Int[Tensor, " Q"]) -> Float[Tensor, " Q"]:
+        return some_pairs(encoded, self._kind, encoded.rows(texts, self._kind), picture, self.similarity)
+
+
+@dataclass(frozen=True)
+class RegionChoice:
+    """A box is given: its phrase against all of its near misses at once.
+
+    FG-OVD's protocol as in FG-CLIP's code (arXiv:2505.05071): right if the true phrase has the highest score, and
+    a draw with a near miss counts as right. With ten near misses chance is 9 %.
+
+    Attributes:
+        ties: What a draw counts as.
+    """
+
+    ties: Ties = "right"
+
+    @property
+    def name(self) -> str:
+        """Of the text that is chosen."""
+        return "region_choice"
+
+    @property
+    def unit(self) -> str:
+        """That have near misses."""
+        return "regions"
+
+    def count(self, samples: Iterable[Sample]) -> int:
+        """How many regions have near misses."""
+        return sum(bool(region.negatives) for sample in samples for region in sample.regions)
+
+    def needs(self, samples: Sequence[Sample]) -> Needs:
+        """Every box, every phrase and every near miss."""
+        texts = [
+            text
+            for sample in samples
+            for region in sample.regions
+            if region.negatives
+            for text in (region.phrase, *(negative.text for negative in region.negatives))
+        ]
+        return Needs({"phrase": texts}, regions=True)
+
+    def __call__(self, encoded: Encoded) -> Result:
+        """Compare each box with its phrase and all near misses."""
+        assert encoded.regions is not None
+        regions = [region for sample in encoded.samples for region in sample.regions]
+        asked = torch.tensor([number for number, region in enumerate(regions) if region.negatives])
+        cases = [region for region in regions if region.negatives]
+        false = [negative for region in cases for negative in region.negatives]
+        case = torch.arange(len(cases)).repeat_interleave(torch.tensor([len(region.negatives) for region in cases]))
+        boxes = encoded.regions[asked]
+        phrases = encoded.texts["phrase"].embedding
+        own = encoded.rows((region.phrase for region in cases), "phrase")
+        other = encoded.rows((negative.text for negative in false), "phrase")
+        positive = rowwise(boxes, phrases, torch.arange(len(cases)), own)
+        negative = rowwise(boxes, phrases, case, other)
+        right = choose(positive, negative, case, self.ties)
+        picture = encoded.region_picture[asked]
+        metrics = {"top1": measure(right, picture)}
+        metrics |= self._by_kind(positive, negative, case, [each.kind for each in false], picture)
+        tied = choose(positive, negative, case, "right") & ~choose(positive, negative, case, "wrong")
+        chance = 100 * (1 / (1 + torch.bincount(case))).mean()
+        twins = int(torch.bincount(case, (own[case] == other).double(), minlength=len(cases)).count_nonzero())
+        notes = [f"chance {chance:.1f}; {int(tied.sum())} ties count as {self.ties}"]
+        if twins:
+            notes.append(f"{twins} regions have their own phrase among the near misses")
+        return Result(metrics, {"regions": Queries(right.long(), picture)}, notes=tuple(notes))
+
+    def _by_kind(
+        self,
+        positive: Float[Tensor, " C"],
+        negative: Float[Tensor, " K"],
+        case: Int[Tensor, " K"],
+        kinds: list[str],
+        picture: Int[Tensor, " C"],
+    ) -> dict[str, Metric]:
+        """Accuracy against the near misses of each kind alone, where they have kinds."""
+        names, kind = _numbered(kinds)
+        if len(names) < 2:
+            return {}
+        metrics = {}
+        for number, name in enumerate(names):
+            some = kind == number
+            cases, short = case[some].unique(return_inverse=True)
+            right = choose(positive[cases], negative[some], short, self.ties)
+            metrics[f"against {name}"] = measure(right, picture[cases])
+        return metrics
+
+
+def pair_metrics(right: Bool[Tensor, " Q"], picture: Int[Tensor, " Q"], kinds: Sequence[str]) -> dict[str, Metric]:
+    """Accuracy of each kind and the mean of the kinds, in percent.
+
+    Args:
+        right: The outcome of each pair.
+        picture: Which picture each pair is about.
+        kinds: What is wrong in each pair's near miss. An empty name is filed as "other".
+
+    Returns:
+        By kind, in order of appearance, and "mean", in which every kind counts as much.
+    """
+    names, kind = _numbered(kinds)
+    metrics = {name: measure(right[kind == number], picture[kind == number]) for number, name in enumerate(names)}
+    return metrics | {"mean": measure(right, picture, mean_of_means(kind))}
+
+
+def _numbered(kinds: Sequence[str]) -> tuple[list[str], Int[Tensor, " Q"]]:
+    """The distinct kinds in order of appearance, and the number of each."""
+    number: dict[str, int] = {}
+    kind = [number.setdefault(name or "other", len(number)) for name in kinds]
+    return list(number), torch.tensor(kind, dtype=torch.long)

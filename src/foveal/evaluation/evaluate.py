@@ -1,0 +1,56 @@
+"""Measuring one encoder on any benchmarks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+from .benchmark import Benchmark, Task
+from .choice import CaptionChoice
+from .encoded import Encodes
+from .registry import BENCHMARKS
+from .report import Report
+from .retrieval import Retrieval
+from .scoring import Similarity
+
+
+def evaluate(
+    encoder: Encodes,
+    names: Sequence[str],
+    root: Path,
+    *,
+    model: str = "",
+    similarity: Similarity = "global",
+    benchmarks: Mapping[str, Callable[[Path], Benchmark]] = BENCHMARKS,
+) -> Report:
+    """Measure an encoder.
+
+    Args:
+        encoder: Of pictures and texts.
+        names: Of benchmarks, in the order of the report.
+        root: The folder with their data. Made-up pictures need none.
+        model: What the report calls the encoder.
+        similarity: How whole pictures and texts are compared. Regions have embeddings only.
+        benchmarks: All that there are, by name.
+
+    Returns:
+        All numbers, and the outcome of every query.
+
+    Raises:
+        ValueError: If a name is unknown, data are absent, or an encoder gives NaN.
+    """
+    unknown = [name for name in names if name not in benchmarks]
+    if unknown:
+        raise ValueError(f"There is no benchmark '{unknown[0]}'. There are: {', '.join(benchmarks)}.")
+    results, seconds = {}, {}
+    for name in names:
+        start = perf_counter()
+        benchmark = benchmarks[name](root)
+        tasks = tuple(_compared_by(task, similarity) for task in benchmark.tasks)
+        results[name] = replace(benchmark, tasks=tasks)(encoder)
+        seconds[name] = perf_counter() - start
+    return Report(model=model, similarity=similarity, results=results, seconds=seconds)
+
+
+def _compared_by(task: Task, similarity: Similarity) -> Task:
+    return replace(task, similarity=similarity) if isinstance(task, Retrieval | CaptionChoice) else task

@@ -1,0 +1,180 @@
+"""What was measured, on disk and on screen."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+
+from .result import Metric, Queries, Result
+
+JSON, QUERIES = "report.json", "queries.npz"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured of one model.
+
+    Attributes:
+        model: Its name.
+        similarity: How whole pictures and texts were compared.
+        results: By benchmark and task.
+        seconds: What each benchmark took, encoding included.
+    """
+
+    model: str
+    similarity: str
+    results: dict[str, dict[str, Result]]
+    seconds: dict[str, float]
+
+    def write(self, folder: Path) -> None:
+        """Write numbers (`report.json`) and the outcome of every query (`queries.npz`), each whole or not at all.
+
+        Args:
+            folder: Made if absent. Files of an earlier report are replaced.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {
+            f"{benchmark}/{task}/{name}/{column}": getattr(queries, column).numpy()
+            for benchmark, task, result in self.rows()
+            for name, queries in result.queries.items()
+            for column in ("outcome", "picture")
+        }
+        # The numbers come last: where they are, the outcomes are too.
+        _write_whole(folder / QUERIES, lambda file: np.savez_compressed(file, **arrays))
+        text = json.dumps(self._as_json(), indent=1, allow_nan=False) + "\n"
+        _write_whole(folder / JSON, lambda file: file.write(text.encode()))
+
+    def rows(self) -> Iterator[tuple[str, str, Result]]:
+        """Every benchmark, task and result."""
+        for benchmark, tasks in self.results.items():
+            for task, result in tasks.items():
+                yield benchmark, task, result
+
+    def _as_json(self) -> dict[str, object]:
+        results: dict[str, dict[str, object]] = {}
+        for benchmark, task, result in self.rows():
+            metrics = {name: asdict(metric) for name, metric in result.metrics.items()}
+            about = {"unit": result.unit, "found": result.found, "total": result.total, "notes": result.notes}
+            results.setdefault(benchmark, {})[task] = about | {"metrics": metrics}
+        return {
+            "model": self.model,
+            "similarity": self.similarity,
+            "seconds": self.seconds,
+            "results": results,
+        }
+
+
+def read_report(folder: Path) -> Report:
+    """A report as it was written.
+
+    Raises:
+        ValueError: If the folder holds none, or it is damaged.
+    """
+    try:
+        content = json.loads((folder / JSON).read_text(encoding="utf-8"))
+        with np.load(folder / QUERIES, allow_pickle=False) as arrays:
+            queries: dict[tuple[str, str], dict[str, Queries]] = {}
+            for key in arrays.files:
+                benchmark, task, name, column = key.split("/")
+                if column == "outcome":
+                    columns = (arrays[f"{benchmark}/{task}/{name}/{each}"] for each in ("outcome", "picture"))
+                    queries.setdefault((benchmark, task), {})[name] = Queries(*map(torch.from_numpy, columns))
+        results = {
+            benchmark: {task: _result(row, queries[benchmark, task]) for task, row in tasks.items()}
+            for benchmark, tasks in content["results"].items()
+        }
+        return Report(content["model"], content["similarity"], results, content["seconds"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} holds no whole report: {error}. Evaluate again.") from error
+
+
+def table(reports: Sequence[Report]) -> str:
+    """Reports side by side, as plain text: a line per number, a column per model, and what was not measured.
+
+    Args:
+        reports: Of one model each. A number that a model lacks is left blank.
+
+    Returns:
+        "value [low, high]" with the ends of the 95 % interval; shares in percent.
+    """
+    lines = [["benchmark", "task", "metric", *(report.model or "value" for report in reports)]]
+    keys = {
+        (benchmark, task, metric): None
+        for report in reports
+        for benchmark, task, result in report.rows()
+        for metric in result.metrics
+    }
+    for benchmark, task, metric in _together(keys):
+        found = [report.results.get(benchmark, {}).get(task) for report in reports]
+        lines.append([benchmark, task, metric, *(_cell(result, metric) for result in found)])
+    return "\n".join([*_aligned(lines), "", *_remarks(reports)])
+
+
+def _together(keys: dict[tuple[str, str, str], None]) -> list[tuple[str, str, str]]:
+    """In order of first mention, every benchmark and every task in one place."""
+    first: dict[tuple[str, ...], int] = {}
+    for place, (benchmark, task, _) in enumerate(keys):
+        first.setdefault((benchmark,), place)
+        first.setdefault((benchmark, task), place)
+    return sorted(keys, key=lambda key: (first[key[:1]], first[key[:2]]))
+
+
+def _cell(result: Result | None, name: str) -> str:
+    metric = None if result is None else result.metrics.get(name)
+    return "" if metric is None else f"{metric.value:.1f} [{metric.low:.1f}, {metric.high:.1f}]"
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    """Names to the left, numbers to the right, and a name only where it changes."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = []
+    above: list[str] = []
+    for line in lines:
+        same = [above[:1] == line[:1], above[:2] == line[:2]]
+        names = ["" if hide else name for name, hide in zip(line[:2], same, strict=True)] + line[2:3]
+        cells = [name.ljust(width) for name, width in zip(names, widths, strict=False)]
+        cells += [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
+        shown.append("  ".join(cells).rstrip())
+        above = line
+    return shown
+
+
+def _remarks(reports: Sequence[Report]) -> list[str]:
+    """What share was measured, and the notes; each line once, however many models it holds for."""
+    remarks: dict[str, None] = {}
+    for report in reports:
+        for benchmark, task, result in report.rows():
+            have = "has its picture" if result.found == 1 else "have their picture"
+            share = f"{result.found:,} of {result.total:,} {result.unit} {have}"
+            remarks[f"{benchmark} {task}: {'; '.join((share, *result.notes))}."] = None
+    for similarity in dict.fromkeys(report.similarity for report in reports):
+        remarks[f"Whole pictures and texts are compared by {similarity} similarity."] = None
+    return [*remarks, "Brackets: 95 % bootstrap intervals over pictures. Shares are in percent."]
+
+
+def _result(row: dict[str, object], queries: dict[str, Queries]) -> Result:
+    content = dict(row)
+    metrics = content.pop("metrics")
+    notes = content.pop("notes")
+    assert isinstance(metrics, dict) and isinstance(notes, list)
+    return Result(
+        metrics={name: Metric(**metric) for name, metric in metrics.items()},
+        queries=queries,
+        notes=tuple(notes),
+        **content,  # type: ignore[arg-type]
+    )
+
+
+def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file beside its place and move it there, so that a reader never sees half of it."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

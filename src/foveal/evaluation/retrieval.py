@@ -1,0 +1,144 @@
+"""Retrieval both ways between whole pictures and their texts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..types import Kind, Sample
+from .bootstrap import median
+from .encoded import Encoded, Needs
+from .result import Metric, Queries, Result, measure
+from .scoring import Similarity, all_pairs
+
+AT = (1, 5, 10)
+_CELLS = 20_000_000  # compared at once
+
+
+def ranks(similarity: Float[Tensor, "Q G"], query: Int[Tensor, " M"], answer: Int[Tensor, " M"]) -> Int[Tensor, " Q"]:
+    """Rank of the best right answer to each query, counted from 1.
+
+    Ties count against the model: whatever is wrong and scores as high as the best right answer stands before it
+    (as does NaN). Right answers never stand in each other's way.
+
+    Args:
+        similarity: Of every query to everything in the gallery.
+        query: Which query each right pair is about. Every query needs one pair at least, and no pair twice.
+        answer: The gallery's right answer of that pair.
+
+    Returns:
+        1 for a query whose best answer is right; G - 1 + 1 for one whose only right answer scores lowest.
+
+    Raises:
+        ValueError: If a query has no right answer.
+    """
+    have = torch.zeros(len(similarity), dtype=torch.bool).index_fill_(0, query, value=True)
+    if not bool(have.all()):
+        raise ValueError(f"Query {int((~have).nonzero()[0])} has no right answer in the gallery. Leave it out.")
+    right = similarity[query, answer]
+    best = similarity.new_full((len(similarity),), -torch.inf).scatter_reduce(0, query, right, "amax")
+    step = max(1, _CELLS // similarity.shape[1])
+    some = zip(similarity.split(step), best.split(step), strict=True)
+    before = torch.cat([(~(rows < bar[:, None])).sum(dim=1) for rows, bar in some])
+    themselves = torch.zeros_like(before).index_add_(0, query, (~(right < best[query])).to(before.dtype))
+    return 1 + before - themselves
+
+
+def rank_metrics(name: str, rank: Int[Tensor, " Q"], picture: Int[Tensor, " Q"]) -> dict[str, Metric]:
+    """Recall at 1, 5 and 10 in percent, median and mean rank.
+
+    Args:
+        name: Of the direction; begins each metric's name.
+        rank: Of each query.
+        picture: Which picture each query is about.
+
+    Returns:
+        "NAME@1", "NAME@5", "NAME@10", "NAME_median_rank", "NAME_mean_rank". All ranks 1: 100, 100, 100, 1, 1.
+    """
+    metrics = {f"{name}@{k}": measure(rank <= k, picture) for k in AT}
+    metrics[f"{name}_median_rank"] = measure(rank, picture, median)
+    metrics[f"{name}_mean_rank"] = measure(rank, picture)
+    return metrics
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A text finds its picture among all pictures, and a picture finds any of its texts among all texts.
+
+    A text that several pictures share is right with each of them. Every text of every picture is a query and a
+    member of the gallery, as often as it occurs.
+
+    Attributes:
+        text: "caption": all of them, "first_caption": one per sample, or "long_caption".
+        similarity: How a text and a picture are compared.
+    """
+
+    text: Literal["caption", "first_caption", "long_caption"] = "caption"
+    similarity: Similarity = "global"
+
+    @property
+    def name(self) -> str:
+        """Of the text that is looked for."""
+        return f"{self.text}_retrieval"
+
+    @property
+    def unit(self) -> str:
+        """A text is one query; a picture is the other way's."""
+        return "long captions" if self.text == "long_caption" else "captions"
+
+    @property
+    def kind(self) -> Kind:
+        """How the texts are encoded."""
+        return "long_caption" if self.text == "long_caption" else "caption"
+
+    def count(self, samples: Iterable[Sample]) -> int:
+        """How many texts there are."""
+        return sum(len(self._texts(sample)) for sample in samples)
+
+    def needs(self, samples: Sequence[Sample]) -> Needs:
+        """The texts, and token sets unless whole embeddings are compared."""
+        texts = [text for sample in samples for text in self._texts(sample)]
+        return Needs({self.kind: texts}, tokens=self.similarity != "global")
+
+    def __call__(self, encoded: Encoded) -> Result:
+        """Rank all texts for all pictures and all pictures for all texts."""
+        texts: list[str] = []
+        shown: list[int] = []
+        for sample, picture in zip(encoded.samples, encoded.picture.tolist(), strict=True):
+            own = self._texts(sample)
+            texts += own
+            shown += [picture] * len(own)
+        gallery, inverse = torch.tensor(shown).unique(return_inverse=True)  # pictures that have a text
+        row = encoded.rows(texts, self.kind)
+        similarity = all_pairs(encoded, self.kind, row, gallery, self.similarity)
+        text, picture = right_pairs(row, inverse)
+        forth, back = ranks(similarity, text, picture), ranks(similarity.T, picture, text)
+        return Result(
+            metrics=rank_metrics("text_to_image", forth, inverse)
+            | rank_metrics("image_to_text", back, torch.arange(len(back))),
+            queries={"text_to_image": Queries(forth, gallery[inverse]), "image_to_text": Queries(back, gallery)},
+            notes=(f"{len(texts):,} texts, {len(gallery):,} pictures",),
+        )
+
+    def _texts(self, sample: Sample) -> tuple[str, ...]:
+        if self.text == "long_caption":
+            return (sample.long_caption,) if sample.long_caption else ()
+        return sample.captions[:1] if self.text == "first_caption" else sample.captions
+
+
+def right_pairs(row: Int[Tensor, " T"], target: Int[Tensor, " T"]) -> tuple[Int[Tensor, " M"], Int[Tensor, " M"]]:
+    """Every pair of a query and a target that belong together, each once.
+
+    Args:
+        row: Which distinct text each query is. Equal texts share their targets.
+        target: What each query was written about.
+    """
+    targets: dict[int, set[int]] = {}
+    for text, about in zip(row.tolist(), target.tolist(), strict=True):
+        targets.setdefault(text, set()).add(about)
+    pairs = [(query, about) for query, text in enumerate(row.tolist()) for about in sorted(targets[text])]
+    query, answer = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(dim=1)
+    return query, answer

@@ -1,0 +1,24 @@
+"""Loss functions, one a file: tensors in, a scalar out."""
+
+from .contrastive import contrastive
+from .cross_modal_ranking import RankingThreshold, cross_modal_ranking
+from .hard_negative import hard_negative
+from .intra_modal import intra_modal
+from .pooled_negatives import pooled_negatives
+from .principal_component import principal_component
+from .regional import regional
+from .sigmoid_contrastive import sigmoid_contrastive
+from .token_triplet import token_triplet
+
+__all__ = [
+    "RankingThreshold",
+    "contrastive",
+    "cross_modal_ranking",
+    "hard_negative",
+    "intra_modal",
+    "pooled_negatives",
+    "principal_component",
+    "regional",
+    "sigmoid_contrastive",
+    "token_triplet",
+]

@@ -1,0 +1,46 @@
+"""Softmax loss of each anchor's own near misses."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..distributed import ALONE, World
+from ._shared import full_precision, margins, mean_over_ranks
+
+
+@full_precision
+def hard_negative(
+    anchors: Float[Tensor, "R E"],
+    positives: Float[Tensor, "R E"],
+    negatives: Float[Tensor, "K E"],
+    owner: Int[Tensor, " K"],
+    scale: Float[Tensor, ""],
+    *,
+    world: World = ALONE,
+) -> Float[Tensor, ""]:
+    """Each anchor should prefer its positive to its own negatives, of which there may be any number.
+
+    FG-CLIP's L_hard (arXiv:2505.05071) for regions and phrases, FGT in FG-CLIP 2; as well for images and captions.
+    Anchors without negatives do not count. Negatives stay on their rank; ranks are weighted by their number of
+    anchors that count, so that the mean over ranks is the loss of the whole batch.
+
+    Args:
+        anchors: Unit-length embeddings.
+        positives: Unit-length embeddings, matching `anchors` row by row.
+        negatives: Unit-length embeddings of all anchors' near misses.
+        owner: Which anchor each negative belongs to, in any order.
+        scale: Inverse temperature that turns a cosine into a logit.
+        world: The ranks over which the loss is averaged.
+
+    Returns:
+        Mean loss of the anchors with negatives. log(1 + K) if each has K and all similarities are equal; zero if
+        none has any.
+
+    Raises:
+        ValueError: If anchors and positives, or negatives and owners, differ in rows.
+    """
+    owner = owner.long()
+    lead = -margins(anchors, positives, negatives, owner, scale)
+    top = lead.new_zeros(len(anchors)).scatter_reduce(0, owner, lead.detach(), "amax")
+    total = (-top).exp().index_add(0, owner, (lead - top[owner]).exp())
+    counted = owner.new_zeros(len(anchors)).index_fill(0, owner, 1).sum()
+    return mean_over_ranks((top + total.log()).sum(), counted, world)

@@ -1,0 +1,1 @@
+"""One file per paper: objective, model, data and schedule."""

@@ -1,0 +1,104 @@
+"""foveal: everything the papers found, in one training: whole images, regions, near misses and tokens.
+
+    foveal train foveal --init openai-clip-b16 --data 'fine_hard/*.json' --out runs/foveal
+
+Beside FG-CLIP's terms it tells whole captions from their near misses, and compares long captions and images token
+by token. Regions with the same phrase are no negatives of each other.
+"""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ..distributed import ALONE, World
+from ..losses import contrastive, hard_negative, regional, token_triplet
+from ..models import sizes
+from ..models.config import RefineConfig
+from ..training.feed import Feed
+from ..training.optimizer import Optimizer
+from ..training.run import Machine, Run
+from ..types import Output
+from .scale import demo_scale, smoke_scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Global + regional + hard negatives of regions and of captions + tokens.
+
+    Attributes:
+        region: Weight of regions against phrases.
+        hard_negative: Weight of regions against near misses of their phrases.
+        caption_negative: Weight of images against near misses of their captions.
+        token: Weight of the triplet loss on late interaction, a mean over all pairs.
+        margin: Of that loss.
+    """
+
+    region: float = 0.5
+    hard_negative: float = 1.0
+    caption_negative: float = 1.0
+    token: float = 1.0
+    margin: float = 0.2
+
+    def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
+        """The weighted terms by name. What the data does not hold has no term."""
+        return self._whole(output, world) | self._regions(output, world)
+
+    def _whole(self, output: Output, world: World) -> dict[str, Tensor]:
+        texts = {"caption": output.caption, "long_caption": output.long_caption}
+        terms = {
+            name: contrastive(output.image, text, output.scale, world=world)
+            for name, text in texts.items()
+            if text is not None
+        }
+        if output.caption_negatives is not None and output.caption is not None and self.caption_negative:
+            assert output.caption_negative_image is not None
+            near = (output.caption, output.caption_negatives, output.caption_negative_image)
+            loss = hard_negative(output.image, *near, output.scale, world=world)
+            terms["caption_negative"] = self.caption_negative * loss
+        if output.text_tokens is not None and output.image_tokens is not None and self.token:
+            masks = (output.text_token_mask, output.image_token_mask)
+            sets = (output.text_tokens, output.image_tokens, *masks)
+            terms["token"] = self.token * token_triplet(*sets, margin=self.margin, reduction="mean", world=world)
+        return terms
+
+    def _regions(self, output: Output, world: World) -> dict[str, Tensor]:
+        if output.regions is None or output.phrases is None:
+            return {}
+        pairs = (output.regions, output.phrases)
+        loss = regional(*pairs, output.region_scale, phrase_key=output.phrase_key, world=world, gather=True)
+        terms = {"region": self.region * loss}
+        if output.negatives is not None and output.negative_region is not None:
+            near = (output.negatives, output.negative_region)
+            loss = hard_negative(*pairs, *near, output.negative_scale, world=world)
+            terms["hard_negative"] = self.hard_negative * loss
+        return terms
+
+
+def foveal() -> Run:
+    """ViT-B/16, one pass over 12 million images with regions, batch 4096. Begin from OpenAI's weights with --init."""
+    model = replace(sizes.fg_clip(sizes.vit_b_16()), tokens="refined", refine=RefineConfig())
+    return Run(
+        name="foveal",
+        model=model,
+        objective=Objective(),
+        data=Feed(long_captions=True, regions=4, negatives=10, caption_negatives=4),
+        optimizer=Optimizer(
+            lr=1e-6,
+            weight_decay=0.001,
+            warmup_steps=200,
+            lr_factors=(("image_refiner", 200.0), ("text_refiner", 200.0)),
+        ),
+        steps=2_929,
+        batch_size=4096,
+        machine=Machine(precision="bf16", workers=8, activation_checkpointing=True),
+    )
+
+
+def demo() -> Run:
+    """The same from nothing, at demo scale."""
+    return demo_scale(foveal())
+
+
+def smoke() -> Run:
+    """Six steps of the demo."""
+    return smoke_scale(demo())

@@ -1,0 +1,54 @@
+"""From a name on the command line to a recipe."""
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from ..training.run import Run
+
+Recipe = Callable[[], Run]
+NO_RECIPES = ("__init__", "lookup", "scale")
+
+
+def names() -> list[str]:
+    """The recipes of this folder."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in NO_RECIPES)
+
+
+def find(name: str) -> Recipe:
+    """The recipe of a name.
+
+    Args:
+        name: "clip" (one of this folder, its main function), "fg_clip:stage2", or "my.module:mine" for one's own.
+
+    Raises:
+        ValueError: If there is none. The message lists those there are.
+    """
+    module_name, colon, function = name.partition(":")
+    own = module_name in names()
+    if not own and not colon:
+        raise ValueError(
+            f"There is no recipe '{name}'. There are: {', '.join(names())}; or your own as module:function."
+        )
+    try:
+        module = import_module(f"{__package__}.{module_name}" if own else module_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"Recipe '{name}': {error}. Ours are: {', '.join(names())}.") from error
+    recipes = recipes_of(module)
+    wanted = function or module_name
+    if wanted not in recipes:
+        raise ValueError(f"'{module_name}' has no recipe '{wanted}'. It has: {', '.join(recipes)}.")
+    return recipes[wanted]
+
+
+def recipes_of(module: object) -> dict[str, Recipe]:
+    """The functions without arguments that a module defines and that return a run."""
+    functions = inspect.getmembers(module, inspect.isfunction)
+    return {
+        name: function
+        for name, function in functions
+        if not name.startswith("_")
+        and function.__annotations__.get("return") in (Run, "Run")
+        and not inspect.signature(function).parameters
+    }

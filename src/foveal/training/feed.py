@@ -1,0 +1,112 @@
+"""What batches are made of: which sources, and what a run wants of each sample."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..data.batching import Batcher, Prepared
+from ..data.formats import open_source
+from ..data.images import ImageTransform
+from ..data.scenes import Scenes
+from ..data.stream import Stream
+from ..data.texts import Edit
+from ..data.tokenizer import Tokenizer
+from ..distributed import World
+from ..models.config import ModelConfig
+from ..types import Batch, Sample
+from .run import override
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """The data of a run. What is asked for here is in every batch, whether or not its samples have any.
+
+    Attributes:
+        sources: Files, folders, patterns of shards, or "scenes:seed=0,objects=2,..." for made-up pictures.
+        weights: Of each source in the mixture. Empty: all alike.
+        captions: Short captions are wanted.
+        long_captions: Long captions are wanted.
+        regions: Most regions per image.
+        negatives: Most near misses per region.
+        caption_negatives: Most near misses per short caption.
+        edits: Change a sample's texts first, in this order.
+        transform: From pictures to pixels; its size, or its patch, is the model's.
+        tokenizer: From texts to token ids.
+        shuffle_buffer: Samples that each worker draws from, where sources are read shard by shard.
+        broken_budget: Share of broken samples past which the run stops.
+    """
+
+    sources: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    captions: bool = True
+    long_captions: bool = False
+    regions: int = 0
+    negatives: int = 0
+    caption_negatives: int = 0
+    edits: tuple[Edit, ...] = ()
+    transform: ImageTransform = field(default_factory=ImageTransform)
+    tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    shuffle_buffer: int = 10_000
+    broken_budget: float = 0.001
+
+    def open(
+        self, model: ModelConfig, *, batch_size: int, seed: int, world: World, workers: int
+    ) -> Stream[Prepared, Batch]:
+        """This rank's stream of batches for a model.
+
+        Raises:
+            ValueError: If there is no source, or its name is of no known kind.
+        """
+        if not self.sources:
+            raise ValueError("The run has no data. Name some with --data, for example --data 'shards/{00..99}.tar'.")
+        if self.weights and len(self.weights) != len(self.sources):
+            raise ValueError(
+                f"There are {len(self.sources)} sources and {len(self.weights)} weights. Give one for each."
+            )
+        opened = [open_data(spec, model.vision.image_size) for spec in self.sources]
+        batcher = self.batcher(model)
+        return Stream(
+            list(zip(opened, self.weights or [1.0] * len(opened), strict=True)),
+            batch_size=batch_size,
+            prepare=batcher.prepare,
+            collate=batcher.collate,
+            seed=seed,
+            shuffle_buffer=self.shuffle_buffer,
+            workers=workers,
+            world=world,
+            broken_budget=self.broken_budget,
+        )
+
+    def batcher(self, model: ModelConfig) -> Batcher:
+        """How samples become batches for a model. Texts beyond its length are cut."""
+        vision, text = model.vision, model.text
+        return Batcher(
+            transform=replace(self.transform, size=vision.image_size, patch_size=vision.patch_size),
+            tokenizer=self.tokenizer,
+            caption_length=text.length("caption") if self.captions else None,
+            long_caption_length=text.length("long_caption") if self.long_captions else None,
+            phrase_length=text.length("phrase"),
+            regions=self.regions,
+            negatives=self.negatives,
+            caption_negatives=self.caption_negatives,
+            edits=self.edits,
+            overflow="truncate",
+        )
+
+
+def open_data(spec: str, image_size: int = 224) -> Any:
+    """The source that a name stands for, as a stream takes it.
+
+    Args:
+        spec: As in `Feed.sources`.
+        image_size: Side of the pictures that "scenes:" makes, unless it says another.
+
+    Raises:
+        ValueError: If the name is of no known kind. The message lists those there are.
+    """
+
+    def scenes(spec: str) -> Iterable[Sample]:
+        options = [option for option in spec.partition(":")[2].split(",") if option]
+        return override(Scenes(size=image_size), options)
+
+    return open_source(spec, schemes={"scenes": scenes})

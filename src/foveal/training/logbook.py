@@ -1,0 +1,153 @@
+"""What a training tells: a line of JSON per step, a progress bar, curves, and TensorBoard where it is wanted."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from tqdm import tqdm
+
+from .checkpoint import write_text
+
+Record = dict[str, Any]
+
+
+class Logbook:
+    """The log of one training.
+
+    Each line of `log.jsonl` holds step, loss, terms, lr, scale, gradient_norm and `speed`. All but `speed` is
+    the same, bit for bit, however often the training was cut off and resumed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        steps: int,
+        done: int = 0,
+        active: bool = True,
+        progress: bool = True,
+        tensorboard: bool = False,
+    ) -> None:
+        """Open the log and forget what came after the step that a resumed training goes on from.
+
+        Args:
+            folder: Where `log.jsonl` lies.
+            steps: Of the whole training.
+            done: Steps done already.
+            active: Whether anything is written and shown; true for the first rank only.
+            progress: Whether a progress bar is shown.
+            tensorboard: Whether TensorBoard's files are written too.
+
+        Raises:
+            ValueError: If TensorBoard is wanted and not installed.
+        """
+        self._path = folder / "log.jsonl"
+        self._active = active
+        self._waited = 0.0
+        self._board = _tensorboard(folder, done) if active and tensorboard else None
+        if active:
+            _forget(self._path, done)
+            self._file = self._path.open("a", encoding="utf-8")
+        self._bar = tqdm(total=steps, initial=done, unit="step", disable=not (active and progress))
+        self._since = perf_counter()
+
+    def close(self) -> None:
+        """End the bar and close the files."""
+        self._bar.close()
+        if self._board is not None:
+            self._board.close()
+        if self._active:
+            self._file.close()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time in here as time spent waiting for data."""
+        start = perf_counter()
+        yield
+        self._waited += perf_counter() - start
+
+    def write(self, record: Record, *, pairs: int, tokens: int) -> None:
+        """Log a step.
+
+        Args:
+            record: What is known of the step; `step`, `loss` and `terms` at least.
+            pairs: Images it saw, on all ranks.
+            tokens: Text tokens it read, on all ranks.
+        """
+        seconds = perf_counter() - self._since
+        speed = {"pairs/s": pairs / seconds, "tokens/s": tokens / seconds, "wait": self._waited / seconds}
+        self._since, self._waited = perf_counter(), 0.0
+        if not self._active:
+            return
+        line = record | {"speed": {name: float(f"{value:.4g}") for name, value in speed.items()}}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        shown = {"loss": record["loss"]} | record["terms"]
+        shown |= {name: speed[name] for name in ("pairs/s", "tokens/s")}
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, refresh=False)
+        self._bar.update()
+        if self._board is not None:
+            for name, value in _flat(line):
+                self._board.add_scalar(name, value, record["step"])
+
+    def sync(self) -> None:
+        """Wait until all lines are on the disk: no checkpoint may be ahead of its log."""
+        if self._active:
+            os.fsync(self._file.fileno())
+
+    def draw(self) -> None:
+        """Draw the curves of the loss and its terms to `curves.png`."""
+        if self._active:
+            _draw(read(self._path), self._path.with_name("curves.png"))
+
+
+def read(path: Path) -> list[Record]:
+    """The whole lines of a log. A last line that was cut off is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _forget(path: Path, done: int) -> None:
+    """Remove lines after a step. They are written again when the training comes by."""
+    lines = [json.dumps(record) + "\n" for record in read(path) if record["step"] <= done]
+    write_text(path, "".join(lines))
+
+
+def _flat(record: Record, prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}/")
+        elif name != "step":
+            yield prefix + name, value
+
+
+def _tensorboard(folder: Path, done: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("machine.tensorboard needs TensorBoard: pip install 'foveal[tensorboard]'.") from error
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+
+
+def _draw(records: list[Record], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    names = list(dict.fromkeys(name for record in records for name in record["terms"]))
+    for name in names:
+        with_it = [record for record in records if name in record["terms"]]
+        axes.plot([r["step"] for r in with_it], [r["terms"][name] for r in with_it], label=name, linewidth=1)
+    if len(names) > 1:
+        axes.plot([r["step"] for r in records], [r["loss"] for r in records], "k", label="loss", linewidth=1.5)
+    axes.set(xlabel="step", ylabel="loss")
+    axes.grid(alpha=0.3)
+    if records:
+        axes.legend()
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,130 @@
+"""AdamW, its parameter groups, the learning rate of every step, and what is clipped."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from .parallel import is_sharded, whole
+
+Schedule = Literal["cosine", "constant", "finelip_release"]
+
+RELEASED_ACCUMULATION = 4  # FineLIP's release always adds up 4 micro-batches of 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """AdamW with a warm-up and a schedule, all counted in optimizer steps.
+
+    Attributes:
+        lr: The highest learning rate.
+        weight_decay: Of matrices and embedding tables; vectors and scalars (norms, biases, scales) have none.
+        betas: AdamW's.
+        eps: AdamW's.
+        warmup_steps: Steps of linear warm-up.
+        schedule: After the warm-up: "cosine" down to zero, "constant", or "finelip_release" (see `lr_at`).
+        lr_factors: Pairs of a prefix of parameter names and what their learning rate is multiplied with.
+            The longest matching prefix counts. FineLIP trains its refinement 200 times faster.
+        clip_gradient_norm: Longest allowed gradient of all parameters together. None: no limit.
+        max_scale: Largest inverse temperature (CLIP, arXiv:2103.00020, section 2.5).
+    """
+
+    lr: float
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    warmup_steps: int = 0
+    schedule: Schedule = "cosine"
+    lr_factors: tuple[tuple[str, float], ...] = ()
+    clip_gradient_norm: float | None = None
+    max_scale: float = 100.0
+
+
+def lr_at(step: int, optimizer: Optimizer, steps: int) -> float:
+    """The learning rate of an update.
+
+    "finelip_release" is the released schedule of FineLIP: its horizon is counted in updates but it is asked
+    at micro-batches, four to an update, and only after the update. So the first update runs at the full rate,
+    the warm-up takes a quarter of its steps, and the cosine passes zero at 25 % and 75 % of the training and
+    is at its top at 50 % and at the end. Use it only to reproduce the published numbers.
+
+    Args:
+        step: Number of the update, from 0.
+        optimizer: The settings.
+        steps: Updates of the whole training.
+
+    Returns:
+        The rate. `optimizer.lr` at the end of the warm-up; half of it midway from there to the end of a cosine.
+    """
+    if optimizer.schedule == "finelip_release":
+        if step == 0:
+            return optimizer.lr
+        step = RELEASED_ACCUMULATION * step - 1
+    if step < optimizer.warmup_steps:
+        return optimizer.lr * (step + 1) / optimizer.warmup_steps
+    if optimizer.schedule == "constant":
+        return optimizer.lr
+    progress = (step - optimizer.warmup_steps) / max(1, steps - optimizer.warmup_steps)
+    return optimizer.lr * (1 + math.cos(math.pi * progress)) / 2
+
+
+def adamw(model: nn.Module, optimizer: Optimizer) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters of a model, in groups of one decay and one factor of the rate.
+
+    Raises:
+        ValueError: If a prefix of `lr_factors` fits no parameter.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    for prefix, _ in optimizer.lr_factors:
+        if not any(name.startswith(prefix) for name, _ in named):
+            modules = ", ".join(sorted({name.split(".")[0] for name, _ in named}))
+            raise ValueError(f"lr_factors: no parameter's name starts with '{prefix}'. They start with: {modules}.")
+    for name, parameter in named:
+        fitting = [(len(prefix), factor) for prefix, factor in optimizer.lr_factors if name.startswith(prefix)]
+        factor = max(fitting)[1] if fitting else 1.0
+        # A scalar may be stored with dimensions: FineLIP's softmax scales are (1, 1, 1).
+        decays = parameter.ndim >= 2 and parameter.numel() > 1
+        groups.setdefault((optimizer.weight_decay * decays, factor), []).append(parameter)
+    described: list[dict[str, Any]] = [
+        {"params": members, "weight_decay": decay, "factor": factor} for (decay, factor), members in groups.items()
+    ]
+    return torch.optim.AdamW(described, lr=optimizer.lr, betas=optimizer.betas, eps=optimizer.eps, fused=True)
+
+
+def set_lr(adam: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group its share of the learning rate."""
+    for group in adam.param_groups:
+        group["lr"] = lr * group["factor"]
+
+
+def clip_gradients(model: nn.Module, most: float | None) -> Float[Tensor, ""]:
+    """Shorten the gradient of all parameters together to at most `most`.
+
+    Returns:
+        Its norm before. 5 for the gradients 3 and 4.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    # Parameters sharded over ranks and whole ones (scales) can't be added up by one call.
+    sharded = [g for g in gradients if is_sharded(g)]
+    plain = [g for g in gradients if not is_sharded(g)]
+    norms = [whole(get_total_norm(some)) for some in (sharded, plain) if some]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    if most is not None:
+        share = (most / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(share)
+    return norm
+
+
+def clip_scales(model: nn.Module, max_scale: float) -> None:
+    """Keep every inverse temperature at or below `max_scale`; they are the parameters named `log_..scale`."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            own = name.rpartition(".")[2]
+            if own.startswith("log_") and own.endswith("scale"):
+                parameter.clamp_(max=math.log(max_scale))

@@ -1,0 +1,42 @@
+"""From a recipe and what the command line adds to it to a training that runs."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .parallel import processes
+from .run import Run, override
+from .trainer import train
+
+
+def start(
+    run: Run,
+    out: Path,
+    *,
+    data: list[str],
+    init: Path | None = None,
+    resume: bool = False,
+    changes: list[str],
+    progress: bool = True,
+) -> Path:
+    """Train a run with other data, other settings and another beginning than its own.
+
+    Args:
+        run: What a recipe gave.
+        out: The folder of results.
+        data: Sources in place of the run's own. Empty: its own.
+        init: A model folder to begin from; what the run's model has beyond it is added as the papers do.
+        resume: Go on with what `out` holds.
+        changes: "path.to.field=value" each.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: If a change, the data, `init` or `out` is not what it should be.
+    """
+    if data:
+        feed: Any = run.data
+        run = replace(run, data=replace(feed, sources=tuple(data)))
+    run = override(run, changes)
+
+    with processes() as (world, device):
+        return train(run, out, init=init, resume=resume, world=world, device=device, progress=progress)

@@ -1,0 +1,179 @@
+"""All that changes while a model is trained, and how it is saved and taken up again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import World
+from ..models import weights
+from ..models.dual_encoder import DualEncoder
+from ..models.layers import Transformer
+from ..models.upgrade import upgrade
+from . import checkpoint
+from .average import Average
+from .optimizer import adamw
+from .parallel import of_every_rank, share, spread, whole
+from .run import CarryingObjective, Objective, Run, Stateful, Stream
+
+
+@dataclass
+class Training:
+    """A training in progress.
+
+    Attributes:
+        run: What it is.
+        world: The ranks.
+        device: Of this rank.
+        model: The model itself.
+        spread: The model as it is called, see `parallel.spread`.
+        adam: The optimizer.
+        average: The moving average of the weights, if the run has one.
+        objective: What is minimized, with what it carries from step to step.
+        stream: This rank's batches.
+        step: Updates done.
+    """
+
+    run: Run
+    world: World
+    device: torch.device
+    model: nn.Module
+    spread: nn.Module
+    adam: torch.optim.Optimizer
+    average: Average | None
+    objective: Objective
+    stream: Stream
+    step: int = 0
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint. Every rank must call it.
+
+        Raises:
+            ValueError: If it can't be written.
+        """
+        mine = {"stream": self.stream.state_dict(), "chance": _chance(self.device)}
+        state = {
+            "step": self.step,
+            "optimizer": self._moments(),
+            "average": self._averaged(),
+            "objective": self.objective.state_dict() if isinstance(self.objective, Stateful) else None,
+            "ranks": of_every_rank(mine, self.world),
+        }
+        tensors = self._weights()
+        if self.world.rank == 0:
+            model = weights.build(self.run.model, tensors)
+            checkpoint.save(folder, self.step, model, state, keep=self.run.machine.keep)
+
+    def restore(self, place: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: If it was written by another number of processes.
+        """
+        tensors, state = checkpoint.load(place)
+        if len(state["ranks"]) != self.world.size:
+            count = len(state["ranks"])
+            raise ValueError(f"{place} was written by {count} processes, these are {self.world.size}. Start {count}.")
+        self.step = state["step"]
+        live = self.model.state_dict()
+        self.model.load_state_dict({name: share(tensor, live[name]) for name, tensor in tensors.items()})
+        self._set_moments(state["optimizer"])
+        if self.average is not None:
+            self.average.updates = state["average"]["updates"]
+            old = self.average.weights
+            self.average.weights = {
+                name: share(tensor, old[name]) for name, tensor in state["average"]["weights"].items()
+            }
+        if isinstance(self.objective, Stateful):
+            self.objective.load_state_dict(state["objective"])
+        mine = state["ranks"][self.world.rank]
+        self.stream.load_state_dict(mine["stream"])
+        _set_chance(mine["chance"], self.device)
+
+    def save_result(self, folder: Path) -> None:
+        """Write the trained model: the averaged weights if there are any. Every rank must call it."""
+        tensors = self._weights() | self._averaged().get("weights", {})
+        if self.world.rank == 0:
+            checkpoint.save_model(weights.build(self.run.model, tensors), folder)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: whole(tensor.detach()).cpu() for name, tensor in self.model.state_dict().items()}
+
+    def _averaged(self) -> dict[str, Any]:
+        if self.average is None:
+            return {}
+        averages = {name: whole(tensor.detach()).cpu() for name, tensor in self.average.weights.items()}
+        return {"updates": self.average.updates, "weights": averages}
+
+    def _moments(self) -> dict[str, dict[str, Tensor]]:
+        """The optimizer's state by parameter name, so that it does not hang on an order."""
+        named = self.model.named_parameters()
+        return {
+            name: {key: whole(value.detach()).cpu() for key, value in self.adam.state[parameter].items()}
+            for name, parameter in named
+            if parameter in self.adam.state
+        }
+
+    def _set_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:
+        parameters = dict(self.model.named_parameters())
+        for name, values in moments.items():
+            parameter = parameters[name]
+            self.adam.state[parameter] = {
+                key: value.to(parameter.device) if key == "step" else share(value, parameter)
+                for key, value in values.items()
+            }
+
+
+def begin(run: Run, world: World, device: torch.device, init: Path | None = None) -> Training:
+    """A training before its first step.
+
+    Args:
+        run: What it is.
+        world: The ranks.
+        device: Of this rank.
+        init: A model folder that gives the weights; what this run's model has beyond it stays fresh.
+
+    Raises:
+        ValueError: If the batch can't be shared out evenly, or `init` holds no model that fits.
+    """
+    if run.batch_size % world.size:
+        raise ValueError(f"batch_size {run.batch_size} is no multiple of the {world.size} processes. Change one.")
+    machine = run.machine
+    torch.manual_seed(run.seed)
+    model = DualEncoder(run.model) if init is None else upgrade(weights.load(init), run.model)
+    model.to(device).train()
+    for module in model.modules():
+        if isinstance(module, Transformer):
+            module.recompute = machine.activation_checkpointing
+            # Blocks are alike, so one is compiled for all of them; around them lengths differ from batch to batch.
+            for block in module.blocks if machine.compile else ():
+                block.compile(dynamic=True)
+    if machine.precision == "bf16":
+        torch.set_float32_matmul_precision("high")  # the losses' similarities are fp32, and large
+        model.forward = torch.autocast(device.type, torch.bfloat16)(model.forward)  # type: ignore[method-assign]
+    spread_model = spread(model, machine.parallel, world)
+    batch_size = run.batch_size // world.size
+    return Training(
+        run=run,
+        world=world,
+        device=device,
+        model=model,
+        spread=spread_model,
+        adam=adamw(model, run.optimizer),
+        average=None if run.ema is None else Average(model, run.ema),
+        objective=run.objective.start() if isinstance(run.objective, CarryingObjective) else run.objective,
+        stream=run.data.open(run.model, batch_size=batch_size, seed=run.seed, world=world, workers=machine.workers),
+    )
+
+
+def _chance(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def _set_chance(state: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

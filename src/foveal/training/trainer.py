@@ -1,0 +1,188 @@
+"""The training loop."""
+
+import json
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..distributed import ALONE, World
+from ..types import Batch, Output
+from . import checkpoint
+from .large_batch import backward, split
+from .logbook import Logbook, Record
+from .optimizer import clip_gradients, clip_scales, lr_at, set_lr
+from .parallel import average_whole_gradients, to_device, wait_for_all
+from .run import Run, describe, differences
+from .state import Training, begin
+
+CPU = torch.device("cpu")
+FREE = ("steps:", "machine.")  # may change between parts of a training; workers may not, the data's order hangs on them
+
+
+class NotFiniteError(ValueError):
+    """A loss or gradient is infinite or not a number."""
+
+
+def train(
+    run: Run,
+    out: Path,
+    *,
+    init: Path | None = None,
+    resume: bool = False,
+    world: World = ALONE,
+    device: torch.device = CPU,
+    progress: bool = True,
+) -> Path:
+    """Train a model, from the start or from its last checkpoint.
+
+    A training that is resumed gives the same weights and the same log, bit for bit, as one that was never cut off.
+
+    Args:
+        run: What is trained, how, and on what.
+        out: The folder of results: the model, `run.json`, `log.jsonl`, `curves.png` and `checkpoints/`.
+        init: A model folder to start from, ours or a public checkpoint's. None: fresh weights.
+        resume: Go on with what `out` holds.
+        world: The ranks, see `parallel.processes`.
+        device: Of this rank.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        `out`, which then is a model folder.
+
+    Raises:
+        ValueError: If `out` holds something else, the data ends, a loss is not finite, or the disk is full.
+        KeyboardInterrupt: If it was interrupted. A checkpoint was written before.
+    """
+    checkpoints = out / "checkpoints"
+    _claim(run, out, resume=resume, world=world)
+    last = checkpoint.latest(checkpoints)
+    training = begin(run, world, device, init if last is None else None)
+    if last is not None:
+        training.restore(last)
+    active, board = world.rank == 0, run.machine.tensorboard
+    log = Logbook(out, steps=run.steps, done=training.step, active=active, progress=progress, tensorboard=board)
+    with closing(log), _interruption() as interrupted:
+        batches = iter(training.stream)
+        while training.step < run.steps:
+            with log.waiting():
+                batch = _next(batches, training.step)
+            record, stop = _update(training, batch, interrupted.is_set())
+            log.write(record, pairs=run.batch_size, tokens=_tokens(batch, run.model.text.pad_id) * world.size)
+            if stop or training.step % run.machine.checkpoint_every == 0 or training.step == run.steps:
+                log.sync()
+                training.save(checkpoints)
+            if stop and training.step < run.steps:
+                raise KeyboardInterrupt(f"Stopped after step {training.step} of {run.steps}. Resume to go on.")
+    training.save_result(out)
+    log.draw()
+    return out
+
+
+def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]:
+    """One step: what is logged of it, and whether any rank wants to stop."""
+    run, world = training.run, training.world
+    lr = lr_at(training.step, run.optimizer, run.steps)
+    set_lr(training.adam, lr)
+    training.step += 1
+    seen: dict[str, Any] = {}
+
+    def objective(output: Output) -> dict[str, Tensor]:
+        terms = training.objective(output, world)
+        local = torch.stack([*terms.values(), output.scale.new_tensor(float(stop))]).detach()
+        *values, stopping = world.mean(local).tolist()
+        seen.update(terms=dict(zip(terms, values, strict=True)), stop=stopping > 0)
+        _check_terms(training.step, seen["terms"], output, batch)
+        return terms
+
+    parts = [to_device(part, training.device) for part in split(batch, run.machine.micro_batches)]
+    _, output = backward(training.spread, parts, objective)
+    average_whole_gradients(training.spread, world)
+    norm = clip_gradients(training.model, run.optimizer.clip_gradient_norm).item()
+    if not math.isfinite(norm):
+        raise NotFiniteError(f"Step {training.step}: the gradient's norm is {norm}. {_ids(batch.ids)}")
+    training.adam.step()
+    training.adam.zero_grad()
+    clip_scales(training.model, run.optimizer.max_scale)
+    if training.average is not None:
+        training.average.update()
+    terms = seen["terms"]
+    record = {"step": training.step, "loss": sum(terms.values()), "terms": terms, "lr": lr}
+    return record | {"scale": output.scale.item(), "gradient_norm": norm}, seen["stop"]
+
+
+def _check_terms(step: int, terms: dict[str, float], output: Output, batch: Batch) -> None:
+    """Stop at a term that is not finite, with the samples to look at."""
+    broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
+    if not broken:
+        return
+    embeddings = [value for value in (output.image, output.caption, output.long_caption) if value is not None]
+    finite = torch.stack([value.isfinite().all(dim=1) for value in embeddings]).all(dim=0).tolist()
+    suspects = tuple(id_ for id_, fine in zip(batch.ids, finite, strict=True) if not fine)
+    raise NotFiniteError(f"Step {step}: {', '.join(broken)}. {_ids(suspects or batch.ids)}")
+
+
+def _ids(ids: tuple[str, ...]) -> str:
+    return f"Samples: {', '.join(ids)}. Look at them, or lower optimizer.lr."
+
+
+def _tokens(batch: Batch, pad_id: int) -> int:
+    """How many text tokens a batch holds, padding left out."""
+    values = [getattr(batch, field.name) for field in fields(batch) if field.name.endswith("_ids")]
+    return sum(int(torch.count_nonzero(ids != pad_id)) for ids in values if isinstance(ids, Tensor))
+
+
+def _next(batches: Iterator[Batch], step: int) -> Batch:
+    batch = next(batches, None)
+    if batch is None:
+        raise ValueError(f"The data ended after {step} steps. Give more, or let it repeat.")
+    return batch
+
+
+def _claim(run: Run, out: Path, *, resume: bool, world: World) -> None:
+    """Make the folder of results, or check that it is this run's."""
+    described, path = describe(run), out / "run.json"
+    if resume:
+        if not path.is_file():
+            raise ValueError(f"There is nothing to resume in {out}. Leave out --resume to start.")
+        changed = differences(json.loads(path.read_text(encoding="utf-8")), described)
+        changed = [change for change in changed if not change.startswith(FREE) or "workers" in change]
+        if changed:
+            raise ValueError(f"{out} was begun with other settings ({'; '.join(changed)}). Use those, or a new folder.")
+    elif out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty. Resume it with --resume, or choose another folder.")
+    wait_for_all(world)
+    if world.rank == 0:
+        checkpoint.clean(out / "checkpoints")
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text(path, json.dumps(described, indent=2) + "\n")
+    wait_for_all(world)
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C or SIGTERM, so that a step is finished and saved. The second one stops at once."""
+    event = threading.Event()  # workers inherit the handler: Ctrl-C reaches them too, and must not end them
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def take(number: int, _: Any) -> None:
+        event.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, take)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from foveal.evaluation.benchmark import Benchmark
+from foveal.evaluation.choice import CaptionChoice, RegionChoice, choose, pair_metrics
+from foveal.types import Negative, Region, Sample
+
+
+def test_choices_counted_by_hand():
+    positive = torch.tensor([0.5, 0.5, 0.5, 0.5])
+    negative = torch.tensor([0.4, 0.3, 0.4, 0.6, 0.5])
+    case = torch.tensor([0, 0, 1, 1, 2])
+    assert choose(positive, negative, case).tolist() == [True, False, False, True]
+    assert choose(positive, negative, case, ties="right").tolist() == [True, False, True, True]
+
+
+def test_nan_is_never_right():
+    nan = torch.tensor([torch.nan])
+    one, zero = torch.ones(1), torch.zeros(1, dtype=torch.long)
+    assert not choose(nan, one, zero, "right")
+    assert not choose(one, nan, zero, "right")
+
+
+def test_every_kind_counts_as_much_in_the_mean():
+    right = torch.tensor([True, True, True, False])
+    metrics = pair_metrics(right, torch.arange(4), ["size", "size", "size", "count"])
+    assert metrics["size"].value == 100
+    assert metrics["count"].value == 0
+    assert metrics["mean"].value == 50
+    assert metrics["size"].count == 3
+
+
+CAPTIONS = (
+    Sample("a", b"a", captions=("true", "unused"), caption_negatives=(Negative("near", "x"), Negative("far", "y"))),
+    Sample("b", b"b", captions=("true",), caption_negatives=(Negative("near", "x"), Negative("true", "x"))),
+    Sample("c", b"c", captions=("true",)),
+)  # fmt: skip
+KNOWN = {b"a": [1, 0], b"b": [0, 1], "true": [1, 0.2], "near": [1, 0.8], "far": [-1, 0]}
+
+
+def test_caption_choice_counted_by_hand(encoder):
+    result = Benchmark(CAPTIONS, (CaptionChoice(),))(encoder(KNOWN))["caption_choice"]
+    # a: true beats near and far; b: near beats true, and true draws with itself
+    assert result.queries["pairs"].outcome.tolist() == [1, 1, 0, 0]
+    assert result.metrics["x"].value == pytest.approx(100 / 3)
+    assert result.metrics["y"].value == 100
+    assert result.metrics["mean"].value == pytest.approx(200 / 3)
+    assert (result.found, result.total) == (4, 4)
+    assert "1 ties count as wrong" in result.notes[0]
+
+
+def test_draws_can_count_as_right(encoder):
+    result = Benchmark(CAPTIONS, (CaptionChoice(ties="right"),))(encoder(KNOWN))["caption_choice"]
+    assert result.queries["pairs"].outcome.tolist() == [1, 1, 0, 1]
+
+
+LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+
+
+def region_samples():
+    misses = (Negative("bad", "color"), Negative("worse", "size"))
+    return (
+        Sample("a", b"a", regions=(Region(LEFT, "good", misses), Region(RIGHT, "alone"))),
+        Sample("b", b"b", regions=(Region(RIGHT, "good", (*misses, Negative("good", "color"))),)),
+        Sample("a again", b"a", regions=(Region(RIGHT, "good", misses),)),
+    )
+
+
+REGIONS = {
+    (b"a", *LEFT): [1, 0],
+    (b"b", *RIGHT): [1, 0],
+    (b"a", *RIGHT): [0, 1],
+    "good": [1, 0],
+    "bad": [0, 1],
+    "worse": [0.5, -1],
+}
+
+
+def test_region_choice_counted_by_hand(encoder):
+    one = encoder(REGIONS)
+    result = Benchmark(region_samples(), (RegionChoice(),))(one)["region_choice"]
+    assert result.queries["regions"].outcome.tolist() == [1, 1, 0]
+    assert result.metrics["top1"].value == pytest.approx(200 / 3)
+    assert result.metrics["against color"].value == pytest.approx(200 / 3)
+    assert result.metrics["against size"].value == 100  # the third region loses to a color only
+    assert result.found == result.total == 3  # the region without near misses is no case
+    assert "1 ties count as right" in result.notes[0]
+    assert "chance 30.6" in result.notes[0]  # (1/3 + 1/4 + 1/3) / 3
+    assert "1 regions have their own phrase among the near misses" in result.notes[1]
+    assert one.pictures == [b"a", b"b"]
+
+
+def test_a_draw_can_count_as_wrong(encoder):
+    result = Benchmark(region_samples(), (RegionChoice(ties="wrong"),))(encoder(REGIONS))["region_choice"]
+    assert result.queries["regions"].outcome.tolist() == [1, 0, 0]
+
+
+def test_a_box_without_area_is_counted_and_left_out(encoder):
+    flat = Sample("flat", b"f", regions=(Region((0.5, 0.0, 0.5, 1.0), "good", (Negative("bad"),)),))
+    result = Benchmark((*region_samples(), flat), (RegionChoice(),))(encoder(REGIONS))["region_choice"]
+    assert (result.found, result.total) == (3, 4)

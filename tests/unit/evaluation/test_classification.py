@@ -1,0 +1,113 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from foveal.evaluation.benchmark import Benchmark
+from foveal.evaluation.classification import (
+    Classification,
+    among_first,
+    class_metrics,
+    ensemble,
+    filled,
+    imagenet_prompts,
+)
+from foveal.evaluation.regions import RegionClassification, RegionRetrieval
+from foveal.types import Region, Sample
+
+
+def test_accuracies_counted_by_hand():
+    similarity = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.1, 0.0], [0.1, 0.3, 0.2], [0.3, 0.3, 0.1]])
+    label = torch.tensor([0, 1, 1, 0])
+    assert among_first(similarity, label, 1).tolist() == [True, False, True, False]  # the last is a draw
+    assert among_first(similarity, label, 2).tolist() == [True, True, True, True]
+    metrics = class_metrics(similarity[:3], label[:3], torch.arange(3))
+    assert metrics["top1"].value == pytest.approx(200 / 3)
+    assert metrics["top1_mean_of_classes"].value == pytest.approx(75)  # 100 and 50
+    assert metrics["top5"].value == 100
+
+
+def test_one_prompt_is_its_own_ensemble():
+    prompts = F.normalize(torch.randn(4, 1, 8), dim=-1)
+    torch.testing.assert_close(ensemble(prompts), prompts[:, 0])
+
+
+def test_a_long_prompt_embedding_weighs_no_more_than_a_short_one():
+    prompts = torch.tensor([[[10.0, 0.0], [0.0, 0.1]]])
+    torch.testing.assert_close(ensemble(prompts), torch.tensor([[0.5**0.5, 0.5**0.5]]))
+
+
+def test_there_are_80_prompts_and_each_takes_a_name():
+    prompts = imagenet_prompts()
+    assert len(set(prompts)) == len(prompts) == 80
+    assert all(prompt.count("{}") == 1 for prompt in prompts)
+    published = {"a photo of the hard to see {}.", "itap of my {}.", "the {} in a video game.", "graffiti of a {}."}
+    assert published | {"a photo of many {}.", "a black and white photo of the {}.", "a toy {}."} <= set(prompts)
+
+
+def test_a_prompt_without_a_place_is_refused():
+    with pytest.raises(ValueError, match="'a photo' has no place for the class name"):
+        filled(["a photo"], ["cat"])
+
+
+def test_classification_counted_by_hand(encoder):
+    samples = (
+        Sample("1", b"1", captions=("cat",)),
+        Sample("2", b"2", captions=("dog",)),
+        Sample("3", b"3", captions=("dog",)),
+        Sample("4", b"4"),
+    )
+    known = {
+        b"1": [1, 0, 0],
+        b"2": [0, 1, 0],
+        b"3": [0, 0, 1],
+        "a cat": [1, 0, 0],
+        "one cat": [0, 0, 1],  # the ensemble of cat is halfway to picture 3
+        "a dog": [0, 1, 0],
+        "one dog": [0, 1, 0],
+    }
+    task = Classification(prompts=("a {}", "one {}"))
+    one = encoder(known)
+    result = Benchmark(samples, (task,))(one)["classification"]
+    assert result.queries["top1"].outcome.tolist() == [1, 1, 0]
+    assert result.metrics["top1_mean_of_classes"].value == pytest.approx(75)
+    assert (result.found, result.total) == (3, 3)
+    assert len(one.texts) == 4
+
+
+def test_a_class_outside_the_list_is_refused(encoder):
+    samples = (Sample("1", b"1", captions=("cat",)),)
+    with pytest.raises(ValueError, match="'cat' is not among the 1 classes"):
+        Benchmark(samples, (Classification(classes=("dog",)),))(encoder())
+
+
+LEFT, RIGHT, ALL = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)
+SAMPLES = (
+    Sample("a", b"a", regions=(Region(LEFT, "cat"), Region(RIGHT, "dog"))),
+    Sample("b", b"b"),
+    Sample("c", b"c", regions=(Region(ALL, "cat"),)),
+    Sample("a again", b"a", regions=(Region(ALL, "dog"),)),
+)
+KNOWN = {
+    (b"a", *LEFT): [1, 0],
+    (b"a", *RIGHT): [1, 0.9],
+    (b"c", *ALL): [1, 0.1],
+    (b"a", *ALL): [0, 1],
+}
+
+
+def test_region_classification_counted_by_hand(encoder):
+    one = encoder(KNOWN | {"a photo of a cat.": [1, 0], "a photo of a dog.": [0, 1]})
+    task = RegionClassification(classes=("cat", "dog", "pig"))
+    result = Benchmark(SAMPLES, (task,))(one)["region_classification"]
+    assert result.queries["top1"].outcome.tolist() == [1, 0, 1, 1]
+    assert result.metrics["top1"].value == 75
+    assert result.metrics["top1_mean_of_classes"].value == 75
+    assert result.queries["top1"].picture.tolist() == [0, 0, 2, 0]
+    assert one.pictures == [b"a", b"b", b"c"]
+
+
+def test_region_retrieval_counted_by_hand(encoder):
+    result = Benchmark(SAMPLES, (RegionRetrieval(),))(encoder(KNOWN | {"cat": [1, 0], "dog": [0, 1]}))
+    queries = result["region_retrieval"].queries
+    assert queries["text_to_region"].outcome.tolist() == [1, 1]
+    assert queries["region_to_text"].outcome.tolist() == [1, 2, 1, 1]

@@ -1,0 +1,80 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from foveal.distributed import ALONE
+from foveal.training.logbook import read
+from foveal.training.parallel import of_every_rank, processes, spread, to_device
+from foveal.training.trainer import train
+from foveal.types import PatchedPixels
+
+WORKER = Path(__file__).with_name("worker.py")
+# Keys' biases have a gradient of zero but for rounding, which Adam would blow up to full steps: hence eps.
+SETTINGS = ("steps=3", "optimizer.eps=1e-3", "machine.checkpoint_every=2")
+
+
+def run_two(out, *settings, resume=False):
+    """Train with two gloo processes, started as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(WORKER), str(out), *SETTINGS, *settings, *["--resume"] * resume]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(command, env=os.environ | place | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    return errors
+
+
+@pytest.fixture(scope="module")
+def alone(small, tmp_path_factory):
+    return train(small.small_run(*SETTINGS), tmp_path_factory.mktemp("alone") / "run", progress=False)
+
+
+@pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
+def test_two_processes_train_to_the_weights_of_one(alone, tmp_path, kind):
+    settings = (f"machine.parallel={kind}", "machine.micro_batches=2")
+    run_two(tmp_path / "two", *settings)
+    expected, found = (load_file(folder / "model.safetensors") for folder in (alone, tmp_path / "two"))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
+    for one, two in zip(read(alone / "log.jsonl"), read(tmp_path / "two/log.jsonl"), strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert two["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_resume_bit_for_bit(tmp_path, kind):
+    setting = f"machine.parallel={kind}"
+    run_two(tmp_path / "whole", setting)
+    run_two(tmp_path / "cut", setting, "steps=2")
+    run_two(tmp_path / "cut", setting, resume=True)
+    whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    torch.testing.assert_close(cut, whole, rtol=0, atol=0)
+
+
+def test_alone_nothing_is_wrapped_and_nothing_is_sent():
+    model = torch.nn.Linear(1, 1)
+    assert spread(model, "fsdp", ALONE) is model
+    assert of_every_rank("mine", ALONE) == ["mine"]
+    with processes() as (world, device):
+        assert world is ALONE
+        assert device.type in ("cpu", "cuda")
+
+
+def test_batches_move_with_all_they_hold(small):
+    batch = small.random_batch(4, 1)
+    moved = to_device(batch, torch.device("meta"))
+    assert moved.ids == batch.ids
+    assert moved.boxes.device.type == moved.pixels.device.type == "meta"
+    patched = PatchedPixels(torch.zeros(1, 4, 3), torch.ones(1, 4, dtype=torch.bool), torch.tensor([[2, 2]]))
+    assert to_device(patched, torch.device("meta")).grid.device.type == "meta"

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-all test test-all check format bench docs clean
+.PHONY: help demo demo-all test test-all check format bench clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -15,6 +15,12 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
+
+demo: $(READY) ## The whole of foveal on made-up pictures, in about ten minutes; results in demo/
+	$(BIN)/foveal demo --out demo
+
+demo-all: $(READY) ## The same with every recipe
+	$(BIN)/foveal demo --out demo --recipes all
 
 test: $(READY) ## Fast tests, on every core
 	$(BIN)/python -m pytest --numprocesses auto -m "not slow and not gpu"

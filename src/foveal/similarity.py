@@ -81,6 +81,42 @@ def late_interaction(
     return torch.cat(blocks)
 
 
+def paired_late_interaction(
+    text_tokens: Float[Tensor, "B T E"],
+    image_tokens: Float[Tensor, "B S E"],
+    text_mask: Bool[Tensor, "B T"] | None = None,
+    image_mask: Bool[Tensor, "B S"] | None = None,
+    *,
+    leak: float | None = None,
+) -> Float[Tensor, " B"]:
+    """`late_interaction` in both directions of text i and image i alone: the diagonal, without the other pairs.
+
+    Args:
+        text_tokens: Unit-length token embeddings.
+        image_tokens: Unit-length token embeddings.
+        text_mask: True where a token is real. Without it all are.
+        image_mask: True where a token is real. Without it all are.
+        leak: Slope of a LeakyReLU over the cosines. None: the plain cosine.
+
+    Returns:
+        Similarity in [-1, 1] of each pair.
+
+    Raises:
+        ValueError: If widths or a mask's shape do not fit, or a set has no real token.
+    """
+    _check_widths(text_tokens, image_tokens)
+    text_tokens, text_weight = _real("Text", text_tokens, text_mask)
+    image_tokens, image_weight = _real("Image", image_tokens, image_mask)
+    similarity = text_tokens @ image_tokens.transpose(1, 2)  # (B, T, S)
+    best = [(similarity.amax(2), text_weight), (similarity.amax(1), image_weight)]
+    means = []
+    for matches, weight in best:
+        matches = _widen(matches)
+        matches = matches if leak is None else F.leaky_relu(matches, leak)
+        means.append((matches * weight).sum(dim=1))
+    return (means[0] + means[1]) / 2
+
+
 def clim(
     text_tokens: Float[Tensor, "B T E"],
     image_tokens: Float[Tensor, "N S E"],

@@ -141,8 +141,12 @@ class Output:
         phrase_key: Equal for equal phrases.
         negatives: Of the phrases' near misses.
         negative_region: Which region each of them belongs to.
+        caption_tokens: The token set of the short caption. Given where captions have near misses.
+        caption_token_mask: True where a member is real.
         caption_negatives: Of the captions' near misses.
         caption_negative_image: Which image each of them belongs to.
+        caption_negative_tokens: The token set of each of them.
+        caption_negative_token_mask: True where a member is real.
         scale: Inverse temperature of the global similarities.
         region_scale: Inverse temperature of region to phrase. `scale` itself if the model has one only.
         negative_scale: Inverse temperature of region to negatives. `scale` itself if the model has one only.
@@ -166,5 +170,9 @@ class Output:
     phrase_key: Int[Tensor, " R"] | None = None
     negatives: Float[Tensor, "K E"] | None = None
     negative_region: Int[Tensor, " K"] | None = None
+    caption_tokens: Float[Tensor, "B _u E"] | None = None
+    caption_token_mask: Bool[Tensor, "B _u"] | None = None
     caption_negatives: Float[Tensor, "C E"] | None = None
     caption_negative_image: Int[Tensor, " C"] | None = None
+    caption_negative_tokens: Float[Tensor, "C _v E"] | None = None
+    caption_negative_token_mask: Bool[Tensor, "C _v"] | None = None

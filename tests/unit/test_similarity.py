@@ -1,19 +1,10 @@
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
 
-from foveal.similarity import clim, cosine, fused, late_interaction
+from foveal.similarity import clim, cosine, fused, late_interaction, paired_late_interaction
 
 DOUBLE = torch.float64
-
-
-@pytest.fixture
-def unchecked():
-    """Shape checks off, as for a user, so that our own refusal is seen."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def unit(*shape, dtype=DOUBLE):
@@ -140,6 +131,15 @@ def test_saves_no_block_of_similarities():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (saved.append(t.numel()), t)[1], lambda t: t):
         clim(text, image)
     assert max(saved) < 16 * 16 * 20 * 20 / 10
+
+
+@pytest.mark.parametrize("leak", [None, 0.1])
+def test_pairs_are_the_diagonal_of_all_pairs(sets, leak):
+    texts, images, text_mask, image_mask = sets
+    count = min(len(texts), len(images))
+    pairs = (texts[:count], images[:count], text_mask[:count], image_mask[:count])
+    every = late_interaction(*pairs, direction="both", leak=leak)
+    torch.testing.assert_close(paired_late_interaction(*pairs, leak=leak), every.diagonal())
 
 
 def test_fused_lies_between_both():

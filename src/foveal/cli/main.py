@@ -2,32 +2,52 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
 
-import click
 import typer
 
 from . import demo, evaluate, scenes, train
 
+Options = ParamSpec("Options")
+
+# What is wrong with options is an error of click's, or of the copy of click that newer releases of typer carry.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def _stoppable(verb: Callable[Options, None]) -> Callable[Options, None]:
+    """The verb, which says what it was stopped at; typer drops the words of an interruption."""
+
+    @wraps(verb)
+    def stoppable(*args: Options.args, **kwargs: Options.kwargs) -> None:
+        try:
+            verb(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            print(f"foveal: {str(error) or 'Stopped.'}", file=sys.stderr)
+            raise typer.Exit(130) from error
+
+    return stoppable
+
+
 app = typer.Typer(
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # docstrings keep no line breaks of their own
     add_completion=False,
     help="Fine-grained, long-text vision-language models: make data, train, measure.",
 )
 for verb in (train.train, evaluate.evaluate, scenes.scenes, demo.demo):
-    app.command(name="eval" if verb is evaluate.evaluate else None)(verb)
+    app.command(name="eval" if verb is evaluate.evaluate else None)(_stoppable(verb))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb. A mistake of the user's is one line on standard error and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="foveal: %(message)s")
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        result = app(arguments, standalone_mode=False)
-    except (ValueError, FileNotFoundError, click.ClickException) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"foveal: {message}", file=sys.stderr)
+        code = app(given or ["--help"], standalone_mode=False)
+    except (ValueError, OSError, UsageError) as error:
+        told = getattr(error, "format_message", error.__str__)()
+        print(f"foveal: {told}", file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, click.Abort) as error:
-        print(f"foveal: {error or 'Stopped.'}", file=sys.stderr)
-        return 130
-    return result if isinstance(result, int) else 0
+    return code if isinstance(code, int) else 0

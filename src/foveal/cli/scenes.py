@@ -26,5 +26,6 @@ def scenes(
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty. Choose another folder.")
     source = Scenes(seed, split=split, count=count, size=size)
-    WebDataset(out, samples_per_shard=shard).write(tqdm(source, unit="scene"))
+    with tqdm(source, unit="scene") as samples:
+        WebDataset(out, samples_per_shard=shard).write(samples)
     (out / "ATTRIBUTION.txt").write_text(ATTRIBUTION + "\n", encoding="utf-8")

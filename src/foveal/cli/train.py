@@ -1,5 +1,6 @@
 """`foveal train`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,4 +28,5 @@ def train(
     from ..recipes.lookup import find
     from ..training.start import start
 
+    sys.path.insert(0, "")  # one's own recipe lies in the current folder, where an installed command does not look
     start(find(recipe)(), out, data=data or [], init=init, resume=resume, changes=change or [])

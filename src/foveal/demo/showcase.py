@@ -60,18 +60,19 @@ class Showcase:
         Raises:
             ValueError: If `out` holds something else.
         """
+        runs = {name: self._run(name) for name in self.recipes}  # a misspelt one is refused before any work
         shards, beginning = out / "scenes", out / "start"
         self._claim(out)
         say(f"1. {self.scenes:,} scenes: pictures with long captions, regions and near misses")
         self._make_scenes(shards)
         self._make_start(beginning)
-        for name in self.recipes:
+        for name, run in runs.items():
             say(f"2. Training {name}")
-            self._train(name, out / name, shards, beginning)
+            _train(run, out / name, shards, beginning)
         reports = []
-        for name in self.recipes:
+        for name in runs:
             say(f"3. Measuring {name} on scenes of compositions never seen")
-            reports.append(self._measure(name, out / name))
+            reports.append(_measure(name, out / name))
         best = self.recipes[-1]
         say(f"4. A page of queries answered by {best}")
         write_page(out / "index.html", Encoder.open(out / best), best, table(reports), queries=self.queries)
@@ -96,7 +97,8 @@ class Showcase:
         for unfinished in shards.glob("*"):
             unfinished.unlink()
         source = Scenes(self.seed, count=self.scenes, size=clip.demo().model.vision.image_size)
-        WebDataset(shards, samples_per_shard=500).write(tqdm(source, unit="scene"))
+        with tqdm(source, unit="scene") as samples:
+            WebDataset(shards, samples_per_shard=500).write(samples)
         notice.write_text(ATTRIBUTION + "\n", encoding="utf-8")
 
     def _make_start(self, folder: Path) -> None:
@@ -108,21 +110,22 @@ class Showcase:
         run = replace(find(f"{name}:demo")(), seed=self.seed)
         return run if self.steps is None else replace(run, steps=self.steps)
 
-    def _train(self, name: str, out: Path, shards: Path, beginning: Path) -> None:
-        if (out / "model.safetensors").is_file():
-            return
-        run = self._run(name)
-        same_towers = run.model.vision.pooling == "class"
-        resume = (out / "run.json").is_file()
-        start(run, out, data=[str(shards)], init=beginning if same_towers else None, resume=resume, changes=[])
 
-    def _measure(self, name: str, folder: Path) -> Report:
-        if not (folder / "report.json").is_file():
-            encoder = Encoder.open(folder, batch_size=100)
-            size = clip.demo().model.vision.image_size
-            benchmarks = {each: _at_size(BENCHMARKS[each], size) for each in SCENE_BENCHMARKS}
-            evaluate(encoder, SCENE_BENCHMARKS, Path(), model=name, benchmarks=benchmarks).write(folder)
-        return read_report(folder)
+def _train(run: Run, out: Path, shards: Path, beginning: Path) -> None:
+    if (out / "model.safetensors").is_file():
+        return
+    same_towers = run.model.vision.pooling == "class"
+    resume = (out / "run.json").is_file()
+    start(run, out, data=[str(shards)], init=beginning if same_towers else None, resume=resume, changes=[])
+
+
+def _measure(name: str, folder: Path) -> Report:
+    if not (folder / "report.json").is_file():
+        encoder = Encoder.open(folder, batch_size=100)
+        size = clip.demo().model.vision.image_size
+        benchmarks = {each: _at_size(BENCHMARKS[each], size) for each in SCENE_BENCHMARKS}
+        evaluate(encoder, SCENE_BENCHMARKS, Path(), model=name, benchmarks=benchmarks).write(folder)
+    return read_report(folder)
 
 
 def _at_size(make: Callable[[Path], Benchmark], size: int) -> Callable[[Path], Benchmark]:

@@ -8,6 +8,7 @@ from .pooled_negatives import pooled_negatives
 from .principal_component import principal_component
 from .regional import regional
 from .sigmoid_contrastive import sigmoid_contrastive
+from .token_hard_negative import token_hard_negative
 from .token_triplet import token_triplet
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "principal_component",
     "regional",
     "sigmoid_contrastive",
+    "token_hard_negative",
     "token_triplet",
 ]

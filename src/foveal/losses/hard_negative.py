@@ -39,8 +39,21 @@ def hard_negative(
         ValueError: If anchors and positives, or negatives and owners, differ in rows.
     """
     owner = owner.long()
-    lead = -margins(anchors, positives, negatives, owner, scale)
-    top = lead.new_zeros(len(anchors)).scatter_reduce(0, owner, lead.detach(), "amax")
+    return softmax_over_owned(-margins(anchors, positives, negatives, owner, scale), owner, len(anchors), world)
+
+
+def softmax_over_owned(
+    lead: Float[Tensor, " K"], owner: Int[Tensor, " K"], anchors: int, world: World
+) -> Float[Tensor, ""]:
+    """Mean over the anchors that own any of log(1 + sum of exp(lead)), where a negative leads its anchor's positive.
+
+    Args:
+        lead: Of each negative over the positive of its anchor, in logits.
+        owner: Which anchor each negative belongs to.
+        anchors: How many there are.
+        world: The ranks over which the loss is averaged.
+    """
+    top = lead.new_zeros(anchors).scatter_reduce(0, owner, lead.detach(), "amax")
     total = (-top).exp().index_add(0, owner, (lead - top[owner]).exp())
-    counted = owner.new_zeros(len(anchors)).index_fill(0, owner, 1).sum()
+    counted = owner.new_zeros(anchors).index_fill(0, owner, 1).sum()
     return mean_over_ranks((top + total.log()).sum(), counted, world)

@@ -100,13 +100,14 @@ class DualEncoder(nn.Module):
             regions["regions"] = F.normalize(pooled, dim=-1)
         texts = self._texts_of(batch, tokens=tokens)
         sets = self._sets(image, texts) if tokens else {}
+        near = self._caption_negatives_of(batch, tokens=tokens)
         scale = self.log_scale.exp()
         return Output(
             image=image.embedding,
             **{kind: text.embedding for kind, text in texts.items()},
             **sets,
             **regions,
-            **self._caption_negatives_of(batch),
+            **near,
             scale=scale,
             region_scale=self.log_region_scale.exp() if self.config.own_scales else scale,
             negative_scale=self.log_negative_scale.exp() if self.config.own_scales else scale,
@@ -248,21 +249,20 @@ class DualEncoder(nn.Module):
         return TextEncoding(embedding, *windows.merge_tokens(parts.dense))
 
     def _texts_of(self, batch: Batch, *, tokens: bool) -> dict[Kind, TextEncoding]:
-        """Captions of both kinds; the tokens of the longest of them only, since no loss compares the other's."""
-        given: dict[Kind, Tensor | None] = {
-            "caption": batch.caption_ids,
-            "long_caption": batch.long_caption_ids,
-        }
+        """Captions of both kinds; tokens of the longest, and of captions with near misses: losses compare those."""
+        given: dict[Kind, Tensor | None] = {"caption": batch.caption_ids, "long_caption": batch.long_caption_ids}
         present = {kind: ids for kind, ids in given.items() if ids is not None}
-        last = next(reversed(present), None)
-        return {kind: self.text_encoding(ids, kind, tokens=tokens and kind == last) for kind, ids in present.items()}
+        wanted = {next(reversed(present), None)} | ({"caption"} if batch.caption_negative_ids is not None else set())
+        return {kind: self.text_encoding(ids, kind, tokens=tokens and kind in wanted) for kind, ids in present.items()}
 
     def _sets(self, image: ImageEncoding, texts: Mapping[Kind, TextEncoding]) -> dict[str, Tensor]:
-        names = ("image_tokens", "image_token_mask")
-        sets = dict(zip(names, self.image_set(image), strict=True))
-        text = next((text for text in texts.values() if text.dense is not None), None)
-        if text is not None:
-            sets |= zip(("text_tokens", "text_token_mask"), self.text_set(text), strict=True)
+        sets = dict(zip(("image_tokens", "image_token_mask"), self.image_set(image), strict=True))
+        compared = {kind: self.text_set(text) for kind, text in texts.items() if text.dense is not None}
+        if compared:
+            longest = compared[next(reversed(compared))]
+            sets |= zip(("text_tokens", "text_token_mask"), longest, strict=True)
+        if "caption" in compared:
+            sets |= zip(("caption_tokens", "caption_token_mask"), compared["caption"], strict=True)
         return sets
 
     def _regions_of(self, batch: Batch) -> dict[str, Tensor]:
@@ -275,13 +275,15 @@ class DualEncoder(nn.Module):
             found["phrases"] = self._distinct(batch.phrase_ids)[0]
         return {name: value for name, value in found.items() if value is not None}
 
-    def _caption_negatives_of(self, batch: Batch) -> dict[str, Tensor]:
+    def _caption_negatives_of(self, batch: Batch, *, tokens: bool) -> dict[str, Tensor]:
         if batch.caption_negative_ids is None or batch.caption_negative_image is None:
             return {}
-        return {
-            "caption_negatives": self.encode_texts(batch.caption_negative_ids, "caption"),
-            "caption_negative_image": batch.caption_negative_image,
-        }
+        near = self.text_encoding(batch.caption_negative_ids, "caption", tokens=tokens)
+        found = {"caption_negatives": near.embedding, "caption_negative_image": batch.caption_negative_image}
+        if tokens:
+            names = ("caption_negative_tokens", "caption_negative_token_mask")
+            found |= zip(names, self.text_set(near), strict=True)
+        return found
 
     def _distinct(self, *token_ids: Tensor) -> list[Tensor]:
         """Embeddings of phrases in several tensors. Texts repeat much among regions and negatives."""

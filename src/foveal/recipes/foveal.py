@@ -2,8 +2,8 @@
 
     foveal train foveal --init openai-clip-b16 --data 'fine_hard/*.json' --out runs/foveal
 
-Beside FG-CLIP's terms it tells whole captions from their near misses, and compares long captions and images token
-by token. Regions with the same phrase are no negatives of each other.
+Beside FG-CLIP's terms it tells whole captions from their near misses, and compares captions and images token by token.
+Regions with the same phrase are no negatives of each other.
 """
 
 from dataclasses import dataclass, replace
@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..distributed import ALONE, World
-from ..losses import contrastive, hard_negative, regional, token_triplet
+from ..losses import contrastive, hard_negative, regional, token_hard_negative, token_triplet
 from ..models import sizes
-from ..models.config import RefineConfig
 from ..training.feed import Feed
 from ..training.optimizer import Optimizer
 from ..training.run import Machine, Run
@@ -29,13 +28,15 @@ class Objective:
         region: Weight of regions against phrases.
         hard_negative: Weight of regions against near misses of their phrases.
         caption_negative: Weight of images against near misses of their captions.
-        token: Weight of the triplet loss on late interaction, a mean over all pairs.
+        token_negative: Weight of the same, token by token.
+        token: Weight of the triplet loss on late interaction of captions, a mean over all pairs.
         margin: Of that loss.
     """
 
     region: float = 0.5
     hard_negative: float = 1.0
     caption_negative: float = 1.0
+    token_negative: float = 1.0
     token: float = 1.0
     margin: float = 0.2
 
@@ -55,10 +56,22 @@ class Objective:
             near = (output.caption, output.caption_negatives, output.caption_negative_image)
             loss = hard_negative(output.image, *near, output.scale, world=world)
             terms["caption_negative"] = self.caption_negative * loss
-        if output.text_tokens is not None and output.image_tokens is not None and self.token:
-            masks = (output.text_token_mask, output.image_token_mask)
-            sets = (output.text_tokens, output.image_tokens, *masks)
+        return terms | self._tokens(output, world)
+
+    def _tokens(self, output: Output, world: World) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = {}
+        if output.image_tokens is None or output.caption_tokens is None:
+            return terms
+        images = (output.image_tokens, output.image_token_mask)
+        captions = (output.caption_tokens, output.caption_token_mask)
+        if self.token:
+            sets = (captions[0], images[0], captions[1], images[1])
             terms["token"] = self.token * token_triplet(*sets, margin=self.margin, reduction="mean", world=world)
+        if output.caption_negative_tokens is not None and self.token_negative:
+            assert output.caption_negative_image is not None
+            near = (output.caption_negative_tokens, output.caption_negative_token_mask)
+            loss = token_hard_negative(images, captions, near, output.caption_negative_image, output.scale, world=world)
+            terms["token_negative"] = self.token_negative * loss
         return terms
 
     def _regions(self, output: Output, world: World) -> dict[str, Tensor]:
@@ -76,7 +89,7 @@ class Objective:
 
 def foveal() -> Run:
     """ViT-B/16, one pass over 12 million images with regions, batch 4096. Begin from OpenAI's weights with --init."""
-    model = replace(sizes.fg_clip(sizes.vit_b_16()), tokens="refined", refine=RefineConfig())
+    model = replace(sizes.fg_clip(sizes.vit_b_16()), tokens="raw")
     return Run(
         name="foveal",
         model=model,
@@ -86,7 +99,6 @@ def foveal() -> Run:
             lr=1e-6,
             weight_decay=0.001,
             warmup_steps=200,
-            lr_factors=(("image_refiner", 200.0), ("text_refiner", 200.0)),
         ),
         steps=2_929,
         batch_size=4096,

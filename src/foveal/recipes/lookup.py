@@ -38,7 +38,8 @@ def find(name: str) -> Recipe:
     recipes = recipes_of(module)
     wanted = function or module_name
     if wanted not in recipes:
-        raise ValueError(f"'{module_name}' has no recipe '{wanted}'. It has: {', '.join(recipes)}.")
+        there = ", ".join(recipes) or "none; a recipe is a function without arguments that says '-> Run'"
+        raise ValueError(f"'{module_name}' has no recipe '{wanted}'. It has: {there}.")
     return recipes[wanted]
 
 
@@ -50,5 +51,6 @@ def recipes_of(module: object) -> dict[str, Recipe]:
         for name, function in functions
         if not name.startswith("_")
         and function.__annotations__.get("return") in (Run, "Run")
+        and function.__module__ == getattr(module, "__name__", None)
         and not inspect.signature(function).parameters
     }

@@ -1,5 +1,6 @@
 """What batches are made of: which sources, and what a run wants of each sample."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -55,7 +56,7 @@ class Feed:
         """This rank's stream of batches for a model.
 
         Raises:
-            ValueError: If there is no source, or its name is of no known kind.
+            ValueError: If there is no source, its name is of no known kind, or the tokenizer is not the model's.
         """
         if not self.sources:
             raise ValueError("The run has no data. Name some with --data, for example --data 'shards/{00..99}.tar'.")
@@ -78,8 +79,17 @@ class Feed:
         )
 
     def batcher(self, model: ModelConfig) -> Batcher:
-        """How samples become batches for a model. Texts beyond its length are cut."""
+        """How samples become batches for a model. Texts beyond its length are cut.
+
+        Raises:
+            ValueError: If the tokenizer is not the model's.
+        """
         vision, text = model.vision, model.text
+        if self.tokenizer.eos_id != text.eos_id:
+            raise ValueError(
+                f"The tokenizer ends texts with {self.tokenizer.eos_id}, the model wants {text.eos_id}."
+                " Set data.tokenizer.path to the model's tokenizer.json."
+            )
         return Batcher(
             transform=replace(self.transform, size=vision.image_size, patch_size=vision.patch_size),
             tokenizer=self.tokenizer,
@@ -106,7 +116,7 @@ def open_data(spec: str, image_size: int = 224) -> Any:
     """
 
     def scenes(spec: str) -> Iterable[Sample]:
-        options = [option for option in spec.partition(":")[2].split(",") if option]
-        return override(Scenes(size=image_size), options)
+        options = re.split(r",(?=\w+=)", spec.partition(":")[2])  # "objects=2,3" holds a comma of its own
+        return override(Scenes(size=image_size), [option for option in options if option])
 
     return open_source(spec, schemes={"scenes": scenes})

@@ -21,7 +21,7 @@ Terms = dict[str, Tensor]
 
 # Numbers of the model, the same in every micro-batch.
 SHARED = ("scale", "region_scale", "negative_scale", "bias")
-TOKEN_SETS = ("image_tokens", "image_token_mask", "text_tokens", "text_token_mask")
+TOKEN_SETS = tuple(field.name for field in fields(Output) if field.name.endswith(("_tokens", "_token_mask")))
 # Rows that name the row of another field they belong to.
 OWNER = {"region_image": "image", "negative_region": "regions", "caption_negative_image": "image"}
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from .feed import Feed
 from .parallel import processes
 from .run import Run, override
 from .trainer import train
@@ -34,9 +34,9 @@ def start(
         ValueError: If a change, the data, `init` or `out` is not what it should be.
     """
     if data:
-        feed: Any = run.data
-        run = replace(run, data=replace(feed, sources=tuple(data)))
+        if not isinstance(run.data, Feed):
+            raise ValueError(f"The data of '{run.name}' is {type(run.data).__name__}, no Feed. Leave out --data.")
+        run = replace(run, data=replace(run.data, sources=tuple(data)))
     run = override(run, changes)
-
     with processes() as (world, device):
         return train(run, out, init=init, resume=resume, world=world, device=device, progress=progress)

@@ -140,7 +140,9 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
     """
     if run.batch_size % world.size:
         raise ValueError(f"batch_size {run.batch_size} is no multiple of the {world.size} processes. Change one.")
-    machine = run.machine
+    machine, batch_size = run.machine, run.batch_size // world.size
+    # Before the model, whose making takes seconds: a misspelt source is told at once.
+    stream = run.data.open(run.model, batch_size=batch_size, seed=run.seed, world=world, workers=machine.workers)
     torch.manual_seed(run.seed)
     model = DualEncoder(run.model) if init is None else upgrade(weights.load(init), run.model)
     model.to(device).train()
@@ -154,7 +156,6 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
         torch.set_float32_matmul_precision("high")  # the losses' similarities are fp32, and large
         model.forward = torch.autocast(device.type, torch.bfloat16)(model.forward)  # type: ignore[method-assign]
     spread_model = spread(model, machine.parallel, world)
-    batch_size = run.batch_size // world.size
     return Training(
         run=run,
         world=world,
@@ -164,7 +165,7 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
         adam=adamw(model, run.optimizer),
         average=None if run.ema is None else Average(model, run.ema),
         objective=run.objective.start() if isinstance(run.objective, CarryingObjective) else run.objective,
-        stream=run.data.open(run.model, batch_size=batch_size, seed=run.seed, world=world, workers=machine.workers),
+        stream=stream,
     )
 
 

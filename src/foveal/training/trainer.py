@@ -62,11 +62,12 @@ def train(
         KeyboardInterrupt: If it was interrupted. A checkpoint was written before.
     """
     checkpoints = out / "checkpoints"
-    _claim(run, out, resume=resume, world=world)
+    _check_folder(run, out, resume=resume)
     last = checkpoint.latest(checkpoints)
     training = begin(run, world, device, init if last is None else None)
     if last is not None:
         training.restore(last)
+    _claim(run, out, world)  # not before all is well: a misspelt source must not leave a folder that is in use
     active, board = world.rank == 0, run.machine.tensorboard
     log = Logbook(out, steps=run.steps, done=training.step, active=active, progress=progress, tensorboard=board)
     with closing(log), _interruption() as interrupted:
@@ -146,23 +147,27 @@ def _next(batches: Iterator[Batch], step: int) -> Batch:
     return batch
 
 
-def _claim(run: Run, out: Path, *, resume: bool, world: World) -> None:
-    """Make the folder of results, or check that it is this run's."""
-    described, path = describe(run), out / "run.json"
+def _check_folder(run: Run, out: Path, *, resume: bool) -> None:
+    """Refuse a folder of results that is not this run's."""
+    path = out / "run.json"
     if resume:
         if not path.is_file():
             raise ValueError(f"There is nothing to resume in {out}. Leave out --resume to start.")
-        changed = differences(json.loads(path.read_text(encoding="utf-8")), described)
+        changed = differences(json.loads(path.read_text(encoding="utf-8")), describe(run))
         changed = [change for change in changed if not change.startswith(FREE) or "workers" in change]
         if changed:
             raise ValueError(f"{out} was begun with other settings ({'; '.join(changed)}). Use those, or a new folder.")
     elif out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty. Resume it with --resume, or choose another folder.")
+
+
+def _claim(run: Run, out: Path, world: World) -> None:
+    """Make the folder of results, when every rank has looked at it."""
     wait_for_all(world)
     if world.rank == 0:
         checkpoint.clean(out / "checkpoints")
         out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(path, json.dumps(described, indent=2) + "\n")
+        checkpoint.write_text(out / "run.json", json.dumps(describe(run), indent=2) + "\n")
     wait_for_all(world)
 
 

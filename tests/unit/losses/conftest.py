@@ -1,6 +1,5 @@
 """What the tests of losses share."""
 
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -32,11 +31,3 @@ def same_as():
             torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
 
     return check
-
-
-@pytest.fixture
-def unchecked():
-    """Shape checks off, as for a user, so that our own refusal is seen."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

@@ -124,6 +124,8 @@ class TestEveryVariant:
         close(out.caption_negatives, model.encode_texts(ids[:1], "caption"))
         if model.config.tokens != "none":
             close(out.text_tokens, model.encode_text_tokens(ids, "long_caption")[0])
+            close(out.caption_tokens, model.encode_text_tokens(ids, "caption")[0])
+            close(out.caption_negative_tokens, model.encode_text_tokens(ids[:1], "caption")[0])
             close(out.image_tokens, model.encode_image_tokens(batch.pixels)[0])
 
     def test_autocast_stays_close_and_finite(self, model):

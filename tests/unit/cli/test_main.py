@@ -1,0 +1,153 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foveal.cli import main as module
+from foveal.cli.main import main
+from foveal.training import start as training
+
+COMMAND = Path(sys.executable).with_name("foveal")
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["train", "--help"], ["demo", "--help"]])
+def test_help_and_the_door_load_no_torch(arguments):
+    code = f"""
+import sys, foveal
+from foveal.cli.main import main
+code = main({arguments})
+heavy = {{"torch", "numpy", "PIL", "matplotlib"}} & set(sys.modules)
+sys.exit(f"loaded {{heavy}}" if heavy else code)
+"""
+    done = python(code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: " in done.stdout
+
+
+def test_the_command_is_installed_and_returns_the_exit_code(tmp_path):
+    helped = subprocess.run([COMMAND, "--help"], capture_output=True, text=True)
+    assert helped.returncode == 0
+    assert all(f" {verb} " in helped.stdout for verb in ("train", "eval", "scenes", "demo"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    wrong = subprocess.run([COMMAND, "scenes", tmp_path / "full"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert wrong.stderr == f"foveal: {tmp_path}/full is not empty. Choose another folder.\n"
+    assert wrong.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("train", ["recipe", "--out", "--data", "--init", "--resume", "--set", "a wrong name lists the right ones"]),
+        ("eval", ["model", "benchmarks", "--data", "--similarity", "--out", "--batch-size"]),
+        ("scenes", ["out", "--count", "--seed", "--split", "--size", "--shard"]),
+        ("demo", ["--out", "--recipes", "--scenes", "--steps", "--seed"]),
+    ],
+)
+def test_each_verb_explains_itself(capsys, verb, words):
+    assert main([verb, "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split()).lower()
+    assert [word for word in words if word not in told] == []
+
+
+def test_training_has_no_flags_but_where_things_go(capsys):
+    main(["train", "--help"])
+    flags = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
+    assert flags - {"--help"} == {"--out", "--data", "--init", "--resume", "--set"}
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A folder in use, for outputs that must not lie there."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    return tmp_path / "full"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("tarin", "No such command 'tarin'"),
+        ("train", "recipe"),
+        ("train clip", "Missing option '--out'."),
+        ("train clip --out x --lr 1", "No such option"),
+        ("train clap --out x", "There is no recipe 'clap'. There are: clip, "),
+        ("train clip:stage9 --out x", "'clip' has no recipe 'stage9'. It has: clip, demo, smoke."),
+        ("train clip:smoke --out x --set optimizer.rate=1", "Optimizer has no 'rate'. It has: lr, "),
+        ("train clip:smoke --out x --set steps", "'steps' sets nothing. Write path.to.field=value."),
+        ("train clip:smoke --out x --set steps=many", "steps=many: expected a whole number."),
+        ("train clip --out x", "The run has no data. Name some with --data"),
+        ("train clip:smoke --out x --data nowhere.tar", "No such file: 'nowhere.tar'"),
+        ("train clip:smoke --out x --data scenes:sed=1", "Scenes has no 'sed'. It has: seed, "),
+        ("train clip:smoke --out x --init nowhere", "There is no nowhere/model.safetensors"),
+        ("train clip:smoke --out x --resume", "There is nothing to resume in x"),
+        ("train clip:smoke --out full", "full is not empty. Resume it with --resume, or choose another folder."),
+        ("train clip:smoke --out full/notes.txt", "full/notes.txt"),
+        ("scenes full", "full is not empty. Choose another folder."),
+        ("scenes x --count none", "Invalid value for '--count'"),
+        ("scenes x --split both", "Split 'both' is unknown"),
+        ("eval nowhere scenes", "There is no nowhere/model.safetensors"),
+        ("eval full --similarity sharp scenes", "sharp"),
+        ("demo --out full", "full holds something else. Choose another folder."),
+        ("demo --out x --recipes clip,clap", "No module named 'clap'. Ours are: clip, "),
+        ("demo --out x --scenes 5", "Invalid value for '--scenes'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_and_leaves_nothing_behind(
+    capsys, monkeypatch, full, arguments, message
+):
+    monkeypatch.chdir(full.parent)
+    assert main(arguments.split()) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("foveal: ")
+    assert message.lower() in told.err.lower()
+    assert told.err.count("\n") == 1
+    assert [path.name for path in full.parent.rglob("*")] == ["full", "notes.txt"]
+
+
+def test_what_is_no_mistake_of_the_user_keeps_its_traceback(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(training, "start", broken)
+    with pytest.raises(RuntimeError, match="ours"):
+        main(["train", "clip:smoke", "--out", "x"])
+
+
+@pytest.mark.parametrize(("said", "told"), [("Stopped after step 3 of 6.", "Stopped after step 3 of 6."), ("", "Stopped.")])
+def test_an_interruption_says_where_it_stopped_and_exits_with_130(capsys, monkeypatch, said, told):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt(*[said] * bool(said))
+
+    monkeypatch.setattr(training, "start", interrupted)
+    assert main(["train", "clip:smoke", "--out", "x"]) == 130
+    assert capsys.readouterr().err == f"foveal: {told}\n"
+
+
+def test_a_recipe_in_the_current_folder_is_found(capsys, monkeypatch, tmp_path):
+    (tmp_path / "recipe_of_mine.py").write_text(
+        "from foveal.recipes.clip import smoke\nfrom foveal.training.run import Run\n\n"
+        "def mine() -> Run:\n    return smoke()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    seen = []
+    monkeypatch.setattr(training, "start", lambda run, out, **options: seen.append((run.name, out, options)))
+    assert main(["train", "recipe_of_mine:mine", "--out", "x", "--data", "a", "--data", "b", "--set", "steps=3"]) == 0
+    options = {"data": ["a", "b"], "init": None, "resume": False, "changes": ["steps=3"]}
+    assert seen == [("clip", Path("x"), options)]
+
+
+def test_every_file_of_the_folder_but_main_is_a_verb(capsys):
+    files = {path.stem for path in Path(module.__file__).parent.glob("*.py")} - {"__init__", "main"}
+    main(["--help"])
+    told = capsys.readouterr().out
+    assert all(f" {'eval' if name == 'evaluate' else name} " in told for name in files)

@@ -16,16 +16,13 @@ from foveal.data.formats import WebDataset
 from foveal.encoder import Encoder
 from foveal.losses import RankingThreshold
 from foveal.models.dual_encoder import DualEncoder
-from foveal.models.weights import load
 from foveal.recipes.fg_clip2 import Carrying, Objective
 from foveal.recipes.lookup import find, names, recipes_of
 from foveal.training.logbook import read
 from foveal.training.run import CarryingObjective, describe, override
 from foveal.training.trainer import train
 
-ALL = [
-    f"{name}:{function}" for name in names() for function in recipes_of(import_module(f"foveal.recipes.{name}"))
-]
+ALL = [f"{name}:{function}" for name in names() for function in recipes_of(import_module(f"foveal.recipes.{name}"))]
 
 
 @pytest.mark.parametrize("name", names())
@@ -172,4 +169,3 @@ def sources_of(run):
 def one_batch(run):
     batcher = run.data.batcher(run.model)
     return batcher.collate([batcher.prepare(sample) for sample in islice(sources_of(run), 4)])
-

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..distributed import ALONE, World
-from ..losses import contrastive, hard_negative, regional, token_hard_negative, token_triplet
+from ..losses import contrastive, hard_negative, pooled_negatives, regional, token_hard_negative, token_triplet
 from ..models import sizes
 from ..training.feed import Feed
 from ..training.optimizer import Optimizer
@@ -27,17 +27,19 @@ class Objective:
     Attributes:
         region: Weight of regions against phrases.
         hard_negative: Weight of regions against near misses of their phrases.
+        pooled: Weight of regions against all phrases and near misses of the batch (FG-CLIP 2's CON).
         caption_negative: Weight of images against near misses of their captions.
         token_negative: Weight of the same, token by token.
         token: Weight of the triplet loss on late interaction of captions, a mean over all pairs.
         margin: Of that loss.
     """
 
-    region: float = 0.5
-    hard_negative: float = 1.0
-    caption_negative: float = 1.0
-    token_negative: float = 1.0
-    token: float = 1.0
+    region: float = 1.0
+    hard_negative: float = 2.0
+    pooled: float = 0.0
+    caption_negative: float = 0.5
+    token_negative: float = 0.5
+    token: float = 0.5
     margin: float = 0.2
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
@@ -81,9 +83,10 @@ class Objective:
         loss = regional(*pairs, output.region_scale, phrase_key=output.phrase_key, world=world, gather=True)
         terms = {"region": self.region * loss}
         if output.negatives is not None and output.negative_region is not None:
-            near = (output.negatives, output.negative_region)
-            loss = hard_negative(*pairs, *near, output.negative_scale, world=world)
-            terms["hard_negative"] = self.hard_negative * loss
+            near = (output.negatives, output.negative_region, output.negative_scale)
+            terms["hard_negative"] = self.hard_negative * hard_negative(*pairs, *near, world=world)
+            if self.pooled:
+                terms["pooled"] = self.pooled * pooled_negatives(*pairs, *near, world=world)
         return terms
 
 

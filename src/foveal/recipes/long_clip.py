@@ -66,8 +66,7 @@ def long_clip() -> Run:
 
 def demo() -> Run:
     """The same at demo scale, with the data's own short captions."""
-    run = long_clip()
-    return demo_scale(replace(run, model=replace(run.model, initial_scale=1 / 0.07)))
+    return demo_scale(long_clip())
 
 
 def smoke() -> Run:

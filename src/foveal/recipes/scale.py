@@ -12,14 +12,14 @@ SCENES = "scenes:seed=0"
 
 def demo_scale(run: Run) -> Run:
     """Minutes on two cores: towers of a million parameters on pictures of 96 pixels, trained from nothing."""
-    optimizer = Optimizer(lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup_steps=30, clip_gradient_norm=1.0)
+    optimizer = Optimizer(lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup_steps=40, clip_gradient_norm=1.0)
     return replace(
         run,
         model=_smaller(run.model, width=128, layers=4, image_size=96, embed_width=128, slots=12),
         data=_at_home(run.data),
         optimizer=optimizer,
-        steps=300,
-        batch_size=64,
+        steps=450,
+        batch_size=32,
         machine=replace(run.machine, precision="fp32", workers=1, checkpoint_every=100, activation_checkpointing=False),
     )
 
@@ -38,14 +38,18 @@ def smoke_scale(run: Run) -> Run:
 
 
 def _at_home(data: object) -> Feed:
+    """The same parts of made-up scenes, with fewer near misses: four teach nearly as much as ten for half the cost."""
     assert isinstance(data, Feed)
-    return replace(data, sources=(SCENES,), edits=(), shuffle_buffer=1000)
+    regions, negatives = 5 if data.regions else 0, min(data.negatives, 4)
+    near = min(data.caption_negatives, 1)
+    counts = {"regions": regions, "negatives": negatives, "caption_negatives": near}
+    return replace(data, sources=(SCENES,), edits=(), shuffle_buffer=1000, **counts)
 
 
 def _smaller(
     model: ModelConfig, *, width: int, layers: int, image_size: int, embed_width: int, slots: int
 ) -> ModelConfig:
-    """A small model of the same build. Towers without projection are as wide as the shared space."""
+    """A small model of the same build, 8 x 8 patches. Towers without projection are as wide as the shared space."""
     vision_width = width if model.vision.projection else embed_width
     vision = replace(
         model.vision,
@@ -71,4 +75,5 @@ def _smaller(
         text=text,
         embed_width=embed_width,
         refine=None if model.refine is None else RefineConfig(slots=slots),
+        initial_scale=model.initial_scale if model.bias else 30.0,  # 1 / 0.07 is slow to leave in few steps
     )

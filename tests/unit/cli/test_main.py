@@ -100,9 +100,7 @@ def full(tmp_path):
         ("demo --out x --scenes 5", "Invalid value for '--scenes'"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2_and_leaves_nothing_behind(
-    capsys, monkeypatch, full, arguments, message
-):
+def test_a_mistake_is_one_line_and_exit_code_2_and_leaves_nothing_behind(capsys, monkeypatch, full, arguments, message):
     monkeypatch.chdir(full.parent)
     assert main(arguments.split()) == 2
     told = capsys.readouterr()
@@ -122,7 +120,9 @@ def test_what_is_no_mistake_of_the_user_keeps_its_traceback(monkeypatch):
         main(["train", "clip:smoke", "--out", "x"])
 
 
-@pytest.mark.parametrize(("said", "told"), [("Stopped after step 3 of 6.", "Stopped after step 3 of 6."), ("", "Stopped.")])
+@pytest.mark.parametrize(
+    ("said", "told"), [("Stopped after step 3 of 6.", "Stopped after step 3 of 6."), ("", "Stopped.")]
+)
 def test_an_interruption_says_where_it_stopped_and_exits_with_130(capsys, monkeypatch, said, told):
     def interrupted(*_, **__):
         raise KeyboardInterrupt(*[said] * bool(said))

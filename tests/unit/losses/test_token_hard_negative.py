@@ -19,7 +19,8 @@ def test_parity_matches_a_loop_over_token_sets(unit, scale, same_as):
     losses = []
     for i in (0, 2):
         own = images[i, : (6, 2, 4)[i]]
-        candidates = [texts[i, : (5, 1, 3)[i]]] + [negatives[k, : (4, 2, 3, 1, 4)[k]] for k in range(5) if OWNER[k] == i]
+        candidates = [texts[i, : (5, 1, 3)[i]]]
+        candidates += [negatives[k, : (4, 2, 3, 1, 4)[k]] for k in range(5) if OWNER[k] == i]
         logits = []
         for tokens in candidates:
             similarity = tokens @ own.T
@@ -28,9 +29,7 @@ def test_parity_matches_a_loop_over_token_sets(unit, scale, same_as):
             logits.append(scale * (forth + back) / 2)
         logits = torch.stack(logits)
         losses.append(logits.logsumexp(0) - logits[0])
-    same_as(
-        token_hard_negative(*sets, OWNER, scale), torch.stack(losses).mean(), (images, texts, negatives, scale)
-    )
+    same_as(token_hard_negative(*sets, OWNER, scale), torch.stack(losses).mean(), (images, texts, negatives, scale))
 
 
 def test_single_tokens_make_it_the_loss_of_embeddings(unit, scale, same_as):

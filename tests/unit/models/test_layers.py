@@ -17,9 +17,13 @@ def pack_rows(rows: list[torch.Tensor], packing: Packing) -> torch.Tensor:
     return torch.cat([rows[i] for i in packing.order.tolist()])
 
 
-def test_packing_takes_real_tokens_and_pads_them_back():
+@pytest.fixture(params=[0.7, 1.0], ids=["padded groups", "groups of one length"])
+def packing(request) -> Packing:
+    return Packing.of(LENGTHS, CPU, ratio=request.param)
+
+
+def test_packing_takes_real_tokens_and_pads_them_back(packing):
     rows = torch.randn(len(LENGTHS), 20, 4)
-    packing = Packing.of(LENGTHS, CPU)
     flat = packing.take(rows)
     assert len(flat) == sum(LENGTHS) == packing.total
     padded, mask = packing.pad(flat)
@@ -31,11 +35,10 @@ def test_packing_takes_real_tokens_and_pads_them_back():
         assert torch.equal(packing.last(flat)[row], rows[row, length - 1])
 
 
-def test_packing_counts_positions_within_each_sequence():
-    packing = Packing.of(LENGTHS, CPU)
+def test_packing_counts_positions_within_each_sequence(packing):
     expected = [torch.arange(LENGTHS[row]) for row in packing.order.tolist()]
     assert torch.equal(packing.positions(), torch.cat(expected))
-    assert len(packing.groups) > 1
+    assert 1 < len(packing.groups) < len(LENGTHS)
 
 
 def test_packing_refuses_an_empty_sequence():
@@ -50,11 +53,10 @@ def test_a_packing_of_nothing_gives_nothing():
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_parity_attention_matches_a_loop_over_tokens(causal):
+def test_parity_attention_matches_a_loop_over_tokens(causal, packing):
     torch.manual_seed(1)
     attention = Attention(8, 2, causal=causal).double()
     rows = [torch.randn(length, 8, dtype=torch.double) for length in LENGTHS]
-    packing = Packing.of(LENGTHS, CPU)
     found, _ = packing.pad(attention(pack_rows(rows, packing), packing))
     for row, x in enumerate(rows):
         q, k, v = attention.qkv(x).split(8, dim=-1)
@@ -68,10 +70,9 @@ def test_parity_attention_matches_a_loop_over_tokens(causal):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_packed_gives_what_one_by_one_gives_with_gradients(causal):
+def test_packed_gives_what_one_by_one_gives_with_gradients(causal, packing):
     transformer = Transformer(config(), causal=causal).double()
     rows = [torch.randn(length, 16, dtype=torch.double) for length in LENGTHS]
-    packing = Packing.of(LENGTHS, CPU)
     together, _ = packing.pad(transformer(pack_rows(rows, packing), packing)[0])
     together.square().sum().backward()
     gradients = [p.grad.clone() for p in transformer.parameters()]

@@ -30,7 +30,7 @@ LOSSES = {
     "cross_modal_ranking": near_miss(lambda *batch: losses.cross_modal_ranking(*batch, torch.tensor(1.0))),
     "token_triplet": losses.token_triplet,
     "token_hard_negative": lambda left, right: losses.token_hard_negative(
-        (left, None), (right, None), (right.roll(1, dims=0), None), torch.arange(len(right)), SCALE
+        (left, None), (right, None), (right[:, :1], None), torch.arange(len(right)), SCALE
     ),
     "intra_modal": lambda left, right: losses.intra_modal(right[:, 0]),
 }

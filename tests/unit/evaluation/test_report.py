@@ -53,7 +53,7 @@ def test_similarity_reaches_the_tasks_that_have_one(encoder, tmp_path):
 
 
 def test_an_unknown_benchmark_lists_the_known(encoder, tmp_path):
-    with pytest.raises(ValueError, match=r"no benchmark 'cocoa'. There are: scenes, fg_ovd_hard"):
+    with pytest.raises(ValueError, match=r"no benchmark 'cocoa'. There are: scenes, scenes_long, fg_ovd_hard"):
         evaluate(encoder(), ["cocoa"], tmp_path)
 
 

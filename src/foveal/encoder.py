@@ -98,7 +98,7 @@ class Encoder:
         """The encoder of a model folder that a training or `weights.save` wrote.
 
         Pictures are squashed to the model's square and normalized as CLIP's; texts go through the folder's
-        `tokenizer.json`, CLIP's tokenizer where there is none.
+        `tokenizer.json`, CLIP's tokenizer where there is none. The model runs on the GPU if there is one.
 
         Args:
             folder: Holds config.json and model.safetensors.
@@ -108,7 +108,7 @@ class Encoder:
         Raises:
             ValueError: If the folder holds no whole model.
         """
-        model = weights.load(folder).eval()
+        model = weights.load(folder).eval().to("cuda" if torch.cuda.is_available() else "cpu")
         own = (folder / "tokenizer.json").is_file()
         vision = model.config.vision
         return cls(
@@ -123,6 +123,11 @@ class Encoder:
     def device(self) -> torch.device:
         """Where the model computes."""
         return self.model.log_scale.device
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures that the model sees, in pixels."""
+        return self.model.config.vision.image_size
 
     def encode_images(self, pictures: Sequence[Picture]) -> Float[Tensor, "N E"]:
         """One embedding per picture."""

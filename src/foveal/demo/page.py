@@ -72,7 +72,7 @@ def write_page(path: Path, encoder: Encoder, model: str, table: str, *, queries:
         table: The comparison, as text.
         queries: How many.
     """
-    size = encoder.model.config.vision.image_size
+    size = encoder.image_size
     gallery = list(islice(Scenes(seed=7, split="test", size=size), GALLERY))
     images = encoder.encode_images([sample.image for sample in gallery])
     chosen = sorted(range(len(gallery)), key=lambda i: -len(gallery[i].long_caption))[:queries]

@@ -11,9 +11,7 @@ from tqdm import tqdm
 from ..data.formats import WebDataset
 from ..data.scenes import ATTRIBUTION, Scenes
 from ..encoder import Encoder
-from ..evaluation.benchmark import Benchmark
 from ..evaluation.evaluate import evaluate
-from ..evaluation.registry import BENCHMARKS
 from ..evaluation.report import Report, read_report, table
 from ..models import weights
 from ..models.dual_encoder import DualEncoder
@@ -121,19 +119,5 @@ def _train(run: Run, out: Path, shards: Path, beginning: Path) -> None:
 
 def _measure(name: str, folder: Path) -> Report:
     if not (folder / "report.json").is_file():
-        encoder = Encoder.open(folder, batch_size=100)
-        size = clip.demo().model.vision.image_size
-        benchmarks = {each: _at_size(BENCHMARKS[each], size) for each in SCENE_BENCHMARKS}
-        evaluate(encoder, SCENE_BENCHMARKS, Path(), model=name, benchmarks=benchmarks).write(folder)
+        evaluate(Encoder.open(folder), SCENE_BENCHMARKS, Path(), model=name).write(folder)
     return read_report(folder)
-
-
-def _at_size(make: Callable[[Path], Benchmark], size: int) -> Callable[[Path], Benchmark]:
-    """A benchmark of scenes with pictures of the size that the model sees."""
-
-    def resized(root: Path) -> Benchmark:
-        benchmark = make(root)
-        assert isinstance(benchmark.samples, Scenes)
-        return replace(benchmark, samples=replace(benchmark.samples, size=size))
-
-    return resized

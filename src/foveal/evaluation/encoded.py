@@ -21,6 +21,10 @@ class Encodes(Protocol):
     def device(self) -> torch.device:
         """Where to compare what it gives."""
 
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures that it sees, in pixels."""
+
     def encode_images_fully(
         self,
         pictures: Sequence[Path | bytes],

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+from ..data.scenes import Scenes
 from .benchmark import Benchmark, Task
 from .choice import CaptionChoice
 from .encoded import Encodes
@@ -28,7 +29,7 @@ def evaluate(
     Args:
         encoder: Of pictures and texts.
         names: Of benchmarks, in the order of the report.
-        root: The folder with their data. Made-up pictures need none.
+        root: The folder with their data. Made-up pictures need none; they are drawn at the size the encoder sees.
         model: What the report calls the encoder.
         similarity: How whole pictures and texts are compared. Regions have embeddings only.
         benchmarks: All that there are, by name.
@@ -45,7 +46,7 @@ def evaluate(
     results, seconds = {}, {}
     for name in names:
         start = perf_counter()
-        benchmark = benchmarks[name](root)
+        benchmark = _drawn_at(benchmarks[name](root), encoder.image_size)
         tasks = tuple(_compared_by(task, similarity) for task in benchmark.tasks)
         results[name] = replace(benchmark, tasks=tasks)(encoder)
         seconds[name] = perf_counter() - start
@@ -54,3 +55,9 @@ def evaluate(
 
 def _compared_by(task: Task, similarity: Similarity) -> Task:
     return replace(task, similarity=similarity) if isinstance(task, Retrieval | CaptionChoice) else task
+
+
+def _drawn_at(benchmark: Benchmark, size: int) -> Benchmark:
+    """The benchmark with made-up pictures of a size, so that nothing is lost in scaling."""
+    samples = benchmark.samples
+    return replace(benchmark, samples=replace(samples, size=size)) if isinstance(samples, Scenes) else benchmark

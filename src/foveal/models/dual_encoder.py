@@ -13,7 +13,7 @@ from ..types import Batch, Kind, Output, PatchedPixels
 from .config import ModelConfig
 from .refine import TokenRefiner
 from .regions import pool_regions
-from .text import TextTower, check_kind
+from .text import TextTower, check_texts
 from .vision import VisionTower
 from .windows import Overflow, Windows, split_windows, truncate
 
@@ -187,7 +187,7 @@ class DualEncoder(nn.Module):
         tokens: bool = True,
     ) -> TextEncoding:
         """Everything one pass over texts gives. Arguments and errors as `encode_texts`."""
-        check_kind(kind)
+        check_texts(token_ids, kind)
         limit = self.config.text.length(kind)
         if token_ids.shape[1] > limit and overflow != "error" and len(token_ids):
             ends = self.text.ends(token_ids)

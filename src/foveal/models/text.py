@@ -92,9 +92,10 @@ class TextTower(nn.Module):
             kind: Which table of positions is used.
 
         Raises:
-            ValueError: If the kind is unknown, or a text is too long, has no end or holds unknown tokens.
+            ValueError: If these are no token ids, the kind is unknown, or a text is too long, has no end or holds
+                unknown tokens.
         """
-        check_kind(kind)
+        check_texts(token_ids, kind)
         lengths = self.lengths(token_ids)
         limit = self.config.length(kind)
         if max(lengths, default=0) > limit:
@@ -125,11 +126,15 @@ class TextTower(nn.Module):
         return pooled
 
 
-def check_kind(kind: str) -> None:
-    """Refuse an unknown kind of text.
+def check_texts(token_ids: Tensor, kind: str) -> None:
+    """Refuse what are no token ids, and an unknown kind of text.
 
     Raises:
-        ValueError: If there is no such kind. The message lists those there are.
+        ValueError: If they are no rows of integers, or there is no such kind. The message lists those there are.
     """
+    if token_ids.ndim != 2 or token_ids.is_floating_point():
+        raise ValueError(
+            f"Token ids have shape {tuple(token_ids.shape)} and type {token_ids.dtype}. Give integers, one text a row."
+        )
     if kind not in get_args(Kind):
         raise ValueError(f"There is no kind of text '{kind}'. There are: {', '.join(get_args(Kind))}.")

@@ -33,8 +33,10 @@ def patchify(pixels: Float[Tensor, "B 3 Y X"], size: int) -> PatchedPixels:
     """Cut images of one size into square patches.
 
     Raises:
-        ValueError: If the images are no multiple of the patch.
+        ValueError: If these are no images of three colors, or their sides are no multiple of the patch.
     """
+    if pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise ValueError(f"Pixels have shape {tuple(pixels.shape)}. Give (images, 3 colors, rows, columns).")
     batch, _, height, width = pixels.shape
     if height % size or width % size or not height or not width:
         raise ValueError(f"Image of {height}x{width} pixels cannot be cut into {size}x{size} patches. Resize it.")
@@ -48,7 +50,16 @@ def patchify(pixels: Float[Tensor, "B 3 Y X"], size: int) -> PatchedPixels:
 
 
 def _tight(patched: PatchedPixels) -> PatchedPixels:
-    """The same patches without columns that are padding for every image."""
+    """The same patches without columns that are padding for every image.
+
+    Raises:
+        ValueError: If values, mask and grid do not belong together.
+    """
+    if patched.values.shape[:2] != patched.mask.shape or len(patched.grid) != len(patched.mask):
+        shapes = (tuple(part.shape) for part in (patched.values, patched.mask, patched.grid))
+        raise ValueError("Patches of shape {}, mask {} and grid {} do not fit together.".format(*shapes))
+    if not torch.equal(patched.mask.sum(dim=1), patched.grid.prod(dim=1)):
+        raise ValueError("A grid has another number of patches than its mask has real ones. Give rows and columns.")
     longest = int(patched.grid.prod(dim=1).max()) if len(patched.grid) else 0
     return PatchedPixels(patched.values[:, :longest], patched.mask[:, :longest], patched.grid)
 
@@ -82,13 +93,18 @@ class VisionTower(nn.Module):
             dense: Whether patch features are wanted too.
 
         Raises:
-            ValueError: If the images cannot be cut into patches.
+            ValueError: If the images cannot be cut into patches, or the patches are not of this model's size.
         """
         if isinstance(pixels, PatchedPixels):
             patched = _tight(pixels)
             whole = bool(patched.mask.all())
         else:
             patched, whole = patchify(pixels, self.config.patch_size), True
+        if patched.values.shape[2] != self.patch_embedding.in_features:
+            raise ValueError(
+                f"Patches hold {patched.values.shape[2]} numbers, this model's hold {self.patch_embedding.in_features}."
+                f" Cut pictures into {self.config.patch_size}x{self.config.patch_size} patches."
+            )
         x, packing = self._embed(patched, whole=whole)
         out, before = self.transformer(self.input_norm(x), packing)
         if self.config.pooling == "class":

@@ -29,6 +29,7 @@ class KnownEncoder:
     pictures: list[Path | bytes] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
     passes: int = 0
+    image_size: int = 32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def of(self, key: object) -> Tensor:

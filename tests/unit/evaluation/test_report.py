@@ -1,7 +1,9 @@
 import json
+from io import BytesIO
 
 import pytest
 import torch
+from PIL import Image
 
 from foveal.data.scenes import Scenes
 from foveal.evaluation import BENCHMARKS, SCENE_TASKS, Benchmark, Report, evaluate, read_report, table
@@ -50,6 +52,14 @@ def test_similarity_reaches_the_tasks_that_have_one(encoder, tmp_path):
     values = [[report.results["scenes"][name].metrics for name in first] for report in (plain, late)]
     assert values[0][0] != values[1][0]
     assert values[0][1] == values[1][1]
+
+
+def test_made_up_pictures_are_drawn_at_the_size_that_the_encoder_sees(encoder, tmp_path):
+    one = encoder()
+    one.image_size = 48
+    evaluate(one, ["scenes"], tmp_path, benchmarks=small())
+    sizes = {Image.open(BytesIO(picture)).size for picture in one.pictures}
+    assert sizes == {(48, 48)}
 
 
 def test_an_unknown_benchmark_lists_the_known(encoder, tmp_path):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from foveal.models.config import ModelConfig, TextConfig
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import SIZES, fg_clip, fg_clip2, finelip, long_text, siglip2_b_16, tiny, vit_b_16
-from foveal.models.text import TextTower, check_kind
+from foveal.models.text import TextTower, check_texts
 from foveal.models.vision import VisionTower, patchify
 from foveal.types import Batch, PatchedPixels
 
@@ -250,7 +250,7 @@ def test_zero_regions_and_zero_negatives_stay_in_the_graph():
 class TestBadInput:
     def test_an_unknown_kind(self):
         with pytest.raises(ValueError, match=r"no kind of text 'title'.*caption, long_caption, phrase"):
-            check_kind("title")
+            check_texts(texts(5), "title")
 
     def test_a_text_without_an_end(self):
         with pytest.raises(ValueError, match=r"Text 1 has no end-of-text token \(300\)"):
@@ -263,6 +263,29 @@ class TestBadInput:
     def test_an_image_that_cannot_be_cut_into_patches(self):
         with pytest.raises(ValueError, match=r"30x32 pixels cannot be cut into 8x8 patches"):
             VisionTower(small().vision)(torch.randn(1, 3, 30, 32))
+
+    @pytest.mark.usefixtures("unchecked")
+    @pytest.mark.parametrize(
+        ("method", "value", "message"),
+        [
+            ("encode_images", torch.zeros(3, 32, 32), r"Pixels have shape \(3, 32, 32\)"),
+            ("encode_images", torch.zeros(1, 4, 32, 32), r"Pixels have shape \(1, 4, 32, 32\)"),
+            ("encode_texts", torch.tensor([5, END]), r"Token ids have shape \(2,\)"),
+            ("encode_texts", torch.zeros(1, 4), r"Token ids have shape \(1, 4\) and type torch.float32"),
+        ],
+    )
+    def test_inputs_of_another_shape(self, method, value, message):
+        with pytest.raises(ValueError, match=message):
+            getattr(DualEncoder(small()), method)(value)
+
+    def test_patches_that_do_not_fit_together(self):
+        batch, _ = patched([(2, 3), (4, 4)])
+        wrong = PatchedPixels(batch.values, batch.mask, torch.tensor([[3, 3], [4, 4]]))
+        with pytest.raises(ValueError, match="another number of patches than its mask"):
+            VisionTower(small().vision)(wrong)
+        other, _ = patched([(2, 3)], size=4)
+        with pytest.raises(ValueError, match="Patches hold 48 numbers, this model's hold 192"):
+            VisionTower(small().vision)(other)
 
     @pytest.mark.parametrize(
         ("changes", "message"),

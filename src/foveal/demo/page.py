@@ -1,6 +1,7 @@
 """A page to look at: long queries, the pictures found, the region that answers each phrase, and its near misses."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -14,9 +15,17 @@ from torch import Tensor
 
 from ..data.scenes import ATTRIBUTION, Scenes
 from ..encoder import Encoder
+from ..evaluation.report import Report, cell, table
 from ..similarity import cosine
 from ..types import Region, Sample
 
+HEADLINES = (
+    ("scenes", "region_choice", "top1", "A box: its phrase among ten near misses (chance 9)"),
+    ("scenes", "long_caption_retrieval", "text_to_image@1", "A long text finds its picture among 1,000"),
+    ("scenes_long", "long_caption_retrieval", "text_to_image@1", "The same among families that differ in one fact"),
+    ("scenes", "long_caption_choice", "mean", "A long text against a near miss (chance 50)"),
+    ("scenes", "caption_choice", "mean", "A short caption against a near miss (chance 50)"),
+)
 GALLERY = 300
 SHOWN = 4
 PAGE = Template("""<!doctype html>
@@ -30,17 +39,21 @@ PAGE = Template("""<!doctype html>
   section { border-top: 1px solid #ddd; margin-top: 2rem; padding-top: 1rem }
   .found { display: flex; gap: 1rem; flex-wrap: wrap }
   figure { margin: 0; position: relative; width: 11rem }
-  figure img { width: 100%; image-rendering: pixelated; display: block; border: 3px solid transparent }
-  figure.right img { border-color: #2a8f4f }
+  figure img { width: 100%; image-rendering: pixelated; display: block }
+  figure.right img { outline: 3px solid #2a8f4f }
   .box { position: absolute; border: 2px solid #e5007d; box-sizing: border-box; pointer-events: none }
   figcaption, small { color: #666 }
   .yes { color: #2a8f4f; font-weight: 600 } .no { color: #b3261e }
+  .numbers td, .numbers th { text-align: right; padding: .2rem 1.5rem .2rem 0 }
+  .numbers td:first-child { text-align: left }
   table { border-collapse: collapse } td { padding: .1rem .8rem .1rem 0 }
 </style>
 <h1>foveal demo</h1>
 <p>Pictures and texts that the models never saw, in compositions that were kept from training. The answers below are
 those of <b>$model</b>. Green: the picture that the query was written about.</p>
-<pre>$table</pre>
+<table class=numbers>$headlines</table>
+<p><small>Percent, with 95 % intervals.</small></p>
+<details><summary>Every number</summary><pre>$table</pre></details>
 $queries
 <p><small>$attribution</small></p>
 </html>
@@ -62,14 +75,13 @@ class Answer:
     phrases: list[tuple[Region, list[tuple[str, float]]]]
 
 
-def write_page(path: Path, encoder: Encoder, model: str, table: str, *, queries: int = 6) -> None:
+def write_page(path: Path, encoder: Encoder, reports: Sequence[Report], *, queries: int = 6) -> None:
     """Write one HTML file with everything in it.
 
     Args:
         path: The file.
         encoder: Answers the queries.
-        model: Its name.
-        table: The comparison, as text.
+        reports: Of the models compared; the last one is of the encoder.
         queries: How many.
     """
     size = encoder.image_size
@@ -78,9 +90,21 @@ def write_page(path: Path, encoder: Encoder, model: str, table: str, *, queries:
     chosen = sorted(range(len(gallery)), key=lambda i: -len(gallery[i].long_caption))[:queries]
     sections = [_section(_answer(encoder, gallery, images, gallery[i])) for i in chosen]
     page = PAGE.substitute(
-        model=escape(model), table=escape(table), queries="\n".join(sections), attribution=escape(ATTRIBUTION)
+        model=escape(reports[-1].model),
+        headlines=_headlines(reports),
+        table=escape(table(reports)),
+        queries="\n".join(sections),
+        attribution=escape(ATTRIBUTION),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _headlines(reports: Sequence[Report]) -> str:
+    rows = ["<tr><td>" + "".join(f"<th>{escape(report.model)}" for report in reports)]
+    for benchmark, task, metric, words in HEADLINES:
+        found = [report.results.get(benchmark, {}).get(task) for report in reports]
+        rows.append(f"<tr><td>{words}" + "".join(f"<td>{cell(result, metric)}" for result in found))
+    return "".join(rows)
 
 
 def _answer(encoder: Encoder, gallery: list[Sample], images: Float[Tensor, "N E"], asked: Sample) -> Answer:

@@ -73,7 +73,7 @@ class Showcase:
             reports.append(_measure(name, out / name))
         best = self.recipes[-1]
         say(f"4. A page of queries answered by {best}")
-        write_page(out / "index.html", Encoder.open(out / best), best, table(reports), queries=self.queries)
+        write_page(out / "index.html", Encoder.open(out / best), reports, queries=self.queries)
         text = table(reports)
         (out / "comparison.txt").write_text(text + "\n", encoding="utf-8")
         return text

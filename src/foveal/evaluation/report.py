@@ -111,7 +111,7 @@ def table(reports: Sequence[Report]) -> str:
     }
     for benchmark, task, metric in _together(keys):
         found = [report.results.get(benchmark, {}).get(task) for report in reports]
-        lines.append([benchmark, task, metric, *(_cell(result, metric) for result in found)])
+        lines.append([benchmark, task, metric, *(cell(result, metric) for result in found)])
     return "\n".join([*_aligned(lines), "", *_remarks(reports)])
 
 
@@ -124,7 +124,8 @@ def _together(keys: dict[tuple[str, str, str], None]) -> list[tuple[str, str, st
     return sorted(keys, key=lambda key: (first[key[:1]], first[key[:2]]))
 
 
-def _cell(result: Result | None, name: str) -> str:
+def cell(result: Result | None, name: str) -> str:
+    """A number and the ends of its interval: "70.8 [69.3, 72.4]". Empty where it was not measured."""
     metric = None if result is None else result.metrics.get(name)
     return "" if metric is None else f"{metric.value:.1f} [{metric.low:.1f}, {metric.high:.1f}]"
 

@@ -13,6 +13,8 @@ from foveal.data.tokenizer import Tokenizer
 from foveal.demo import page
 from foveal.demo.page import Answer, write_page
 from foveal.encoder import Encoder
+from foveal.evaluation import Report
+from foveal.evaluation.result import Metric, Result
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
 from foveal.types import Negative, Region, Sample
@@ -105,6 +107,11 @@ def encoder():
     return Encoder(DualEncoder(tiny()).eval(), Tokenizer.clip(), ImageTransform(size=32), overflow="truncate")
 
 
+def report(model: str, value: float) -> Report:
+    result = Result({"top1": Metric(value, value - 1, value + 1, 100)}, {}, "regions", 100, 100)
+    return Report(model, "global", {"scenes": {"region_choice": result}}, {"scenes": 1.0})
+
+
 def test_an_answer_is_the_nearest_pictures_and_the_ranked_phrases_of_each_region(encoder):
     gallery = list(Scenes(count=6, size=32))
     images = encoder.encode_images([sample.image for sample in gallery])
@@ -121,12 +128,13 @@ def test_an_answer_is_the_nearest_pictures_and_the_ranked_phrases_of_each_region
 
 def test_a_page_holds_table_model_attribution_and_the_longest_queries(encoder, monkeypatch, tmp_path):
     monkeypatch.setattr(page, "GALLERY", 8)
-    write_page(tmp_path / "index.html", encoder, "ours <1>", "metric  clip & foveal\n$ 5", queries=3)
+    write_page(tmp_path / "index.html", encoder, [report("clip & $5", 12.0), report("ours <1>", 70.8)], queries=3)
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     elements = Elements(text)
     assert len(elements.of("section")) == 3
     assert "ours <1>" in elements.texts
-    assert "metric  clip & foveal\n$ 5" in elements.texts
+    assert "clip & $5" in elements.texts
+    assert {"12.0 [11.0, 13.0]", "70.8 [69.8, 71.8]"} <= set(elements.texts)
     assert any("OpenMoji" in part and "CC BY-SA 4.0" in part for part in elements.texts)
     assert not re.search(r"(src|href)=[\"']?(https?:|/)", text)  # nothing is fetched from elsewhere
     longest = sorted((s.long_caption for s in Scenes(7, split="test", count=8, size=32)), key=len)[-3:]
@@ -138,6 +146,6 @@ def test_the_gallery_is_of_test_scenes_that_no_training_saw(encoder, monkeypatch
     asked = []
     monkeypatch.setattr(page, "_section", lambda answer: asked.append(answer) or "")
     monkeypatch.setattr(page, "SHOWN", 2)
-    write_page(tmp_path / "index.html", encoder, "m", "t", queries=2)
+    write_page(tmp_path / "index.html", encoder, [report("m", 1.0)], queries=2)
     assert [len(answer.found) for answer in asked] == [2, 2]
     assert all(sample.id.startswith("scenes-test-") for answer in asked for sample, _ in answer.found)

@@ -28,7 +28,7 @@ test: $(READY) ## Fast tests, on every core
 test-all: $(READY) ## All tests, the slow ones too
 	$(BIN)/python -m pytest --numprocesses auto
 
-check: $(READY) ## Format, lint, types, floors, spelling, generated docs
+check: $(READY) ## Format, lint, types, floors, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -1,1 +1,48 @@
 """foveal: fine-grained, long-text vision-language models."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
+    from .evaluation.evaluate import evaluate
+    from .models.config import ModelConfig
+    from .models.dual_encoder import DualEncoder
+    from .training.run import Run
+    from .training.trainer import train
+    from .types import Batch, Negative, Output, Region, Sample
+
+__all__ = [
+    "Batch",
+    "DualEncoder",
+    "Encoder",
+    "ModelConfig",
+    "Negative",
+    "Output",
+    "Region",
+    "Run",
+    "Sample",
+    "evaluate",
+    "train",
+]
+
+_HOMES = {
+    "Batch": "types",
+    "DualEncoder": "models.dual_encoder",
+    "Encoder": "encoder",
+    "ModelConfig": "models.config",
+    "Negative": "types",
+    "Output": "types",
+    "Region": "types",
+    "Run": "training.run",
+    "Sample": "types",
+    "evaluate": "evaluation.evaluate",
+    "train": "training.trainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the door, from its room, when it is first asked for: `import foveal` alone loads no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'foveal' has no attribute '{name}'. It has: {', '.join(__all__)}.")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

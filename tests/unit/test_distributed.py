@@ -31,6 +31,11 @@ def all_real(length: int) -> Tensor:
     return torch.ones(3, length, dtype=torch.bool)
 
 
+def two(rows: Tensor) -> tuple[Tensor, None]:
+    """A set of two tokens for each row."""
+    return torch.stack([rows, rows.flip(1)], dim=1), None
+
+
 def cases() -> dict[str, tuple]:
     """By name: the loss of inputs and a world, each rank's inputs, and the whole batch's loss if that differs."""
     torch.manual_seed(1)
@@ -73,6 +78,10 @@ def cases() -> dict[str, tuple]:
                 regions,
             ),
             f"hard negative, {name}": (lambda a, p, n, o, s, w: losses.hard_negative(a, p, n, o, s, world=w), near),
+            f"token hard negative, {name}": (
+                lambda a, p, n, o, s, w: losses.token_hard_negative(two(a), two(p), two(n), o, s, world=w),
+                near,
+            ),
             f"ranking, {name}": (
                 lambda a, p, n, o, s, w: losses.cross_modal_ranking(a, p, n, o, s, torch.tensor(1.0), world=w),
                 near,

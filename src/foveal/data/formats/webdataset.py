@@ -130,7 +130,8 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                 last = member.name
             _check_end(tar)
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{path}: cut off or damaged after {last}: {error}") from error
+        reason = str(error).partition(":\n")[0]  # what follows lists every compression that was tried
+        raise ValueError(f"{path}: cut off or damaged after {last}: {reason}. Copy it again.") from error
 
 
 def _check_end(tar: tarfile.TarFile) -> None:

@@ -98,3 +98,13 @@ def test_a_picture_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no JPEG, PNG or WebP"):
         WebDataset(tmp_path / "a.tar").write([Sample("1", b"GIF89a")])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_refused_in_one_line(tmp_path):
+    """tarfile's own message lists every compression it tried, a line each."""
+    (tmp_path / "a.tar").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"a\.tar: cut off or damaged after the beginning: .*\. Copy it again\.$"
+    ) as error:
+        list(WebDataset(tmp_path / "a.tar"))
+    assert "\n" not in str(error.value)

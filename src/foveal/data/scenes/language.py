@@ -233,6 +233,22 @@ def draw_long_caption(scene: Scene, rng: Random, relations: int) -> tuple[Senten
     return tuple(sentences)
 
 
+def draw_told(scene: Scene, index: int, rng: Random) -> Placed | Related:
+    """A sentence that says of one thing where it lies: in which part of the picture, or how to another thing.
+
+    Args:
+        scene: What it will be about; only the number of its things matters.
+        index: Which thing.
+        rng: Where chance comes from.
+    """
+    form = rng.randrange(len(PHRASES))
+    if rng.random() < 0.5:
+        return Placed(index, rng.randrange(len(PLACED)), form)
+    other = rng.choice([number for number in range(len(scene.things)) if number != index])
+    words = {"template": rng.randrange(len(RELATED)), "variant": rng.randrange(2)}
+    return Related(index, other, axis=rng.randrange(2), form=form, is_brief=False, **words)
+
+
 def write(sentences: Sequence[Sentence], scene: Scene) -> str:
     """The text that sentences make of a scene."""
     return " ".join(sentence(scene) for sentence in sentences)

@@ -10,8 +10,8 @@ from dataclasses import replace
 from random import Random
 
 from ...types import Negative
-from .language import COUNTED_CAPTION, Caption, Opening, Related, Sentence, Twice, describe, write
-from .truth import COLORS, OPPOSITE, SIZES, Scene, alterations, holds, relation
+from .language import COUNTED_CAPTION, Caption, Opening, Placed, Related, Sentence, Twice, describe, write
+from .truth import COLORS, OPPOSITE, SIZES, Scene, Thing, alterations, holds, relation
 
 KINDS = (
     "object",
@@ -58,13 +58,51 @@ def region_negatives(
     return tuple(Negative(describe(thing, form), kind) for kind, thing in made[:number])
 
 
+def told_negatives(
+    told: Placed | Related, scene: Scene, nouns: Sequence[str], rng: Random, number: int
+) -> tuple[Negative, ...]:
+    """Near misses of a sentence that says where one thing lies.
+
+    Args:
+        told: The true sentence's words.
+        scene: The truth.
+        nouns: What an object may become.
+        rng: Where chance comes from.
+        number: How many to make at most.
+
+    Returns:
+        The same sentence said of altered scenes, and of the opposite relation; those that move things come first.
+    """
+    made = []
+    if isinstance(told, Related):
+        made.append(Negative(replace(told, is_reversed=True)(scene), "relation"))
+    for kind in ("swapped_position", *ALTERED_KINDS):
+        for altered in alterations(scene, kind, nouns, rng):
+            if told(altered) != told(scene) and _is_false(told, altered, scene):
+                made.append(Negative(told(altered), kind))
+                break
+    return _unrepeated(made)[:number]
+
+
+def _is_false(told: Placed | Related, altered: Scene, scene: Scene) -> bool:
+    """Whether a sentence said of the altered scene is plainly false of the true one; places are never shared."""
+    if isinstance(told, Placed):
+        return True
+    return _differs(altered.things[told.subject], altered.things[told.other], told.axis, scene)
+
+
 def contradicts(caption: Caption, altered: Scene, scene: Scene) -> bool:
     """Whether a short caption said of the altered scene is plainly false of the true one."""
     one, two = altered.things[:2]
+    return _differs(one, two, caption.axis, scene)
+
+
+def _differs(one: Thing, two: Thing, axis: int, scene: Scene) -> bool:
+    """Whether a scene lacks one of two things, or they lie the opposite way."""
     subject, other = scene.find(one), scene.find(two)
     if subject is None or other is None:
         return True
-    return holds(subject, OPPOSITE[relation(one, two, caption.axis)], other)
+    return holds(subject, OPPOSITE[relation(one, two, axis)], other)
 
 
 def caption_negatives(caption: Caption, scene: Scene, nouns: Sequence[str], rng: Random) -> tuple[Negative, ...]:

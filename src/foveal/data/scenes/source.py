@@ -7,9 +7,9 @@ from random import Random
 
 from ...types import Region, Sample
 from .artwork import NOUNS
-from .language import PHRASES, describe, draw_caption, draw_long_caption, write
+from .language import PHRASES, describe, draw_caption, draw_long_caption, draw_told, write
 from .layout import PixelBox, arrange, paint
-from .negatives import ALTERED_KINDS, caption_negatives, long_caption_negatives, region_negatives
+from .negatives import ALTERED_KINDS, caption_negatives, long_caption_negatives, region_negatives, told_negatives
 from .truth import Scene, alterations, draw_scene, split_of
 
 PATIENCE = 8  # tries for each sibling before any of the family may be altered
@@ -32,6 +32,8 @@ class Scenes:
         objects: Least and greatest number of things in a scene, within 2 to 9.
         relations: Pairs of things that a long caption relates; the way to longer or shorter texts.
         negatives: Near misses of each region, up to 10.
+        told: Share of regions whose phrase is a whole sentence, which also says where the thing lies: in which part
+            of the picture, or how to another thing. FG-CLIP draws between a short and a long expression alike.
         siblings: Scenes in a row that differ in one fact from the first of them (or two facts exchanged), or
             from another of them where the split has too few of these: a gallery in which only an attentive
             reader of the whole text finds the picture.
@@ -47,6 +49,7 @@ class Scenes:
     objects: tuple[int, int] = (2, 5)
     relations: int = 4
     negatives: int = 10
+    told: float = 0.0
     siblings: int = 1
 
     def __post_init__(self) -> None:
@@ -62,6 +65,7 @@ class Scenes:
             "nouns": (24, len(NOUNS)),
             "relations": (0, None),
             "negatives": (0, 10),
+            "told": (0, 1),
             "siblings": (1, 16),
         }
         for name, (least, greatest) in limits.items():
@@ -99,11 +103,16 @@ class Scenes:
         caption = draw_caption(rng)
         sentences = draw_long_caption(scene, rng, self.relations)
         regions = []
+        told = self._random("told", index)
         for number, (x0, y0, x1, y1) in enumerate(boxes):
             form = rng.randrange(len(PHRASES))
+            phrase = describe(scene.things[number], form)
             near = region_negatives(scene, number, form, names, rng, self.negatives)
+            if told.random() < self.told:
+                sentence = draw_told(scene, number, told)
+                phrase, near = sentence(scene), told_negatives(sentence, scene, names, told, self.negatives)
             box = (x0 / self.size, y0 / self.size, x1 / self.size, y1 / self.size)
-            regions.append(Region(box, describe(scene.things[number], form), near))
+            regions.append(Region(box, phrase, near))
         return Sample(
             id=f"scenes-{self.split}-{self.seed}-{index}",
             image=paint(scene, boxes, self.size),

@@ -147,3 +147,26 @@ def test_a_caption_about_a_neighbor_that_fits_is_no_negative():
 def test_without_relations_a_long_caption_has_no_negative_about_them():
     for sample in Scenes(18, count=10, relations=0):
         assert "relation" not in {negative.kind for negative in sample.long_caption_negatives}
+
+
+def test_told_regions_are_true_and_their_near_misses_false(read):
+    source = Scenes(3, count=40, told=1.0, negatives=8)
+    kinds = Counter()
+    for index, sample in enumerate(source):
+        reader = read(source, index, strict=False)
+        for region in sample.regions:
+            assert reader.is_true(region.phrase), region.phrase
+            assert region.negatives
+            kinds.update(negative.kind for negative in region.negatives)
+            for negative in region.negatives:
+                assert not reader.is_true(negative.text), (region.phrase, negative)
+    assert {"swapped_position", "relation", "swapped_attribute", "size", "object"} <= set(kinds)
+
+
+def test_told_regions_leave_everything_else_as_it_was():
+    plain, told = Scenes(3, count=5), Scenes(3, count=5, told=1.0)
+    for one, other in zip(plain, told, strict=True):
+        assert [region.phrase for region in one.regions] != [region.phrase for region in other.regions]
+        assert (one.image, one.captions, one.long_caption) == (other.image, other.captions, other.long_caption)
+        assert one.long_caption_negatives == other.long_caption_negatives
+        assert [region.box for region in one.regions] == [region.box for region in other.regions]

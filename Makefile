@@ -4,22 +4,30 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PLAIN := $(VENV)/.plain
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: help demo demo-all test test-all check format bench clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml constraints.txt
+$(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; name yours: make PYTHON=path"; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $(READY)
+	$(PYTHON) -m venv $(VENV)
 
-demo: $(READY) ## The whole of foveal on made-up pictures, in about ten minutes; results in demo/
+$(PLAIN): $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) .
+	@touch $(PLAIN)
+
+$(READY): $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) '.[dev]'
+	@touch $(PLAIN) $(READY)
+
+demo: $(PLAIN) ## The whole of foveal on made-up pictures, in about ten minutes; results in demo/
 	$(BIN)/foveal demo --out demo
 
-demo-all: $(READY) ## The same with every recipe
+demo-all: $(PLAIN) ## The same with every recipe
 	$(BIN)/foveal demo --out demo --recipes all
 
 test: $(READY) ## Fast tests, on every core

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .encoder import Encoder
+    from .encoder.load import load
     from .evaluation.evaluate import evaluate
     from .models.config import ModelConfig
     from .models.dual_encoder import DualEncoder
@@ -23,6 +24,7 @@ __all__ = [
     "Run",
     "Sample",
     "evaluate",
+    "load",
     "train",
 ]
 
@@ -37,6 +39,7 @@ _HOMES = {
     "Run": "training.run",
     "Sample": "types",
     "evaluate": "evaluation.evaluate",
+    "load": "encoder.load",
     "train": "training.trainer",
 }
 

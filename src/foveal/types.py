@@ -75,6 +75,48 @@ class Sample:
     long_caption_negatives: tuple[Negative, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PhraseBox:
+    """Where in a picture a phrase of a query fits best.
+
+    Attributes:
+        phrase: A part of the query's text. Empty for a query by picture.
+        box: (x0, y0, x1, y1) in fractions of the picture.
+        similarity: Cosine of the phrase and what the box shows.
+    """
+
+    phrase: str
+    box: Box
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A picture that a search found.
+
+    Attributes:
+        id: In the index; letters and digits alone.
+        path: The picture's file, from the folder that was indexed, or its name in its shard.
+        score: How far the picture stands above unrelated ones, in standard deviations of theirs. Ranks hits.
+        confidence: Share of hits at least this good that are expected to be no accident, in [0, 1].
+        boxes: The best box of each phrase of the query.
+        width: Of the picture, in pixels.
+        height: Of the picture, in pixels.
+        caption: What its source says about it; often nothing.
+        similarities: What the score was made of, such as ("global", 0.31).
+    """
+
+    id: str
+    path: str
+    score: float
+    confidence: float
+    boxes: tuple[PhraseBox, ...] = ()
+    width: int = 0
+    height: int = 0
+    caption: str = ""
+    similarities: tuple[tuple[str, float], ...] = ()
+
+
 @dataclass(frozen=True)
 class PatchedPixels:
     """Images of any size and aspect, cut into patches (NaFlex, arXiv:2502.14786, section 2.4.2).

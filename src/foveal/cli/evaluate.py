@@ -7,24 +7,25 @@ import typer
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model folder.")],
+    model: Annotated[str, typer.Argument(help="Model folder, checkpoint file or hub name.")],
     benchmarks: Annotated[
         list[str], typer.Argument(help="Names, such as scenes or fg_ovd_hard. A wrong one lists all.")
     ],
     root: Annotated[Path, typer.Option("--data", help="Folder with coco/, fg_ovd/, sugar_crepe/.")] = Path(),
     similarity: Annotated[
-        Literal["global", "late", "fused"], typer.Option(help="How whole pictures and texts are compared.")
+        Literal["global", "late", "fused", "parts"], typer.Option(help="How whole pictures and texts are compared.")
     ] = "global",
     out: Annotated[Path | None, typer.Option(help="Write all numbers and every query's rank into this folder.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 64,
 ) -> None:
     """Measure a model on benchmarks: recall, choice among near misses, regions; with 95 % intervals."""
-    from ..encoder import Encoder
+    from ..encoder.load import load
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.report import table
 
-    encoder = Encoder.open(model, batch_size=batch_size, progress=True)
-    report = measure(encoder, benchmarks, root, model=model.name, similarity=similarity)
+    encoder = load(model)
+    encoder.batch_size, encoder.progress = batch_size, True
+    report = measure(encoder, benchmarks, root, model=Path(model).name, similarity=similarity)
     print(table([report]))
     if out is not None:
         report.write(out)

@@ -8,7 +8,7 @@ from typing import ParamSpec
 
 import typer
 
-from . import demo, evaluate, scenes, train
+from . import annotate, convert, demo, evaluate, export, index, info, scenes, search, serve, similar, train, upgrade
 
 Options = ParamSpec("Options")
 
@@ -34,9 +34,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # docstrings keep no line breaks of their own
     add_completion=False,
-    help="Fine-grained, long-text vision-language models: make data, train, measure.",
+    help="Fine-grained, long-text vision-language models: make data, train, measure, search pictures.",
 )
-for verb in (train.train, evaluate.evaluate, scenes.scenes, demo.demo):
+for verb in (
+    train.train,
+    evaluate.evaluate,
+    scenes.scenes,
+    annotate.annotate,
+    demo.demo,
+    index.index,
+    search.search,
+    similar.similar,
+    serve.serve,
+    info.info,
+    convert.convert,
+    upgrade.upgrade,
+    export.export,
+):
     app.command(name="eval" if verb is evaluate.evaluate else None)(_stoppable(verb))
 
 
@@ -47,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = app(given or ["--help"], standalone_mode=False)
     except (ValueError, OSError, UsageError) as error:
-        told = getattr(error, "format_message", error.__str__)()
+        told = " ".join(getattr(error, "format_message", error.__str__)().split())  # choices come a line each
         print(f"foveal: {told}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0

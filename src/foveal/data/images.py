@@ -20,6 +20,8 @@ from torch import Tensor
 from ..types import Box, PatchedPixels
 
 Mode = Literal["squash", "crop", "native"]
+Resample = Literal["bicubic", "bilinear"]
+Units = Literal["fractions", "pixels"]
 Triple = tuple[float, float, float]
 
 CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
@@ -98,9 +100,12 @@ class ImageTransform:
             "native" (the whole picture, aspect kept, any size: NaFlex, arXiv:2502.14786, section 2.4.2).
         patch_size: Side of a patch, in pixels ("native").
         max_patches: Most patches of a picture ("native"). It is scaled up or down to come near it.
+        buckets: Numbers of patches to choose from ("native"): a picture comes near the first that holds the patches
+            it has at its own size, the last at most (FG-CLIP 2). Empty: every picture comes near `max_patches`.
         mean: Subtracted from colors between 0 and 1.
         std: Divides them then.
         resample: Filter of the scaling. SigLIP 2 has "bilinear".
+        cut: Pixels cut off on the right and below where patches don't fill the square (SigLIP's 384 by 14: 6).
         scaled_decoding: Large JPEGs are decoded at a half, a quarter or an eighth of their size where that leaves
             more pixels than needed. Several times faster; colors differ by about one of 255 levels.
         visible: A box is dropped where less than this share of its area lies in the view.
@@ -111,9 +116,11 @@ class ImageTransform:
     mode: Mode = "squash"
     patch_size: int = 16
     max_patches: int = 256
+    buckets: tuple[int, ...] = ()
     mean: Triple = CLIP_MEAN
     std: Triple = CLIP_STD
-    resample: Literal["bicubic", "bilinear"] = "bicubic"
+    resample: Resample = "bicubic"
+    cut: int = 0
     scaled_decoding: bool = True
     visible: float = 0.5
     augmentation: Augmentation = Augmentation()
@@ -123,13 +130,15 @@ class ImageTransform:
         image: Path | bytes | Image.Image,
         boxes: Sequence[Box] = (),
         rng: np.random.Generator | None = None,
+        units: Units = "fractions",
     ) -> View:
         """The view of one picture.
 
         Args:
             image: A file, its bytes, or a picture already open.
-            boxes: In fractions of the upright picture.
+            boxes: (x0, y0, x1, y1) in the upright picture.
             rng: Draws the augmentation. None: there is none (evaluation).
+            units: What boxes are measured in.
 
         Raises:
             ValueError: If the picture is broken, truncated, empty, too large or of no known format, or a box is
@@ -141,13 +150,16 @@ class ImageTransform:
         width, height = picture.size[::-1] if turn >= 5 else picture.size
         window, size = self._plan(width, height, rng)
         flip = rng is not None and rng.random() < self.augmentation.flip
-        moved = tuple(_move(box, window, flip, self.visible) for box in boxes)
+        if units == "pixels":
+            boxes = [(x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in boxes]
+        moved = tuple(_move(box, self._shown(window), flip, self.visible) for box in boxes)
         with _named(image):
             if self.scaled_decoding and picture is not image:
                 _decode_smaller(picture, turn, window, size)
             rgb = _rgb(picture)
         rgb = rgb.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else rgb
         pixels = np.asarray(self._scale(rgb, window, size))
+        pixels = pixels[: -self.cut, : -self.cut] if self.cut else pixels
         return View(pixels[:, ::-1] if flip else pixels, moved)
 
     def stack(self, views: Sequence[View]) -> Float[Tensor, "B 3 Y X"] | PatchedPixels:
@@ -177,9 +189,17 @@ class ImageTransform:
             left, top = rng.uniform(0, 1 - across), rng.uniform(0, 1 - down)
         size = (self.size, self.size)
         if self.mode == "native":
-            grid = fit_patches(width * across, height * down, self.max_patches)
+            own = int(width // self.patch_size) * int(height // self.patch_size)
+            most = next((most for most in self.buckets if most >= own), max(self.buckets, default=self.max_patches))
+            grid = fit_patches(width * across, height * down, most)
             size = (grid[1] * self.patch_size, grid[0] * self.patch_size)
         return (left, top, min(left + across, 1.0), min(top + down, 1.0)), size
+
+    def _shown(self, window: Box) -> Box:
+        """A window without what is cut off."""
+        left, top, right, bottom = window
+        share = 1 - self.cut / self.size
+        return (left, top, left + share * (right - left), top + share * (bottom - top))
 
     def _scale(self, picture: Image.Image, window: Box, size: tuple[int, int]) -> Image.Image:
         """A window of a picture, of the size wanted."""
@@ -210,6 +230,32 @@ class ImageTransform:
         """In place, from 0 to 255; one multiplication and one addition a number."""
         mean, std = torch.tensor(self.mean).view(shape), torch.tensor(self.std).view(shape)
         return colors.mul_(1 / (255 * std)).sub_(mean / std)
+
+
+def open_upright(image: Path | bytes, longest_side: int) -> tuple[Image.Image, bool]:
+    """A whole picture in RGB, turned upright as its EXIF says, scaled down where it is larger than wanted.
+
+    Args:
+        image: A file, or its bytes.
+        longest_side: In pixels. Smaller pictures keep their size.
+
+    Returns:
+        The picture, and whether its pixels are those of the file, neither turned nor scaled nor converted.
+
+    Raises:
+        ValueError: If the picture is broken, truncated, empty, too large or of no known format.
+    """
+    with _named(image):
+        picture = _open(image)
+        turn = _orientation(picture)
+        size, mode = picture.size, picture.mode
+        scale = min(1.0, longest_side / max(size))
+        wanted = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        picture.draft(None, (math.ceil(_SPARE * wanted[0]), math.ceil(_SPARE * wanted[1])))
+        rgb = _rgb(picture)
+        rgb = rgb if rgb.size == wanted else rgb.resize(wanted, _RESAMPLE["bicubic"])
+    rgb = rgb.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else rgb
+    return rgb, wanted == size and mode == "RGB" and turn not in _UPRIGHT
 
 
 def fit_patches(width: float, height: float, most: int) -> tuple[int, int]:

@@ -2,12 +2,15 @@
 
 import gzip
 import html
+import json
 import re
+import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from shutil import copyfile
+from typing import Any, Literal
 
 import ftfy
 import numpy as np
@@ -19,11 +22,14 @@ from torch import Tensor
 
 Overflow = Literal["error", "truncate", "keep"]
 
+_FILE = "tokenizer.json"
+_MARKS = "tokenizer_config.json"  # says beside it which marks stand around a text, and what fills rows
 _VOCABULARY = Path(__file__).parent / "vocabulary" / "clip_bpe.txt.gz"
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 _ASCII_WORDS = re.compile(r"[a-z]+|'(?:s|t|re|ve|m|ll|d)|[0-9]|[^\sa-z0-9]+")  # the same for ASCII, in lower case
 # Text that neither ftfy nor HTML unescaping can change: printable ASCII without "&", and plain white space.
 _CLEAN = re.compile(r"[\t\n\r -%'-~]*")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _REMEMBERED_WORDS = 1 << 17
 
 
@@ -40,6 +46,7 @@ class Tokenizer:
         path: A `tokenizer.json`. None: CLIP's byte-pair encoding (arXiv:2103.00020, section 2.4), with OpenAI's
             cleaning of the text (ftfy, HTML entities, white space, lower case).
         lower: Texts are lower-cased first. CLIP's always are.
+        drop_punctuation: Punctuation of ASCII is left out (SigLIP, not SigLIP 2).
         pad_to_length: Rows are as long as texts may be, as SigLIP needs, whose pooling reads the last position.
             False: rows are as long as the longest text of the batch.
         pad_id: Fills rows behind the end mark. CLIP's towers never look there.
@@ -49,6 +56,7 @@ class Tokenizer:
     lower: bool = False
     pad_to_length: bool = False
     pad_id: int = 0
+    drop_punctuation: bool = False
 
     @classmethod
     def clip(cls) -> "Tokenizer":
@@ -57,7 +65,13 @@ class Tokenizer:
 
     @classmethod
     def open(
-        cls, path: Path | str, *, lower: bool = False, pad_to_length: bool = False, pad_id: int = 0
+        cls,
+        path: Path | str,
+        *,
+        lower: bool = False,
+        pad_to_length: bool = False,
+        pad_id: int = 0,
+        drop_punctuation: bool = False,
     ) -> "Tokenizer":
         """The tokenizer of a `tokenizer.json`.
 
@@ -66,14 +80,25 @@ class Tokenizer:
             lower: Texts are lower-cased first. FG-CLIP 2 wants it.
             pad_to_length: Rows are as long as texts may be. SigLIP wants it.
             pad_id: Fills rows behind the end mark. Matters where padding is part of the text (SigLIP).
+            drop_punctuation: Punctuation of ASCII is left out. SigLIP wants it.
 
         Raises:
             ValueError: If there is no such file, or it is no tokenizer, or it sets no end mark.
         """
         path = Path(path)
-        file = path / "tokenizer.json" if path.is_dir() else path
+        file = path / _FILE if path.is_dir() else path
         _vocabulary(file)
-        return cls(file, lower, pad_to_length, pad_id)
+        return cls(file, lower, pad_to_length, pad_id, drop_punctuation)
+
+    def save(self, folder: Path) -> None:
+        """Copy the files of this tokenizer into a model folder. CLIP's has none, as every installation brings it."""
+        if self.path is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in (self.path, self.path.with_name(_MARKS)):
+            target = folder / (_FILE if source == self.path else _MARKS)
+            if source.is_file() and source.resolve() != target.resolve():
+                copyfile(source, target)
 
     @property
     def eos_id(self) -> int:
@@ -84,6 +109,10 @@ class Tokenizer:
     def vocabulary(self) -> int:
         """Number of token ids."""
         return _vocabulary(self.path).size
+
+    def backend(self) -> tokenizers.Tokenizer:
+        """A tokenizer in Rust of one's own, to change and to write. CLIP's has neither OpenAI's cleaning nor marks."""
+        return _clip_backend() if self.path is None else tokenizers.Tokenizer.from_file(str(self.path))
 
     def encode(self, texts: Sequence[str], length: int, overflow: Overflow = "error") -> Int[Tensor, "B L"]:
         """Token ids of texts, padded on the right.
@@ -136,7 +165,11 @@ class Tokenizer:
         if isinstance(texts, str):
             raise ValueError(f"Texts come as a list, not as one string: {texts[:40]!r}.")  # noqa: TRY004
         known = _vocabulary(self.path)
-        return (known.ids(text.lower() if self.lower else text) for text in texts)
+        return (known.ids(self._prepared(text)) for text in texts)
+
+    def _prepared(self, text: str) -> str:
+        text = text.lower() if self.lower else text
+        return " ".join(text.translate(_NO_PUNCTUATION).split()) if self.drop_punctuation else text
 
 
 @dataclass(frozen=True)
@@ -226,14 +259,50 @@ def _vocabulary(path: Path | None) -> _Vocabulary:
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
-    probe = backend.encode("a", add_special_tokens=True)
-    marks = probe.special_tokens_mask
-    content = len(backend.encode("a", add_special_tokens=False).ids)
-    start = marks.index(0) if 0 in marks else len(marks)
-    prefix, suffix = tuple(probe.ids[:start]), tuple(probe.ids[start + content :])
+    prefix, suffix = _marks_around(backend, path)
     if not suffix:
         raise ValueError(f"{path} sets no end mark behind a text; give its post_processor one.")
     return _Vocabulary(backend, prefix, suffix)
+
+
+def _marks_around(backend: tokenizers.Tokenizer, path: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The marks before and behind a text: as the config beside says (Gemma's, Llama's), else as the file does."""
+    config = _config_beside(path)
+    if config.get("add_eos_token"):
+        start = _mark(backend, config, "bos_token") if config.get("add_bos_token") else None
+        end = _mark(backend, config, "eos_token")
+        return () if start is None else (start,), () if end is None else (end,)
+    probe = backend.encode("a", add_special_tokens=True)
+    marks = probe.special_tokens_mask
+    content = len(backend.encode("a", add_special_tokens=False).ids)
+    start_at = marks.index(0) if 0 in marks else len(marks)
+    return tuple(probe.ids[:start_at]), tuple(probe.ids[start_at + content :])
+
+
+def padding_id(folder: Path) -> int | None:
+    """What fills the rows of a folder's tokenizer. None if neither of its files says it.
+
+    Raises:
+        ValueError: If a file is broken.
+    """
+    backend = _vocabulary(folder / _FILE).backend
+    return _mark(backend, _config_beside(folder / _FILE), "pad_token")
+
+
+def _mark(backend: tokenizers.Tokenizer, config: dict[str, Any], kind: str) -> int | None:
+    """The id of a mark that a config names: a string, or an object that holds one."""
+    token = config.get(kind)
+    token = token.get("content") if isinstance(token, dict) else token
+    return backend.token_to_id(token) if isinstance(token, str) else None
+
+
+def _config_beside(path: Path) -> dict[str, Any]:
+    file = path.with_name(_MARKS)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON ({error}). Copy it again.") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _clip_backend() -> tokenizers.Tokenizer:

@@ -2,7 +2,7 @@
 
 from .benchmark import Benchmark, Task
 from .choice import CaptionChoice, RegionChoice, choose
-from .classification import Classification, ensemble, imagenet_prompts
+from .classification import Classification, imagenet_prompts
 from .evaluate import evaluate
 from .regions import RegionClassification, RegionRetrieval
 from .registry import BENCHMARKS, SCENE_TASKS
@@ -26,7 +26,6 @@ __all__ = [
     "Retrieval",
     "Task",
     "choose",
-    "ensemble",
     "evaluate",
     "imagenet_prompts",
     "ranks",

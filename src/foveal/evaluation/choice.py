@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..encoder.compare import Similarity
 from ..types import Kind, Negative, Sample
 from .bootstrap import mean_of_means
 from .encoded import Encoded, Needs
 from .result import Metric, Queries, Result, measure
-from .scoring import Similarity, rowwise, some_pairs
+from .scoring import rowwise, some_pairs
 
 Ties = Literal["right", "wrong"]
 
@@ -78,7 +79,7 @@ class CaptionChoice:
             if self._negatives(sample)
             for text in (self._true(sample), *(negative.text for negative in self._negatives(sample)))
         ]
-        return Needs({self._kind: texts}, tokens=self.similarity != "global")
+        return Needs.compared_by({self._kind: texts}, self.similarity)
 
     def __call__(self, encoded: Encoded) -> Result:
         """Compare each true text with each of its near misses."""

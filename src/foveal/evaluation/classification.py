@@ -4,17 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..encoder.compare import PLAIN, ensemble, filled
 from ..types import Kind, Sample
 from .bootstrap import mean_of_means
 from .encoded import Encoded, Needs
 from .result import Metric, Queries, Result, measure
-
-PLAIN = ("a photo of a {}.",)
-"""CLIP's one prompt."""
 
 _PHOTO = "bad|low resolution|cropped|bright|dark|close-up|black and white|pixelated|jpeg corrupted|blurry|good"
 _SHOWN = "hard to see|clean|dirty|cool|large|nice|weird|small"
@@ -35,18 +32,6 @@ def imagenet_prompts() -> tuple[str, ...]:
         prompts += [f"{article} {made} {{}}." for made in _MADE.split("|")]
         prompts += [f"{article} {{}} in a video game."]
     return tuple(prompts)
-
-
-def ensemble(prompts: Float[Tensor, "C K E"]) -> Float[Tensor, "C E"]:
-    """One embedding per class: the mean of its prompts' unit embeddings, made unit length again.
-
-    Args:
-        prompts: Embeddings of K prompts of each of C classes.
-
-    Returns:
-        Unit length. The one prompt itself if K is 1.
-    """
-    return F.normalize(F.normalize(prompts, dim=-1).mean(dim=1), dim=-1)
 
 
 def among_first(similarity: Float[Tensor, "Q C"], label: Int[Tensor, " Q"], k: int) -> Bool[Tensor, " Q"]:
@@ -165,15 +150,3 @@ def class_names(classes: tuple[str, ...] | None, own: Sequence[str]) -> tuple[st
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not among the {len(classes)} classes. Add it, or drop its samples.")
     return classes
-
-
-def filled(prompts: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Every name in every prompt, name by name.
-
-    Raises:
-        ValueError: If a prompt has no place for a name.
-    """
-    for prompt in prompts:
-        if "{}" not in prompt:
-            raise ValueError(f"Prompt '{prompt}' has no place for the class name. Put {{}} into it.")
-    return [prompt.replace("{}", name) for name in names for prompt in prompts]

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..encoder import EncodedImages, EncodedTexts
+from ..encoder.compare import Similarity
 from ..types import Box, Kind, Sample
 
 
@@ -30,10 +31,14 @@ class Encodes(Protocol):
         pictures: Sequence[Path | bytes],
         boxes: Sequence[Sequence[Box]] | None = None,
         tokens: bool = False,
+        *,
+        parts: bool = False,
     ) -> EncodedImages:
         """Everything asked about each picture, in one pass."""
 
-    def encode_texts_fully(self, texts: Sequence[str], kind: Kind = "caption", tokens: bool = False) -> EncodedTexts:
+    def encode_texts_fully(
+        self, texts: Sequence[str], kind: Kind = "caption", tokens: bool = False, parts: bool = False
+    ) -> EncodedTexts:
         """Everything asked about each text, in one pass."""
 
 
@@ -45,11 +50,18 @@ class Needs:
         texts: By kind; duplicates cost nothing.
         regions: Every box of every sample.
         tokens: Token sets of pictures and texts, for late interaction.
+        parts: Sentences and patches are these sets.
     """
 
     texts: dict[Kind, Iterable[str]] = field(default_factory=dict)
     regions: bool = False
     tokens: bool = False
+    parts: bool = False
+
+    @classmethod
+    def compared_by(cls, texts: dict[Kind, Iterable[str]], similarity: Similarity) -> "Needs":
+        """What it takes to compare whole pictures with texts."""
+        return cls(texts, tokens=similarity in ("late", "fused"), parts=similarity == "parts")
 
 
 @dataclass(frozen=True)
@@ -102,13 +114,13 @@ def encode(encoder: Encodes, samples: Sequence[Sample], needs: Sequence[Needs]) 
     """
     row: dict[Path | bytes, int] = {}
     picture = [row.setdefault(sample.image, len(row)) for sample in samples]
-    tokens = any(need.tokens for need in needs)
+    tokens, parts = any(need.tokens for need in needs), any(need.parts for need in needs)
     boxes = _boxes(samples, picture, len(row)) if any(need.regions for need in needs) else None
-    images = encoder.encode_images_fully(list(row), boxes, tokens)
+    images = encoder.encode_images_fully(list(row), boxes, tokens, parts=parts)
     _check_finite(images.embedding, "pictures")
     region_picture = [shown for shown, sample in zip(picture, samples, strict=True) for _ in sample.regions]
     text_row = _distinct_texts(needs)
-    texts = {kind: encoder.encode_texts_fully(list(rows), kind, tokens) for kind, rows in text_row.items()}
+    texts = {kind: encoder.encode_texts_fully(list(rows), kind, tokens, parts) for kind, rows in text_row.items()}
     for kind, encoded in texts.items():
         _check_finite(encoded.embedding, f"texts ({kind})")
     return Encoded(

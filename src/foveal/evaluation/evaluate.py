@@ -6,13 +6,13 @@ from pathlib import Path
 from time import perf_counter
 
 from ..data.scenes import Scenes
+from ..encoder.compare import Similarity
 from .benchmark import Benchmark, Task
 from .choice import CaptionChoice
 from .encoded import Encodes
 from .registry import BENCHMARKS
 from .report import Report
 from .retrieval import Retrieval
-from .scoring import Similarity
 
 
 def evaluate(

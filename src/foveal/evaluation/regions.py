@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ..encoder.compare import PLAIN, filled
 from ..types import Sample
-from .classification import PLAIN, class_names, classify, filled
+from .classification import class_names, classify
 from .encoded import Encoded, Needs
 from .result import Queries, Result
 from .retrieval import rank_metrics, ranks

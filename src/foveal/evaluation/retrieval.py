@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..encoder.compare import Similarity
 from ..types import Kind, Sample
 from .bootstrap import median
 from .encoded import Encoded, Needs
 from .result import Metric, Queries, Result, measure
-from .scoring import Similarity, all_pairs
+from .scoring import all_pairs
 
 AT = (1, 5, 10)
 _CELLS = 20_000_000  # compared at once
@@ -101,7 +102,7 @@ class Retrieval:
     def needs(self, samples: Sequence[Sample]) -> Needs:
         """The texts, and token sets unless whole embeddings are compared."""
         texts = [text for sample in samples for text in self._texts(sample)]
-        return Needs({self.kind: texts}, tokens=self.similarity != "global")
+        return Needs.compared_by({self.kind: texts}, self.similarity)
 
     def __call__(self, encoded: Encoded) -> Result:
         """Rank all texts for all pictures and all pictures for all texts."""

@@ -1,20 +1,16 @@
 """How a picture and a text are compared: by whole embeddings, token by token, or both."""
 
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..similarity import cosine, fused, late_interaction
+from ..encoder.compare import Similarity, compare
+from ..encoder.encodings import EncodedImages, EncodedTexts
 from ..types import Kind
 from .encoded import Encoded
 
-Similarity = Literal["global", "late", "fused"]
-"""Cosine; late interaction in both directions as FineLIP has it (half of its R); FineLIP's mix of the two."""
-
-LEAK = 0.1
-COSINE_WEIGHT = 2 / 3  # ranks as FineLIP's 0.8 * cosine + 0.2 * R, since R is twice the late similarity here
 _TEXTS = 1024  # compared with all pictures at once
 _PAIRS = 16_384  # multiplied at once
 
@@ -36,7 +32,7 @@ def all_pairs(
         similarity: How to compare.
     """
     distinct, inverse = row.unique(return_inverse=True)
-    parts = [_block(encoded, kind, some, picture, similarity).cpu().float() for some in distinct.split(_TEXTS)]
+    parts = [_block(encoded, kind, some, picture, similarity) for some in distinct.split(_TEXTS)]
     return torch.cat(parts)[inverse]
 
 
@@ -62,7 +58,7 @@ def some_pairs(
     order = picture.argsort(stable=True)
     shown, counts = picture[order].unique_consecutive(return_counts=True)
     for one, queries in zip(shown.split(1), order.split(counts.tolist()), strict=True):
-        scores[queries] = _block(encoded, kind, row[queries], one, similarity)[:, 0].cpu().float()
+        scores[queries] = _block(encoded, kind, row[queries], one, similarity)[:, 0]
     return scores
 
 
@@ -86,18 +82,15 @@ def rowwise(
 
 
 def _block(encoded: Encoded, kind: Kind, row: Tensor, picture: Tensor, similarity: Similarity) -> Float[Tensor, "T I"]:
-    texts, images, device = encoded.texts[kind], encoded.images, encoded.device
-    whole = cosine(texts.embedding[row].to(device), images.embedding[picture].to(device))
-    if similarity == "global":
-        return whole
-    assert texts.tokens is not None and texts.token_mask is not None
-    assert images.tokens is not None and images.token_mask is not None
-    late = late_interaction(
-        texts.tokens[row].to(device),
-        images.tokens[picture].to(device),
-        texts.token_mask[row].to(device),
-        images.token_mask[picture].to(device),
-        direction="both",
-        leak=LEAK,
-    )
-    return late if similarity == "late" else fused(whole, late, COSINE_WEIGHT)
+    texts, images = encoded.texts[kind], encoded.images
+    some_texts = EncodedTexts(texts.embedding[row], *_some(texts.tokens, texts.token_mask, row, similarity))
+    shown = _some(images.tokens, images.token_mask, picture, similarity)
+    some_images = EncodedImages(images.embedding[picture], tokens=shown[0], token_mask=shown[1])
+    return compare(some_texts, some_images, similarity, encoded.device)
+
+
+def _some(tokens: Tensor | None, mask: Tensor | None, row: Tensor, similarity: Similarity) -> tuple[Any, Any]:
+    """Rows of token sets, where they are compared at all."""
+    if similarity == "global" or tokens is None or mask is None:
+        return None, None
+    return tokens[row], mask[row]

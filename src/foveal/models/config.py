@@ -6,7 +6,7 @@ from typing import Literal
 from ..types import Kind
 
 Activation = Literal["quick_gelu", "gelu", "tanh_gelu"]
-Pooling = Literal["class", "first_eos", "last", "attention"]
+Pooling = Literal["class", "first_eos", "last", "attention", "mean"]
 Dense = Literal["plain", "identity_attention", "attention_head"]
 Interpolation = Literal["bicubic", "bilinear_antialias"]
 Tokens = Literal["none", "raw", "refined"]
@@ -14,10 +14,10 @@ Tokens = Literal["none", "raw", "refined"]
 
 @dataclass(frozen=True, kw_only=True)
 class TowerConfig:
-    """A pre-norm transformer.
+    """A pre-norm transformer. Towers of another make (`tower`) say 0 where a number means nothing to them.
 
     Attributes:
-        width: Of the residual stream (W).
+        width: Of the residual stream (W), and of the features that come out.
         layers: Number of blocks.
         heads: Attention heads; must divide `width`.
         mlp_width: Hidden width of each block's MLP.
@@ -50,6 +50,7 @@ class VisionConfig(TowerConfig):
         input_norm: LayerNorm before the first block.
         patch_bias: Bias of the patch embedding.
         projection: A linear map to the shared space; without it the tower's width is the space's.
+        tower: What sees: our transformer, the starter model's network, or "own": one that is given to `DualEncoder`.
     """
 
     image_size: int = 224
@@ -60,6 +61,7 @@ class VisionConfig(TowerConfig):
     input_norm: bool = True
     patch_bias: bool = False
     projection: bool = True
+    tower: Literal["transformer", "efficientnet_lite0", "own"] = "transformer"
 
     @property
     def grid(self) -> int:
@@ -84,6 +86,7 @@ class TextConfig(TowerConfig):
         pooling: "first_eos" (CLIP), "last" (SigLIP: padding is part of the text) or "attention".
         own_projection: Kinds that have a projection of their own beside captions'.
         projection_bias: Bias of the projections.
+        tower: What reads: our transformer, the starter model's network, or "own": one that is given to `DualEncoder`.
     """
 
     vocabulary: int = 49408
@@ -98,6 +101,7 @@ class TextConfig(TowerConfig):
     pooling: Pooling = "first_eos"
     own_projection: tuple[Kind, ...] = ()
     projection_bias: bool = False
+    tower: Literal["transformer", "minilm", "own"] = "transformer"
 
     def length(self, kind: Kind) -> int:
         """Most tokens that a text of this kind may have."""

@@ -13,8 +13,8 @@ from ..types import Batch, Kind, Output, PatchedPixels
 from .config import ModelConfig
 from .refine import TokenRefiner
 from .regions import pool_regions
-from .text import TextTower, check_texts
-from .vision import VisionTower
+from .text import check_texts
+from .towers import ImageTower, LanguageTower, image_tower, language_tower
 from .windows import Overflow, Windows, split_windows, truncate
 
 Pixels = Float[Tensor, "B 3 Y X"] | PatchedPixels
@@ -60,13 +60,27 @@ class DualEncoder(nn.Module):
     rows of unit length.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self, config: ModelConfig, image: ImageTower | None = None, language: LanguageTower | None = None
+    ) -> None:
+        """Make a model of a config.
+
+        Args:
+            config: What it is made of.
+            image: A tower of one's own that sees; the config tells its width and the pictures it takes. None: the one
+                that the config names.
+            language: Likewise one that reads.
+
+        Raises:
+            ValueError: If the config contradicts itself or the towers.
+        """
         super().__init__()
         _check(config)
         self.config = config
         vision, text, width = config.vision, config.text, config.embed_width
-        self.vision = VisionTower(vision)
-        self.text = TextTower(text)
+        self.vision: ImageTower = image_tower(vision) if image is None else image
+        self.text: LanguageTower = language_tower(text) if language is None else language
+        _check_widths(config, self.vision, self.text)
         self.image_projection = _projection(vision.width, width, bias=False) if vision.projection else nn.Identity()
         self.text_projections = nn.ModuleDict(
             {
@@ -319,8 +333,16 @@ def _check(config: ModelConfig) -> None:
     unknown = set(config.text.own_projection) - set(get_args(Kind)) | {"caption"} & set(config.text.own_projection)
     if unknown:
         raise ValueError(f"own_projection holds {sorted(unknown)}. It may hold: long_caption, phrase.")
-    if config.vision.pooling not in ("class", "attention") or config.text.pooling == "class":
+    odd_image = config.vision.tower == "transformer" and config.vision.pooling not in ("class", "attention")
+    odd_text = config.text.tower == "transformer" and config.text.pooling in ("class", "mean")
+    if odd_image or odd_text:
         raise ValueError(
             f"Pooling is '{config.vision.pooling}' for pictures and '{config.text.pooling}' for texts."
             " Pictures take class or attention, texts first_eos, last or attention."
         )
+
+
+def _check_widths(config: ModelConfig, image: ImageTower, language: LanguageTower) -> None:
+    for name, said, is_ in (("vision", config.vision.width, image.width), ("text", config.text.width, language.width)):
+        if said != is_:
+            raise ValueError(f"The {name} tower is {is_} wide, config.{name}.width is {said}. Make them equal.")

@@ -1,7 +1,7 @@
 """The transformer that both towers are made of, over packed sequences: no layer ever sees padding."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -17,6 +17,10 @@ from .config import Activation, TowerConfig
 # calls are cheap, and only sequences of one length share one: 1.07 times as fast for long captions.
 GROUP_RATIO = 0.7
 CPU_GROUP_RATIO = 1.0
+# Without gradients a CPU takes so many tokens through all blocks before the next ones: what one layer writes is in its
+# caches when the next reads it, and comes from memory that was used before, where larger pieces are fresh ones each
+# time, filled with zeros by the system. 1.2 times as fast for pictures.
+CPU_TOKENS = 1600
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,21 @@ class Packing:
         """The last token of every sequence."""
         return flat.index_select(0, self.starts + self.lengths - 1)
 
+    def portions(self, most: int) -> Iterator[tuple[slice, "Packing"]]:
+        """Runs of whole sequences as packings of their own, and where each lies in the flat row.
+
+        Args:
+            most: Tokens of a run, unless a sequence or a group of unequal ones is longer alone.
+        """
+        lengths, row = self.lengths[self.order], 0
+        for groups in _runs(self.groups, most):
+            begin, count = groups[0].start, sum(group.count for group in groups)
+            moved = tuple(replace(group, start=group.start - begin, stop=group.stop - begin) for group in groups)
+            own = lengths[row : row + count]
+            order = torch.arange(count, device=own.device)
+            yield slice(begin, groups[-1].stop), Packing(moved, own.cumsum(0) - own, own, order)
+            row += count
+
     def rows(self) -> Int[Tensor, " T"]:
         """The caller's row that each token belongs to."""
         return torch.repeat_interleave(self.order, self.lengths[self.order], output_size=self.total)
@@ -127,6 +146,23 @@ def _boundaries(ordered: list[int], ratio: float) -> list[int]:
         if length < ratio * ordered[bounds[-1]]:
             bounds.append(row)
     return [*bounds, len(ordered)] if ordered else []
+
+
+def _runs(groups: tuple[Group, ...], most: int) -> Iterator[tuple[Group, ...]]:
+    """Neighbors of so many tokens together; groups of sequences of one length are cut where that is needed."""
+    run: list[Group] = []
+    for group in groups:
+        step = max(1, most // group.length) if group.mask is None else group.count
+        for first in range(0, group.count, step):
+            count = min(step, group.count - first)
+            start = group.start + first * group.length
+            part = group if count == group.count else Group(start, start + count * group.length, count, group.length)
+            if run and part.stop - run[0].start > most:
+                yield tuple(run)
+                run = []
+            run.append(part)
+    if run:
+        yield tuple(run)
 
 
 def _group(lengths: list[int], start: int, device: torch.device) -> Group:
@@ -149,9 +185,11 @@ def uniform(count: int, length: int, device: torch.device) -> Packing:
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
-    """The MLP's non-linearity. QuickGELU is x * sigmoid(1.702 x)."""
+    """The MLP's non-linearity. QuickGELU is x * sigmoid(1.702 x). Without gradients the result may take x's place."""
     if activation == "quick_gelu":  # as SiLU it takes fewer passes over memory, and keeps one tensor for backward
-        return F.silu(1.702 * x).mul_(1 / 1.702)
+        if torch.is_grad_enabled():
+            return F.silu(1.702 * x).mul_(1 / 1.702)
+        return F.silu(x.mul_(1.702), inplace=True).mul_(1 / 1.702)  # fresh memory is dear, see `CPU_TOKENS`
     return F.gelu(x, approximate="tanh" if activation == "tanh_gelu" else "none")
 
 
@@ -248,6 +286,14 @@ class Transformer(nn.Module):
 
     def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> tuple[Float[Tensor, "T W"], Float[Tensor, "T W"]]:
         """What comes out of the last block, and what went into it."""
+        if not torch.compiler.is_compiling() and x.device.type == "cpu" and not torch.is_grad_enabled():
+            parts = [self._through(x[where], part) for where, part in packing.portions(CPU_TOKENS)]
+            if len(parts) > 1:
+                return torch.cat([out for out, _ in parts]), torch.cat([before for _, before in parts])
+            return parts[0] if parts else (x, x)
+        return self._through(x, packing)
+
+    def _through(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
         before = x
         for block in self.blocks:
             before = x

@@ -19,6 +19,7 @@ State = dict[str, Tensor]
 
 KEPT = 20  # positions that Long-CLIP, and all who follow it, do not stretch, and
 RATIO = 4  # how far they stretch the others
+SIGLIP_VOCABULARY = 32_000  # of SigLIP's own tokenizer, which fills texts with its end mark and drops punctuation
 
 _ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": "quick_gelu",
@@ -84,13 +85,33 @@ _OPENAI_NAMES = (
 # OpenAI's archives hold these beside the weights.
 _ARCHIVE_NUMBERS = ("input_resolution", "context_length", "vocab_size")
 
+# Options of open_clip that shapes say too, that are read, or that only matter in training.
+_OPEN_CLIP_READ = frozenset(
+    (
+        *("embed_dim", "quick_gelu", "custom_text", "init_logit_scale", "vision_cfg", "text_cfg", "image_size"),
+        *("layers", "width", "patch_size", "head_width", "mlp_ratio", "patch_dropout", "context_length"),
+        *("vocab_size", "heads", "attn_pooler_heads", "attn_pooler_queries"),
+    )
+)
+_OPEN_CLIP_NEUTRAL: tuple[Any, ...] = (None, False, {}, "", "tok", "argmax", "learnable", "linear")  # False is 0 too
+
+_FAMILIES = {
+    ("class", "first_eos", False, "plain", (), False, False, "none"): "clip",
+    ("class", "first_eos", False, "plain", (), False, True, "none"): "long_clip",
+    ("class", "first_eos", False, "plain", (), False, True, "refined"): "finelip",
+    ("class", "first_eos", False, "identity_attention", ("long_caption",), True, True, "none"): "fg_clip",
+    ("attention", "last", False, "plain", (), False, False, "none"): "siglip",
+    ("attention", "last", True, "plain", (), False, False, "none"): "siglip2",
+    ("attention", "last", True, "attention_head", ("long_caption", "phrase"), True, True, "none"): "fg_clip2",
+}
+
 
 def from_public(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> tuple[ModelConfig, State]:
     """A public checkpoint in whichever layout its tensors' names show.
 
     Args:
         state: The checkpoint's tensors.
-        config: The checkpoint's `config.json`. OpenAI's layout has none.
+        config: The checkpoint's `config.json`, open_clip's `open_clip_config.json`. OpenAI's layout has none.
 
     Returns:
         What `weights.build` needs.
@@ -99,7 +120,7 @@ def from_public(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = 
         ValueError: If the layout needs a config and there is none, or the checkpoint is not complete.
     """
     if "visual.conv1.weight" in state:
-        return openai_clip(state)
+        return openai_clip(state) if config is None or "model_cfg" not in config else open_clip(state, config)
     if config is None:
         raise ValueError("These tensors need the config.json that was published with them. Put it beside them.")
     return siglip2(state, config) if "text_model.head.weight" in state else clip(state, config)
@@ -138,8 +159,9 @@ def clip(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelC
 def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelConfig, State]:
     """Siglip2Model of `transformers` (NaFlex), and FG-CLIP 2 (arXiv:2510.10921), which adds to its tensors.
 
-    Both read texts with Gemma's tokenizer, whatever ids their configs name. The dense head's probe is never read
-    and is dropped; scales that a checkpoint lacks start as the global one.
+    SiglipModel too (SigLIP, arXiv:2303.15343, and SigLIP 2 for pictures of one size), whose patch embedding is a
+    convolution. The end of a text is id 1 in all their tokenizers, whatever their configs name. The dense head's
+    probe is never read and is dropped; scales that a checkpoint lacks start as the global one.
 
     Raises:
         ValueError: If a tensor is missing, or the config names an unknown activation.
@@ -150,12 +172,19 @@ def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[Mod
     tensors["vision.head.probe"] = _take(tensors, "vision.head.probe").flatten()
     tensors.pop("vision.dense_head.probe", None)
     vision, text = _section(config, "vision_config"), _section(config, "text_config")
+    one_size = _get(tensors, "vision.patch_embedding.weight").ndim == 4
+    if one_size:
+        _flatten_kernel(tensors)
+    shape = _vision_shape(tensors)
+    side = vision.get("image_size", 224) if one_size else shape["image_size"]
+    if side // shape["patch_size"] == shape["image_size"] // shape["patch_size"]:
+        shape["image_size"] = side  # patches may not fill the square: 27 of 14 pixels in 384
     ours = ModelConfig(
         vision=VisionConfig(
-            **_vision_shape(tensors),
+            **shape,
             **_details(vision, heads=12, activation="gelu_pytorch_tanh", eps=1e-6),
             pooling="attention",
-            interpolation="bilinear_antialias",
+            interpolation="bicubic" if one_size else "bilinear_antialias",
             input_norm=False,
             patch_bias=True,
             projection=False,
@@ -164,6 +193,7 @@ def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[Mod
             **_text_shape(tensors),
             **_details(text, heads=12, activation="gelu_pytorch_tanh", eps=1e-6),
             eos_id=1,
+            pad_id=int(_text_shape(tensors)["vocabulary"] == SIGLIP_VOCABULARY),
             start=False,
             causal=False,
             pooling="last",
@@ -209,6 +239,47 @@ def openai_clip(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
     return config, tensors
 
 
+def open_clip(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelConfig, State]:
+    """open_clip's own vision transformers (https://github.com/mlfoundations/open_clip), OpenAI's layout but for names.
+
+    What its config says beyond the shapes is read: GELU or QuickGELU, the width of heads. Towers of other libraries
+    (timm, Hugging Face), attention pools and the like are refused by the option's name.
+
+    Raises:
+        ValueError: If a tensor is missing, or an option is one that this model has not.
+    """
+    model = _section(config, "model_cfg")
+    vision, text = _section(model, "vision_cfg"), _section(model, "text_cfg")
+    for where, section in (("model_cfg", model), ("vision_cfg", vision), ("text_cfg", text)):
+        for option, value in section.items():
+            if option not in _OPEN_CLIP_READ and value not in _OPEN_CLIP_NEUTRAL:
+                raise ValueError(
+                    f"open_clip's option {where}.{option} = {value!r} is not known here. Convert to CLIP's."
+                )
+    ours, tensors = openai_clip({name.removeprefix("text."): tensor for name, tensor in state.items()})
+    activation: Activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
+    heads = ours.vision.width // vision.get("head_width", 64)
+    changed = replace(
+        ours,
+        vision=replace(ours.vision, heads=heads, activation=activation),
+        text=replace(ours.text, heads=text.get("heads", 8), activation=activation),
+    )
+    return changed, tensors
+
+
+def family(config: ModelConfig) -> str:
+    """Which public family a model is built like; "foveal" if none is.
+
+    Returns:
+        "clip", "long_clip", "finelip", "fg_clip", "siglip" (pictures of one size), "siglip2", "fg_clip2" or "foveal".
+    """
+    vision, text = config.vision, config.text
+    naflex = vision.interpolation == "bilinear_antialias"
+    long = text.long_context is not None
+    build = (vision.pooling, text.pooling, naflex, vision.dense, text.own_projection, long, text.kept_positions > 0)
+    return _FAMILIES.get((*build, config.tokens), "foveal")
+
+
 def _refined(config: ModelConfig, tensors: State) -> ModelConfig:
     for side in ("image_refiner", "text_refiner"):
         tensors[f"{side}.scale"] = _take(tensors, f"{side}.scale").reshape(())
@@ -247,7 +318,14 @@ def _split_class_position(tensors: State) -> None:
     """CLIP keeps the class token's position in the patches' table, and its patch embedding is a convolution."""
     table = _take(tensors, "vision.position")
     tensors["vision.class_position"], tensors["vision.position"] = table[0].clone(), table[1:].clone()
+    _flatten_kernel(tensors)
+
+
+def _flatten_kernel(tensors: State) -> None:
+    """A convolution by whole patches is a linear map of their pixels."""
     kernel = _take(tensors, "vision.patch_embedding.weight")
+    if kernel.ndim != 4 or kernel.shape[1] != 3 or kernel.shape[2] != kernel.shape[3]:
+        raise ValueError(f"The patch embedding has shape {tuple(kernel.shape)}, no square patches of 3 colors.")
     tensors["vision.patch_embedding.weight"] = kernel.permute(0, 2, 3, 1).flatten(1).contiguous()
 
 

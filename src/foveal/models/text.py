@@ -51,6 +51,11 @@ class TextTower(nn.Module):
         self.norm = nn.LayerNorm(config.width, config.norm_eps)
         self.head = AttentionHead(config, probe=True) if config.pooling == "attention" else None
 
+    @property
+    def width(self) -> int:
+        """Of the features."""
+        return self.config.width
+
     def lengths(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
         """How many tokens of each text are read.
 
@@ -58,13 +63,7 @@ class TextTower(nn.Module):
             ValueError: If a token is not of the vocabulary or a text has no end.
         """
         count, longest = token_ids.shape
-        if token_ids.numel():
-            low, high = (int(extreme) for extreme in torch.aminmax(token_ids))
-            if low < 0 or high >= self.config.vocabulary:
-                raise ValueError(
-                    f"Token id {low if low < 0 else high} is outside the vocabulary of {self.config.vocabulary}."
-                    " Use this model's tokenizer."
-                )
+        check_vocabulary(token_ids, self.config.vocabulary)
         if self.config.pooling == "last":
             return [longest] * count
         return self.ends(token_ids)
@@ -75,14 +74,7 @@ class TextTower(nn.Module):
         Raises:
             ValueError: If a text has none.
         """
-        ends = token_ids == self.config.eos_id
-        found = ends.any(dim=1)
-        if not bool(found.all()):
-            row = int((~found).nonzero()[0])
-            raise ValueError(
-                f"Text {row} has no end-of-text token ({self.config.eos_id}). End it, or use this model's tokenizer."
-            )
-        return (ends.int().argmax(dim=1) + 1).tolist() if len(ends) else []
+        return text_ends(token_ids, self.config.eos_id)
 
     def forward(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption") -> TextFeatures:
         """Features of each text.
@@ -97,15 +89,10 @@ class TextTower(nn.Module):
         """
         check_texts(token_ids, kind)
         lengths = self.lengths(token_ids)
-        limit = self.config.length(kind)
-        if max(lengths, default=0) > limit:
-            raise ValueError(
-                f"Text {lengths.index(max(lengths))} has {max(lengths)} tokens, the most for kind '{kind}' is {limit}."
-                " Shorten it, or pass overflow='truncate' or overflow='windows'."
-            )
+        check_length(lengths, self.config.length(kind), kind)
         packing = self._pack(lengths, token_ids)
         ids, at = packing.take(token_ids), packing.positions()
-        x = self.token_embedding(ids) + F.embedding(at, self._table(kind))
+        x = self.token_embedding(ids) + F.embedding(at, self.table(kind))
         x = self.norm(self.transformer(x, packing)[0])
         return TextFeatures(self._pool(x, packing), x, packing)
 
@@ -114,7 +101,8 @@ class TextTower(nn.Module):
             return uniform(len(lengths), lengths[0], token_ids.device)
         return Packing.of(lengths, token_ids.device)
 
-    def _table(self, kind: Kind) -> Float[Tensor, "L W"]:
+    def table(self, kind: Kind) -> Float[Tensor, "L W"]:
+        """The positions that texts of this kind are read with."""
         own = kind == "long_caption" and self.config.long_context is not None
         return self.long_positions() if own else self.positions()
 
@@ -138,3 +126,45 @@ def check_texts(token_ids: Tensor, kind: str) -> None:
         )
     if kind not in get_args(Kind):
         raise ValueError(f"There is no kind of text '{kind}'. There are: {', '.join(get_args(Kind))}.")
+
+
+def check_vocabulary(token_ids: Int[Tensor, "B L"], vocabulary: int) -> None:
+    """Refuse token ids that a tower has no embedding for.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if token_ids.numel():
+        low, high = (int(extreme) for extreme in torch.aminmax(token_ids))
+        if low < 0 or high >= vocabulary:
+            raise ValueError(
+                f"Token id {low if low < 0 else high} is outside the vocabulary of {vocabulary}."
+                " Use this model's tokenizer."
+            )
+
+
+def check_length(lengths: list[int], limit: int, kind: Kind) -> None:
+    """Refuse texts beyond the longest that a tower takes.
+
+    Raises:
+        ValueError: If there is one. The message names the longest.
+    """
+    if max(lengths, default=0) > limit:
+        raise ValueError(
+            f"Text {lengths.index(max(lengths))} has {max(lengths)} tokens, the most for kind '{kind}' is {limit}."
+            " Shorten it, or pass overflow='truncate' or overflow='windows'."
+        )
+
+
+def text_ends(token_ids: Int[Tensor, "B L"], eos_id: int) -> list[int]:
+    """Length of each text up to and with its end-of-text token.
+
+    Raises:
+        ValueError: If a text has none.
+    """
+    ends = token_ids == eos_id
+    found = ends.any(dim=1)
+    if not bool(found.all()):
+        row = int((~found).nonzero()[0])
+        raise ValueError(f"Text {row} has no end-of-text token ({eos_id}). End it, or use this model's tokenizer.")
+    return (ends.int().argmax(dim=1) + 1).tolist() if len(ends) else []

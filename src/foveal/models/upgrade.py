@@ -6,6 +6,7 @@ from torch import Tensor
 from .config import ModelConfig
 from .dual_encoder import DualEncoder
 from .positions import Positions, stretch_positions
+from .text import TextTower
 
 # A part that the smaller model lacks begins as a copy of this part of it, as the papers do.
 COPIES = {
@@ -59,6 +60,8 @@ def _source(name: str, old: dict[str, Tensor]) -> Tensor | None:
 
 
 def _take_positions(new: DualEncoder, model: DualEncoder) -> None:
+    if not (isinstance(new.text, TextTower) and isinstance(model.text, TextTower)):
+        return  # positions of other towers are no tables of ours
     table: Tensor = model.text.positions()
     _fill(new.text.positions, table)
     if new.config.text.long_context is not None:

@@ -85,6 +85,11 @@ class VisionTower(nn.Module):
         self.head = AttentionHead(config, probe=True) if config.pooling == "attention" else None
         self.dense_head = AttentionHead(config, probe=False) if config.dense == "attention_head" else None
 
+    @property
+    def width(self) -> int:
+        """Of the features."""
+        return self.config.width
+
     def forward(self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels, *, dense: bool = True) -> VisionFeatures:
         """Features of each image.
 
@@ -106,16 +111,27 @@ class VisionTower(nn.Module):
                 f" Cut pictures into {self.config.patch_size}x{self.config.patch_size} patches."
             )
         x, packing = self._embed(patched, whole=whole)
+        pooled, patches = self.read(x, packing, None if whole else patched.mask, dense=dense)
+        return VisionFeatures(pooled, patches, patched.mask, patched.grid)
+
+    def read(
+        self, x: Float[Tensor, "T W"], packing: Packing, mask: Bool[Tensor, "B P"] | None, *, dense: bool
+    ) -> tuple[Float[Tensor, "B W"], Float[Tensor, "B P W"] | None]:
+        """Features of embedded patches: the pooled one of each image, and the dense ones if they are wanted.
+
+        Args:
+            x: Patches with their positions, each image's class token before its own.
+            packing: Where each image's lie.
+            mask: True where a patch is real. None: all are.
+            dense: Whether patch features are wanted too.
+        """
         out, before = self.transformer(self.input_norm(x), packing)
         if self.config.pooling == "class":
             pooled = self.norm(out.index_select(0, packing.starts))
-            patches = self._dense(out, before, packing) if dense else None
-        else:
-            out, mask = self._unpack(self.norm(out), packing), None if whole else patched.mask
-            assert self.head is not None
-            pooled = self.head.pool(out, mask)
-            patches = self._dense_siglip(out, before, packing, mask) if dense else None
-        return VisionFeatures(pooled, patches, patched.mask, patched.grid)
+            return pooled, self._dense(out, before, packing) if dense else None
+        out = self._unpack(self.norm(out), packing)
+        assert self.head is not None
+        return self.head.pool(out, mask), self._dense_siglip(out, before, packing, mask) if dense else None
 
     def _embed(self, patched: PatchedPixels, *, whole: bool) -> tuple[Float[Tensor, "T W"], Packing]:
         """Flat tokens with their positions, class tokens included, and where each image's lie."""

@@ -1,25 +1,29 @@
-"""Models on disk: a config beside its weights, ours or a public checkpoint's. Only safetensors, never a pickle."""
+"""Models on disk: a config beside its weights, ours or a public checkpoint's. Written as safetensors alone."""
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from shutil import copymode
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .config import ModelConfig
 from .dual_encoder import DualEncoder
 from .layouts import from_public
+from .tensors import read_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+OPEN_CLIP = "open_clip_config.json"
+_FILES = (WEIGHTS, f"{WEIGHTS}.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def save(model: DualEncoder, folder: Path) -> None:
@@ -49,29 +53,73 @@ def save(model: DualEncoder, folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def load(folder: Path) -> DualEncoder:
-    """A model from a folder that `save` wrote, or that holds a public checkpoint of one of the families in `layouts`.
+def load(path: Path, *, pad_id: int | None = None) -> DualEncoder:
+    """A model that `save` wrote, or of a public checkpoint of one of the families in `layouts`.
 
     Args:
-        folder: Holds config.json (OpenAI's layout needs none) and model.safetensors.
+        path: As for `read`.
+        pad_id: What fills texts, where the checkpoint's tokenizer says it and its config doesn't.
 
     Returns:
         The model on the CPU, bit for bit as it was saved; a public checkpoint in float32.
 
     Raises:
-        ValueError: If a file is missing or broken, if a field of the config or a tensor is missing, unknown or of
-            another shape, or if a tensor holds NaN or infinity. The message names the file and the field or tensor.
+        ValueError: As `read` and `build`. The message begins with the path.
     """
-    state = _read_weights(folder / WEIGHTS)
-    values = _read_json(folder / CONFIG) if (folder / CONFIG).exists() else None
-    try:
-        if values is not None and "vision_config" not in values:
-            config: ModelConfig = _parse(ModelConfig, values, CONFIG)
-        else:
-            config, state = from_public(state, values)
+    config, state = read(path)
+    if pad_id is not None:
+        config = replace(config, text=replace(config.text, pad_id=pad_id))
+    with _named(path):
         return build(config, state)
+
+
+def read(path: Path) -> tuple[ModelConfig, Mapping[str, Tensor]]:
+    """Config and tensors of a checkpoint, as `build` needs them.
+
+    Args:
+        path: A folder of foveal, `transformers` or open_clip, with its config beside the weights (safetensors, whole
+            or in shards, before pickles); or a file of OpenAI's CLIP, Long-CLIP or FineLIP, which need no config.
+
+    Raises:
+        ValueError: If a file is missing or broken, a field of the config is unknown or of another type, or the layout
+            is none that is known. The message names the file, the field or the tensor.
+    """
+    if path.is_file():
+        state = read_tensors(path)
+        with _named(path):
+            return from_public(state, None)
+    file = next((path / name for name in candidates(path) if (path / name).exists()), path / WEIGHTS)
+    config_file = path / (OPEN_CLIP if file.name.startswith("open_clip") else CONFIG)
+    values = read_json(config_file) if config_file.exists() else None
+    if values is None or "vision_config" in values or "model_cfg" in values:
+        state = read_tensors(file)
+        with _named(file):
+            return from_public(state, values)
+    if "model_type" in values or "architectures" in values:
+        kind = values.get("model_type", values.get("architectures"))
+        raise ValueError(f"{config_file} is of a model '{kind}', no pair of towers. Known are CLIP's and SigLIP's kin.")
+    config: ModelConfig = parse(ModelConfig, values, str(config_file))
+    return config, read_tensors(file)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Says which checkpoint it was that is not as it should be."""
+    try:
+        yield
     except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
+        raise ValueError(f"{path}: {error}") from error
+
+
+def candidates(folder: Path) -> tuple[str, ...]:
+    """Names of the files that may hold a folder's weights, those first that its config belongs to.
+
+    A folder may hold the weights of `transformers` and of open_clip alike, or of open_clip beside timm's.
+    """
+    if not (folder / OPEN_CLIP).exists():
+        return _FILES
+    foreign = not (folder / CONFIG).exists() or "vision_config" not in read_json(folder / CONFIG)
+    return (*_OPEN_CLIP_FILES, *_FILES) if foreign else (*_FILES, *_OPEN_CLIP_FILES)
 
 
 def build(config: ModelConfig, state: Mapping[str, Tensor]) -> DualEncoder:
@@ -118,16 +166,12 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise ValueError(f"There is no {path}. Name a folder that holds a model.") from error
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file ({error}). Copy it again, or convert it.") from error
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
 
-
-def _read_json(path: Path) -> dict[str, Any]:
+    Raises:
+        ValueError: If it is no JSON or no object.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -137,15 +181,24 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _parse(kind: Any, value: Any, where: str) -> Any:
-    """A value of JSON as a value of this type. Errors name the field."""
+def parse(kind: Any, value: Any, where: str) -> Any:
+    """A value of JSON as a value of this type: numbers, strings, tuples, choices, dataclasses.
+
+    Args:
+        kind: The type. Dataclasses are read strictly: every field must be known, and those without default be there.
+        value: As `json` gives it.
+        where: What errors call it.
+
+    Raises:
+        ValueError: If the value is not of this type. The message names the field.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is UnionType:
-        return None if value is None else _parse(arguments[0], value, where)
+        return None if value is None else parse(arguments[0], value, where)
     if origin is Literal and value in arguments:
         return value
-    if origin is tuple and isinstance(value, list):
-        return tuple(_parse(arguments[0], each, f"{where}[{at}]") for at, each in enumerate(value))
+    if origin is tuple and isinstance(value, list) and (... in arguments or len(value) == len(arguments)):
+        return tuple(parse(arguments[0], each, f"{where}[{at}]") for at, each in enumerate(value))
     if is_dataclass(kind) and isinstance(value, dict):
         return _parse_fields(kind, value, where)
     if kind is float and type(value) is int:
@@ -153,6 +206,7 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
     if origin is None and type(value) is kind:
         return value
     wanted = f"one of {', '.join(arguments)}" if origin is Literal else getattr(kind, "__name__", str(kind))
+    wanted = str(kind) if origin is tuple else wanted
     raise ValueError(f"{where} is {value!r}. It must be {wanted}.")
 
 
@@ -164,4 +218,4 @@ def _parse_fields(kind: Any, values: dict[str, Any], where: str) -> Any:
     for field in fields(kind):
         if field.default is MISSING and field.name not in values:
             raise ValueError(f"{where} lacks the field '{field.name}'. Add it.")
-    return kind(**{name: _parse(types[name], value, f"{where}: {name}") for name, value in values.items()})
+    return kind(**{name: parse(types[name], value, f"{where}: {name}") for name, value in values.items()})

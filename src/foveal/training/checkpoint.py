@@ -17,18 +17,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..encoder.protocol import FILE as PROTOCOL
 from ..models import weights
 from ..models.dual_encoder import DualEncoder
 
 NAME = re.compile(r"step-\d{6,}")
 UNFINISHED = ".unfinished"
+BESIDE = (PROTOCOL, "tokenizer.json", "tokenizer_config.json")  # of the folder of results, for every model in it
 
 
 def save(folder: Path, step: int, model: DualEncoder, state: Any, *, keep: int = 2) -> Path:
     """Write a checkpoint and remove old ones. One that is there already is left as it is.
 
     Args:
-        folder: Where the checkpoints lie.
+        folder: Where the checkpoints lie, in the folder of results.
         step: Updates done.
         model: The model.
         state: All else: a tree of dictionaries, lists, tuples, tensors, numbers, strings and bytes.
@@ -49,6 +51,9 @@ def save(folder: Path, step: int, model: DualEncoder, state: Any, *, keep: int =
         written.mkdir(parents=True)
         weights.save(model, written)
         _write_tree(written, state)
+        for name in BESIDE:
+            if (folder.parent / name).is_file():
+                shutil.copyfile(folder.parent / name, written / name)
         for file in written.iterdir():
             _sync(file)
         written.rename(place)

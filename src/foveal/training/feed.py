@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ..data.batching import Batcher, Prepared
@@ -13,7 +14,10 @@ from ..data.stream import Stream
 from ..data.texts import Edit
 from ..data.tokenizer import Tokenizer
 from ..distributed import World
+from ..encoder.checkpoint import licence_of, protocol_of, tokenizer_of
+from ..encoder.protocol import Protocol
 from ..models.config import ModelConfig
+from ..models.layouts import family
 from ..types import Batch, Sample
 from .run import override
 
@@ -78,6 +82,42 @@ class Feed:
             broken_budget=self.broken_budget,
         )
 
+    def following(self, place: Path, model: ModelConfig) -> "Feed":
+        """The feed for a model that begins from a checkpoint: its colors, its filter and its tokenizer.
+
+        How pictures are fitted stays the recipe's, as papers change it (FG-CLIP squashes what CLIP crops); but
+        towers that began with pictures of any aspect (NaFlex) go on with them.
+
+        Args:
+            place: The checkpoint, ours or a public one.
+            model: What is trained.
+
+        Raises:
+            ValueError: If there is no whole checkpoint.
+        """
+        protocol = protocol_of(place)
+        theirs = protocol.transform(model.vision)
+        transform = replace(self.transform, mean=theirs.mean, std=theirs.std, resample=theirs.resample)
+        if theirs.mode == "native" != transform.mode:
+            transform = replace(transform, mode="native", max_patches=theirs.max_patches, buckets=theirs.buckets)
+        tokenizer = tokenizer_of(place, model.text, protocol) or self.tokenizer
+        return replace(self, transform=transform, tokenizer=tokenizer)
+
+    def write_protocol(self, folder: Path, model: ModelConfig, init: Path | None = None) -> None:
+        """Write down beside a model how its pictures and texts were prepared, and what it began from.
+
+        Args:
+            folder: The model's.
+            model: What is trained.
+            init: The checkpoint that it begins from.
+        """
+        protocol = Protocol.of(self.transform, self.tokenizer, family(model))
+        if init is not None:
+            known = Protocol.read(init) or Protocol(source=init.name, licence=licence_of(init / "README.md"))
+            protocol = replace(protocol, source=known.source, revision=known.revision, licence=known.licence)
+        protocol.write(folder)
+        self.tokenizer.save(folder)
+
     def batcher(self, model: ModelConfig) -> Batcher:
         """How samples become batches for a model. Texts beyond its length are cut.
 
@@ -91,7 +131,12 @@ class Feed:
                 " Set data.tokenizer.path to the model's tokenizer.json."
             )
         return Batcher(
-            transform=replace(self.transform, size=vision.image_size, patch_size=vision.patch_size),
+            transform=replace(
+                self.transform,
+                size=vision.image_size,
+                patch_size=vision.patch_size,
+                cut=vision.image_size % vision.patch_size,
+            ),
             tokenizer=self.tokenizer,
             caption_length=text.length("caption") if self.captions else None,
             long_caption_length=text.length("long_caption") if self.long_captions else None,

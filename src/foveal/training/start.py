@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from ..encoder.protocol import FILE as PROTOCOL
 from .feed import Feed
 from .parallel import processes
 from .run import Run, override
@@ -25,7 +26,8 @@ def start(
         run: What a recipe gave.
         out: The folder of results.
         data: Sources in place of the run's own. Empty: its own.
-        init: A model folder to begin from; what the run's model has beyond it is added as the papers do.
+        init: A model folder to begin from; what the run's model has beyond it is added as the papers do. Pictures'
+            colors and the tokenizer become this model's; `changes` come after.
         resume: Go on with what `out` holds.
         changes: "path.to.field=value" each.
         progress: Whether to show a progress bar.
@@ -37,6 +39,9 @@ def start(
         if not isinstance(run.data, Feed):
             raise ValueError(f"The data of '{run.name}' is {type(run.data).__name__}, no Feed. Leave out --data.")
         run = replace(run, data=replace(run.data, sources=tuple(data)))
+    begun = init if not resume else out if (out / PROTOCOL).is_file() else None
+    if begun is not None and isinstance(run.data, Feed):
+        run = replace(run, data=run.data.following(begun, run.model))
     run = override(run, changes)
     with processes() as (world, device):
         return train(run, out, init=init, resume=resume, world=world, device=device, progress=progress)

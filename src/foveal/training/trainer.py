@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from ..distributed import ALONE, World
+from ..encoder.protocol import FILE as PROTOCOL
 from ..types import Batch, Output
 from . import checkpoint
+from .feed import Feed
 from .large_batch import backward, split
 from .logbook import Logbook, Record
 from .optimizer import clip_gradients, clip_scales, lr_at, set_lr
@@ -24,7 +26,8 @@ from .run import Run, describe, differences
 from .state import Training, begin
 
 CPU = torch.device("cpu")
-FREE = ("steps:", "machine.")  # may change between parts of a training; workers may not, the data's order hangs on them
+# May change between parts of a training. Workers may not, as the data's order hangs on them; a tokenizer is copied.
+FREE = ("steps:", "machine.", "data.tokenizer.path:")
 
 
 class NotFiniteError(ValueError):
@@ -48,7 +51,8 @@ def train(
     Args:
         run: What is trained, how, and on what.
         out: The folder of results: the model, `run.json`, `log.jsonl`, `curves.png` and `checkpoints/`.
-        init: A model folder to start from, ours or a public checkpoint's. None: fresh weights.
+        init: A model folder to start from, ours or a public checkpoint's. None: fresh weights. What the run says of
+            colors and tokenizer counts; `start` takes over those of `init`.
         resume: Go on with what `out` holds.
         world: The ranks, see `parallel.processes`.
         device: Of this rank.
@@ -67,7 +71,7 @@ def train(
     training = begin(run, world, device, init if last is None else None)
     if last is not None:
         training.restore(last)
-    _claim(run, out, world)  # not before all is well: a misspelt source must not leave a folder that is in use
+    _claim(run, out, world, init)  # not before all is well: a misspelt source must not leave a folder that is in use
     active, board = world.rank == 0, run.machine.tensorboard
     log = Logbook(out, steps=run.steps, done=training.step, active=active, progress=progress, tensorboard=board)
     with closing(log), _interruption() as interrupted:
@@ -161,12 +165,14 @@ def _check_folder(run: Run, out: Path, *, resume: bool) -> None:
         raise ValueError(f"{out} is not empty. Resume it with --resume, or choose another folder.")
 
 
-def _claim(run: Run, out: Path, world: World) -> None:
+def _claim(run: Run, out: Path, world: World, init: Path | None) -> None:
     """Make the folder of results, when every rank has looked at it."""
     wait_for_all(world)
     if world.rank == 0:
         checkpoint.clean(out / "checkpoints")
         out.mkdir(parents=True, exist_ok=True)
+        if isinstance(run.data, Feed) and not (out / PROTOCOL).is_file():
+            run.data.write_protocol(out, run.model, init)
         checkpoint.write_text(out / "run.json", json.dumps(describe(run), indent=2) + "\n")
     wait_for_all(world)
 

@@ -93,7 +93,7 @@ def full(tmp_path):
         ("scenes full", "full is not empty. Choose another folder."),
         ("scenes x --count none", "Invalid value for '--count'"),
         ("scenes x --split both", "Split 'both' is unknown"),
-        ("eval nowhere scenes", "There is no nowhere/model.safetensors"),
+        ("eval nowhere scenes", "There is no nowhere, neither a folder nor a file"),
         ("eval full --similarity sharp scenes", "sharp"),
         ("demo --out full", "full holds something else. Choose another folder."),
         ("demo --out x --recipes clip,clap", "No module named 'clap'. Ours are: clip, "),

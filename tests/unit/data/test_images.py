@@ -442,3 +442,30 @@ def test_real_photos_are_seen_as_transformers_sees_them(shared_data: Path):
     ours = transform.stack([transform(photo) for photo in photos])
     expected = torch.cat([theirs(Image.open(p).convert("RGB"), return_tensors="pt")["pixel_values"] for p in photos])
     torch.testing.assert_close(ours, expected, atol=1e-2, rtol=0)
+
+
+def test_what_patches_leave_over_is_cut_off_right_and_below():
+    """27 patches of 14 pixels in 384; here 3 of 8 in 30."""
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    whole = ImageTransform(size=30)(photo)
+    cut = ImageTransform(size=30, cut=6)(photo, [(0.4, 0.4, 0.8, 0.8), (0.9, 0.9, 1.0, 1.0)])
+    assert np.array_equal(cut.pixels, whole.pixels[:24, :24])
+    assert cut.boxes == (pytest.approx((0.5, 0.5, 1.0, 1.0)), None)
+
+
+@pytest.mark.parametrize(
+    ("size", "patches"),
+    [((160, 160), 128), ((176, 192), 256), ((256, 256), 256), ((272, 256), 576), ((900, 900), 1024)],
+)
+def test_a_picture_comes_near_the_bucket_that_holds_its_own_patches(size, patches):
+    """FG-CLIP 2's rule: more than 784 patches of 16 pixels make 1024, more than 576 make 784, and so on."""
+    photo = Image.new("RGB", size)
+    buckets = ImageTransform(mode="native", max_patches=1024, buckets=(128, 256, 576, 784, 1024))
+    expected = ImageTransform(mode="native", max_patches=patches)
+    assert buckets(photo).pixels.shape == expected(photo).pixels.shape
+
+
+def test_boxes_in_pixels_are_fractions_of_the_picture():
+    transform, photo = ImageTransform(size=32), Image.new("RGB", (200, 100))
+    pixels = transform(photo, [(50.0, 25.0, 100.0, 75.0)], units="pixels")
+    assert pixels.boxes == (pytest.approx((0.25, 0.25, 0.5, 0.75)),)

@@ -15,7 +15,7 @@ import torch
 from tokenizers import models, pre_tokenizers, processors
 
 from foveal.data import tokenizer as module
-from foveal.data.tokenizer import Tokenizer
+from foveal.data.tokenizer import Tokenizer, padding_id
 
 BOS, EOS = 49406, 49407
 HARD = [
@@ -278,3 +278,45 @@ def test_it_works_in_a_forked_child_in_silence(capfd):
     assert answers.get(timeout=30) == here
     child.join()
     assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def like_gemma(tmp_path):
+    """A tokenizer that sets no marks itself, and the config beside it that does."""
+    backend = tokenizers.Tokenizer(
+        models.WordLevel({"<pad>": 0, "<eos>": 1, "<bos>": 2, "?": 3, "a": 4}, unk_token="?")
+    )
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.save(str(tmp_path / "tokenizer.json"))
+
+    def write(**config):
+        module._vocabulary.cache_clear()
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        return tmp_path
+
+    return write
+
+
+def test_the_config_beside_a_tokenizer_says_which_marks_it_sets(like_gemma):
+    marks = {"bos_token": "<bos>", "eos_token": {"content": "<eos>"}, "pad_token": "<pad>"}
+    folder = like_gemma(add_bos_token=False, add_eos_token=True, **marks)
+    assert Tokenizer.open(folder).encode(["a a"], 8).tolist() == [[4, 4, 1]]
+    assert padding_id(folder) == 0
+    folder = like_gemma(add_bos_token=True, add_eos_token=True, **marks)
+    assert Tokenizer.open(folder).encode(["a a"], 8).tolist() == [[2, 4, 4, 1]]
+    with pytest.raises(ValueError, match="sets no end mark"):
+        Tokenizer.open(like_gemma(**marks))
+
+
+def test_a_saved_tokenizer_is_the_same(like_gemma, tmp_path):
+    folder = like_gemma(add_eos_token=True, eos_token="<eos>")
+    Tokenizer.open(folder).save(tmp_path / "copy")
+    assert Tokenizer.open(tmp_path / "copy").encode(["a"], 8).tolist() == [[4, 1]]
+    Tokenizer.clip().save(tmp_path / "clip")
+    assert not (tmp_path / "clip").exists()
+
+
+def test_siglip_reads_no_punctuation(like_gemma):
+    folder = like_gemma(add_eos_token=True, eos_token="<eos>")
+    ids = Tokenizer.open(folder, lower=True, drop_punctuation=True).encode(["A,  a. (a)!", "a a a"], 9)
+    assert ids[0].tolist() == ids[1].tolist() == [4, 4, 4, 1]

@@ -38,7 +38,7 @@ class KnownEncoder:
         given = torch.tensor(self.known[key], dtype=torch.float32)
         return F.normalize(F.pad(given, (0, WIDTH - len(given))), dim=0)
 
-    def encode_images_fully(self, pictures, boxes=None, tokens=False):
+    def encode_images_fully(self, pictures, boxes=None, tokens=False, *, parts=False):
         self.passes += 1
         self.pictures += pictures
         regions = None
@@ -48,13 +48,13 @@ class KnownEncoder:
                 for picture, own in zip(pictures, boxes, strict=True)
             )
         rows = torch.stack([self.of(picture) for picture in pictures])
-        sets = self.sets(pictures) if tokens else {}
+        sets = self.sets(pictures) if tokens or parts else {}
         return EncodedImages(embedding=rows, regions=regions, **sets)
 
-    def encode_texts_fully(self, texts, kind="caption", tokens=False):
+    def encode_texts_fully(self, texts, kind="caption", tokens=False, parts=False):
         self.texts += [(kind, text) for text in texts]
         rows = torch.stack([self.of(text) for text in texts])
-        return EncodedTexts(embedding=rows, **(self.sets(texts) if tokens else {}))
+        return EncodedTexts(embedding=rows, **(self.sets(texts) if tokens or parts else {}))
 
     def sets(self, keys):
         """Three tokens each, of which those at odd keys' places have only two."""

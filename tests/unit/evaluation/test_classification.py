@@ -1,14 +1,11 @@
 import pytest
 import torch
-import torch.nn.functional as F
 
 from foveal.evaluation.benchmark import Benchmark
 from foveal.evaluation.classification import (
     Classification,
     among_first,
     class_metrics,
-    ensemble,
-    filled,
     imagenet_prompts,
 )
 from foveal.evaluation.regions import RegionClassification, RegionRetrieval
@@ -26,27 +23,12 @@ def test_accuracies_counted_by_hand():
     assert metrics["top5"].value == 100
 
 
-def test_one_prompt_is_its_own_ensemble():
-    prompts = F.normalize(torch.randn(4, 1, 8), dim=-1)
-    torch.testing.assert_close(ensemble(prompts), prompts[:, 0])
-
-
-def test_a_long_prompt_embedding_weighs_no_more_than_a_short_one():
-    prompts = torch.tensor([[[10.0, 0.0], [0.0, 0.1]]])
-    torch.testing.assert_close(ensemble(prompts), torch.tensor([[0.5**0.5, 0.5**0.5]]))
-
-
 def test_there_are_80_prompts_and_each_takes_a_name():
     prompts = imagenet_prompts()
     assert len(set(prompts)) == len(prompts) == 80
     assert all(prompt.count("{}") == 1 for prompt in prompts)
     published = {"a photo of the hard to see {}.", "itap of my {}.", "the {} in a video game.", "graffiti of a {}."}
     assert published | {"a photo of many {}.", "a black and white photo of the {}.", "a toy {}."} <= set(prompts)
-
-
-def test_a_prompt_without_a_place_is_refused():
-    with pytest.raises(ValueError, match="'a photo' has no place for the class name"):
-        filled(["a photo"], ["cat"])
 
 
 def test_classification_counted_by_hand(encoder):

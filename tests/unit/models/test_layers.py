@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from foveal.models import layers
 from foveal.models.config import TextConfig
 from foveal.models.layers import Attention, AttentionHead, Packing, Transformer, activate, uniform
 
@@ -83,6 +84,39 @@ def test_packed_gives_what_one_by_one_gives_with_gradients(causal, packing):
         alone.square().sum().backward()
     for found, parameter in zip(gradients, transformer.parameters(), strict=True):
         torch.testing.assert_close(found, parameter.grad, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("most", [1, 20, 33, 34, 1000])
+def test_portions_are_packings_of_whole_sequences_that_cover_the_row(packing, most):
+    flat, covered = torch.arange(packing.total), 0
+    ordered = packing.lengths[packing.order].tolist()
+    for where, part in packing.portions(most):
+        assert where.start == covered
+        covered = where.stop
+        assert part.total == where.stop - where.start
+        assert part.total <= most or part.total in (ordered[0], *(group.stop - group.start for group in packing.groups))
+        assert [group.start for group in part.groups] == [0, *(group.stop for group in part.groups[:-1])]
+        for start, length in zip(part.starts.tolist(), part.lengths.tolist(), strict=True):
+            assert length == ordered.pop(0)
+            assert flat[where][start] == where.start + start
+    assert covered == packing.total
+    assert ordered == []
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu", "tanh_gelu"])
+def test_parity_portions_without_gradients_give_what_all_at_once_gives_with_them(
+    monkeypatch, causal, activation, packing
+):
+    transformer = Transformer(config(activation=activation), causal=causal).double()
+    x = torch.randn(packing.total, 16, dtype=torch.double)
+    expected = transformer(x, packing)
+    for most in (1, 20, 1000):
+        monkeypatch.setattr(layers, "CPU_TOKENS", most)
+        with torch.no_grad():
+            given = x.clone()
+            torch.testing.assert_close(transformer(given, packing), tuple(each.detach() for each in expected))
+        assert torch.equal(given, x)
 
 
 def test_recomputation_changes_no_gradient():

@@ -140,14 +140,18 @@ def test_a_whole_number_may_stand_for_a_real_one(folder):
 
 
 def test_missing_and_broken_files_are_named(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"There is no .*nowhere/model\.safetensors"):
+    with pytest.raises(ValueError, match=r"There is no .*nowhere"):
         load(tmp_path / "nowhere")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(b"\x80\x04pickle of something")
+    with pytest.raises(ValueError, match=r"model\.safetensors is no safetensors file"):
+        load(folder)
+    (folder / "model.safetensors").write_bytes(weights[:-100])
+    with pytest.raises(ValueError, match=r"model\.safetensors is no safetensors file"):
+        load(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is no JSON"):
         load(folder)
     (folder / "config.json").write_text("[]")
     with pytest.raises(ValueError, match=r"config\.json holds list"):
-        load(folder)
-    (folder / "model.safetensors").write_bytes(b"\x80\x04pickle of something")
-    with pytest.raises(ValueError, match=r"model\.safetensors is no safetensors file"):
         load(folder)

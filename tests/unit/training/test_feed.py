@@ -3,13 +3,20 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
+import tokenizers
+from tokenizers import models, processors
 
 from foveal.data.formats import WebDataset
+from foveal.data.images import SIGLIP_MEAN, SIGLIP_STD, ImageTransform
 from foveal.data.scenes import Scenes
 from foveal.data.texts import FirstSentence
 from foveal.data.tokenizer import Tokenizer
 from foveal.distributed import ALONE
-from foveal.models.sizes import fg_clip, tiny
+from foveal.encoder.checkpoint import FAMILIES
+from foveal.encoder.protocol import Protocol
+from foveal.models.dual_encoder import DualEncoder
+from foveal.models.sizes import fg_clip, siglip2_b_16, tiny
+from foveal.models.weights import load, save
 from foveal.training.feed import Feed, open_data
 from foveal.training.run import override
 
@@ -145,3 +152,54 @@ def test_fields_are_set_by_words():
     assert (feed.sources, feed.weights, feed.regions) == (("a.tar", "b.tar"), (2.0, 1.0), 4)
     assert feed.transform.mode == "crop"
     assert override(Feed(), ['sources=["scenes:seed=1,objects=2,3"]']).sources == ("scenes:seed=1,objects=2,3",)
+
+
+@pytest.fixture
+def of_any_aspect(tmp_path):
+    """A model folder of the build of SigLIP 2: gray means, bilinear, any aspect, a tokenizer of its own."""
+    folder = tmp_path / "theirs"
+    config = replace(siglip2_b_16(), embed_width=16)
+    tower = {"width": 16, "mlp_width": 24, "layers": 1, "heads": 2}
+    vision, text = replace(config.vision, **tower), replace(config.text, **tower, vocabulary=50)
+    save(DualEncoder(replace(config, vision=vision, text=text)), folder)
+    FAMILIES["siglip2"].write(folder)
+    backend = tokenizers.Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "a": 2, "?": 3}, unk_token="?"))
+    backend.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_a_feed_follows_the_checkpoint_that_a_training_begins_from(of_any_aspect):
+    model = load(of_any_aspect).config
+    feed = Feed(sources=("scenes:count=8",)).following(of_any_aspect, model)
+    expected = ImageTransform(mode="native", mean=SIGLIP_MEAN, std=SIGLIP_STD, resample="bilinear", max_patches=256)
+    assert feed.transform == expected
+    assert feed.tokenizer == Tokenizer.open(of_any_aspect, lower=True, pad_to_length=True)
+    batch = first_batch(feed, model)
+    assert batch.pixels.values.min() >= -1
+    assert batch.caption_ids.shape == (4, 64)  # padding is part of the text
+
+
+def test_patches_that_the_recipe_asks_for_stay(of_any_aspect):
+    recipe = Feed(transform=ImageTransform(mode="native", max_patches=1024))
+    feed = recipe.following(of_any_aspect, load(of_any_aspect).config)
+    assert feed.transform.max_patches == 1024
+    assert feed.transform.mean == SIGLIP_MEAN
+
+
+def test_how_pictures_are_fitted_stays_the_recipes(tmp_path):
+    """FG-CLIP squashes what CLIP, from which it begins, crops."""
+    save(DualEncoder(tiny()), tmp_path)
+    FAMILIES["clip"].write(tmp_path)
+    assert EVERYTHING.following(tmp_path, tiny()) == EVERYTHING
+
+
+def test_a_protocol_is_written_with_where_the_weights_came_from(of_any_aspect, tmp_path):
+    replace(FAMILIES["siglip2"], source="someone/siglip", revision="abc", licence="mit").write(of_any_aspect)
+    model = load(of_any_aspect).config
+    feed = Feed().following(of_any_aspect, model)
+    feed.write_protocol(tmp_path / "ours", model, of_any_aspect)
+    assert Protocol.read(tmp_path / "ours") == Protocol.read(of_any_aspect)
+    assert (tmp_path / "ours/tokenizer.json").read_bytes() == (of_any_aspect / "tokenizer.json").read_bytes()
+    EVERYTHING.write_protocol(tmp_path / "fresh", tiny())
+    assert Protocol.read(tmp_path / "fresh") == Protocol(family="clip", resize="squash")

@@ -2,6 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+import foveal
+from foveal.data.tokenizer import Tokenizer
+from foveal.encoder.protocol import Protocol
+from foveal.models import weights
+from foveal.models.dual_encoder import DualEncoder
 from foveal.recipes.clip import smoke
 from foveal.training import start as module
 from foveal.training.start import start
@@ -42,3 +47,16 @@ def test_data_of_ones_own_kind_takes_no_sources(small, begun, tmp_path):
     with pytest.raises(ValueError, match="The data of 'small' is RandomData, no Feed"):
         start(small.small_run(), tmp_path, data=["a.tar"], changes=[])
     assert begun == []
+
+
+@pytest.mark.slow
+def test_a_training_hands_on_the_protocol_of_its_beginning(tmp_path):
+    init, out = tmp_path / "init", tmp_path / "out"
+    weights.save(DualEncoder(smoke().model), init)
+    gray = Protocol(family="clip", resize="squash", mean=(0.5, 0.5, 0.5), source="someone/clip", licence="mit")
+    gray.write(init)
+    start(smoke(), out, data=["scenes:count=16"], init=init, changes=["steps=3"], progress=False)
+    start(smoke(), out, data=["scenes:count=16"], resume=True, changes=["steps=6"], progress=False)
+    way = replace(gray, resize=Protocol.of(smoke().data.transform, Tokenizer()).resize)
+    for folder in (out, out / "checkpoints/step-000003", out / "checkpoints/step-000006"):
+        assert foveal.load(folder).protocol == way

@@ -245,8 +245,8 @@ def draw_told(scene: Scene, index: int, rng: Random) -> Placed | Related:
     if rng.random() < 0.5:
         return Placed(index, rng.randrange(len(PLACED)), form)
     other = rng.choice([number for number in range(len(scene.things)) if number != index])
-    words = {"template": rng.randrange(len(RELATED)), "variant": rng.randrange(2)}
-    return Related(index, other, axis=rng.randrange(2), form=form, is_brief=False, **words)
+    template, variant = rng.randrange(len(RELATED)), rng.randrange(2)
+    return Related(index, other, rng.randrange(2), template, form, variant, is_brief=False)
 
 
 def write(sentences: Sequence[Sentence], scene: Scene) -> str:

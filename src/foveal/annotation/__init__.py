@@ -1,0 +1,1 @@
+"""The data engine: sample in, richer sample out."""

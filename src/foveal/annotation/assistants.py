@@ -1,0 +1,283 @@
+"""A multimodal model behind an OpenAI-compatible endpoint, as something one can ask."""
+
+import json
+import re
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from ..data.images import open_upright
+from .answers import Answer, Answers
+from .endpoint import Endpoint, NoAnswer, Unsupported
+from .refusal import refuses
+
+ASKED = 2
+"""How often an answer is asked for: once more after one that is of no use."""
+
+
+class Refused(NoAnswer):
+    """The model will not, or says that it cannot. Asking again would be the same."""
+
+
+@dataclass
+class _Line:
+    """What the threads of one assistant share."""
+
+    endpoint: Endpoint
+    answers: Answers
+    extra: dict[str, Any]
+    structured: bool = True
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    keys: dict[bytes, tuple[threading.Lock, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assistant:
+    """Answers questions about pictures with JSON, from vLLM, SGLang, llama.cpp's server or a hosted model.
+
+    Every answer is kept on disk by picture, question and model, and never asked for twice. One that does not fit its
+    schema is asked for once more, with what is wrong. May be called from many threads.
+
+    Attributes:
+        endpoint: Its address, with "/v1".
+        model: As the endpoint names it.
+        answers: The file where answers are kept.
+        key_variable: Environment variable that holds the key. Empty: no key is sent.
+        concurrency: Questions on their way at once.
+        timeout: Seconds to wait for an answer.
+        tries: How often a question is posted before its sample is kept aside.
+        pause: Seconds before the second try, doubled before each further one.
+        max_tokens: Longest answer.
+        temperature: 0 for the likeliest answer.
+        longest_side: Pictures are scaled down to this many pixels.
+        price_in: Of a million tokens read.
+        price_out: Of a million tokens written.
+        extra: Further fields of the request, as JSON ('{"top_p": 0.9}'); null takes one away.
+        fresh: Pass over answers on disk that were of no use, and ask again.
+    """
+
+    endpoint: str = field(repr=False)
+    model: str
+    answers: Path = field(repr=False)
+    key_variable: str = field(default="", repr=False)
+    concurrency: int = field(default=16, repr=False)
+    timeout: float = field(default=120.0, repr=False)
+    tries: int = field(default=6, repr=False)
+    pause: float = field(default=1.0, repr=False)
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    longest_side: int = 1024
+    price_in: float = field(default=0.0, repr=False)
+    price_out: float = field(default=0.0, repr=False)
+    extra: str = "{}"
+    fresh: bool = field(default=False, repr=False)
+    _line: _Line = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._connect(Answers(self.answers))
+
+    def _connect(self, answers: Answers) -> None:
+        extra = _object(self.extra)
+        endpoint = Endpoint(
+            url=self.endpoint,
+            key_variable=self.key_variable,
+            concurrency=-(-self.concurrency // answers.callers),
+            timeout=self.timeout,
+            tries=self.tries,
+            pause=self.pause,
+            patience=max(20, 2 * self.concurrency),
+        )
+        object.__setattr__(self, "_line", _Line(endpoint, answers, extra))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields and where answers are: a connection does not travel."""
+        return {name: value for name, value in vars(self).items() if name != "_line"} | {"_line": self._line.answers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        answers = state.pop("_line")
+        vars(self).update(state)
+        self._connect(answers)
+
+    @property
+    def kept(self) -> Answers:
+        """The answers on disk, and what they cost."""
+        return self._line.answers
+
+    def ask(
+        self,
+        question: str,
+        schema: Mapping[str, Any],
+        picture: Path | bytes | None = None,
+        check: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """The answer to a question, from disk if it was given before.
+
+        Args:
+            question: What to do, and how to answer: with one JSON object.
+            schema: JSON schema of the answer.
+            picture: What it is about.
+            check: Makes of the answer what the caller wants. A ValueError says what is wrong with it.
+
+        Returns:
+            What `check` makes of the answer, or the answer itself.
+
+        Raises:
+            NoAnswer: If the model refuses, gives no fitting answer when asked twice, or the endpoint none at all.
+            Halted: If the endpoint is down or refuses the key.
+            ValueError: If the picture is broken.
+        """
+        content = picture.read_bytes() if isinstance(picture, Path) else picture
+        key = self._key(question, schema, content)
+        with self._alone(key):
+            known = self.kept.of(key)
+            problems: list[tuple[str, str]] = []
+            for answer in known:
+                try:
+                    return _use(answer, schema, check)
+                except ValueError as error:
+                    if isinstance(error, NoAnswer) and not self.fresh:
+                        raise
+                    problems.append((answer.text, str(error)))
+            problems = [] if self.fresh else problems
+            while len(problems) < ASKED:
+                answer = self._get(self._messages(question, content, problems), schema)
+                self.kept.add(key, answer)
+                try:
+                    return _use(answer, schema, check)
+                except NoAnswer:
+                    raise
+                except ValueError as error:
+                    problems.append((answer.text, str(error)))
+        raise NoAnswer(f"answers that do not fit: {problems[-1][1]}")
+
+    def close(self) -> None:
+        """Ask nothing any more. Answers on their way are still kept."""
+        self._line.endpoint.close()
+
+    @contextmanager
+    def _alone(self, key: bytes) -> Iterator[None]:
+        """One question at a time is asked by one thread at a time; who waits then finds its answer."""
+        with self._line.lock:
+            mine, waiting = self._line.keys.get(key, (threading.Lock(), 0))
+            self._line.keys[key] = (mine, waiting + 1)
+        try:
+            with mine:
+                yield
+        finally:
+            with self._line.lock:
+                mine, waiting = self._line.keys.pop(key)
+                if waiting > 1:
+                    self._line.keys[key] = (mine, waiting - 1)
+
+    def _key(self, question: str, schema: Mapping[str, Any], content: bytes | None) -> bytes:
+        """The name of a question: picture, words and all that shapes the answer, but not who is asked where."""
+        shape = [question, schema, self.model, self.max_tokens, self.temperature, self.longest_side, self.extra]
+        name = sha256(json.dumps(shape, sort_keys=True).encode())
+        name.update(b"" if content is None else sha256(content).digest())
+        return name.digest()
+
+    def _messages(self, question: str, content: bytes | None, problems: list[tuple[str, str]]) -> list[dict[str, Any]]:
+        asked: list[dict[str, Any]] = [{"type": "text", "text": question}]
+        if content is not None:
+            asked.append({"type": "image_url", "image_url": {"url": data_url(content, self.longest_side)}})
+        messages: list[dict[str, Any]] = [{"role": "user", "content": asked}]
+        for text, problem in problems:
+            again = f"That answer cannot be used: {problem}. Answer again, with the JSON object only."
+            messages += [{"role": "assistant", "content": text}, {"role": "user", "content": again}]
+        return messages
+
+    def _get(self, messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> Answer:
+        """One paid answer."""
+        body = {
+            "model": self.model,
+            "messages": messages,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            **self._line.extra,
+        }
+        body = {name: value for name, value in body.items() if value is not None}
+        shape = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+        if self._line.structured:
+            try:
+                return self._answer(self._line.endpoint.post({**body, "response_format": shape}))
+            except Unsupported:
+                self._line.structured = False  # the schema is checked here in any case
+        return self._answer(self._line.endpoint.post(body))
+
+    def _answer(self, content: Mapping[str, Any]) -> Answer:
+        """An answer and its price, from the endpoint's JSON."""
+        choice = content["choices"][0]
+        message = choice.get("message") or {}
+        text, refusal = message.get("content"), message.get("refusal")
+        usage = content.get("usage") or {}
+        read, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        return Answer(
+            text=str(refusal or text or ""),
+            finish="refusal" if refusal else str(choice.get("finish_reason") or "stop"),
+            prompt_tokens=read,
+            completion_tokens=written,
+            cost=(read * self.price_in + written * self.price_out) / 1e6,
+        )
+
+
+def data_url(content: bytes, longest_side: int, quality: int = 90) -> str:
+    """A picture as a JPEG in a data URL, upright and scaled down to `longest_side`; as it is where it fits.
+
+    Raises:
+        ValueError: If the picture is broken.
+    """
+    picture, unchanged = open_upright(content, longest_side)
+    if not (unchanged and content[:3] == b"\xff\xd8\xff"):
+        data = BytesIO()
+        picture.save(data, "JPEG", quality=quality)
+        content = data.getvalue()
+    return f"data:image/jpeg;base64,{b64encode(content).decode()}"
+
+
+def _use(answer: Answer, schema: Mapping[str, Any], check: Callable[[Any], Any] | None) -> Any:
+    """What an answer says, checked."""
+    from jsonschema import ValidationError, validate  # type: ignore[import-untyped]
+
+    if answer.finish in ("refusal", "content_filter"):
+        raise Refused(f"refused: {answer.text[:100]}")
+    try:
+        content = _json(answer.text)
+    except ValueError as error:
+        if refuses(answer.text):
+            raise Refused(f"refused: {answer.text[:100]}") from error
+        cut = f"it was cut off at {answer.completion_tokens} tokens" if answer.finish == "length" else str(error)
+        raise ValueError(cut) from error
+    try:
+        validate(content, schema)
+    except ValidationError as error:
+        raise ValueError(f"{error.message[:200]} at {error.json_path}") from error
+    return content if check is None else check(content)
+
+
+def _json(text: str) -> Any:
+    """The JSON object in a text that may have words or a fence around it."""
+    start = re.search(r"\{", text)
+    if start is None:
+        raise ValueError("it holds no JSON object")
+    try:
+        return json.JSONDecoder().raw_decode(text, start.start())[0]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its JSON is broken: {error.msg}") from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"assistant.extra={text} is no JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(  # noqa: TRY004  # a user's mistake
+            f'assistant.extra={text} is no JSON object. Write it like {{"top_p": 0.9}}.'
+        )
+    return content

@@ -1,0 +1,222 @@
+"""Samples through stages: in order, several at once where a stage waits or works on many."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from ..data.formats.pictures import encoded, suffix
+from ..data.formats.rows import row_from_sample
+from ..data.images import ImageTransform
+from ..types import Sample
+from .fingerprints import Hashes, picture_hash
+from .inputs import Record
+from .stage import BatchStage, Dropped, Halted, Stage, listening
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+READ = "read"
+"""Where a sample ends that cannot be read, or whose picture cannot."""
+READERS = 2
+AHEAD = 8
+"""Samples under way for each thread: one slow answer does not keep the others waiting."""
+_GLANCE = ImageTransform(size=32)
+FAILURES = (ValueError, OSError)
+"""What a stage raises when it cannot work on a sample. Anything else is a fault of the program and ends the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has become of a sample so far.
+
+    Attributes:
+        number: In its source, from 0.
+        sample: As far as it came. None: it could not be read.
+        ended: The stage that it did not pass. Empty: it is still on its way, or through.
+        reason: Why.
+        failed: It ended because a stage could not work on it, and can be tried again.
+        passed: Regions, near misses and remarks after each stage it passed, reading included.
+        remarks: Of the stage that it did not pass.
+        hash: Of the picture, where near-duplicates are looked for.
+    """
+
+    number: int
+    sample: Sample | None = None
+    ended: str = ""
+    reason: str = ""
+    failed: bool = False
+    passed: tuple[tuple[int, int, dict[str, int]], ...] = ()
+    remarks: dict[str, int] = field(default_factory=dict)
+    hash: int | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """As the journal keeps it: plain values, without the picture."""
+        entry: dict[str, Any] = {"number": self.number}
+        if self.ended:
+            fate = "failed" if self.failed else "dropped"
+            entry |= {fate: self.ended, "reason": self.reason, "remarks": self.remarks}
+        entry["passed"] = self.passed
+        if self.hash is not None:
+            entry["hash"] = f"{self.hash:x}"
+        return entry if self.sample is None else {**entry, "row": row_from_sample(self.sample)}
+
+
+def nothing() -> None:
+    """There is nothing to stop."""
+
+
+def process(
+    records: Iterable[tuple[int, Record]],
+    stages: Mapping[str, Stage],
+    stop: Callable[[], None] = nothing,
+    *,
+    hashing: bool = False,
+    seen: Hashes | None = None,
+) -> Iterator[Outcome]:
+    """Read samples, look whether their pictures are whole, and pass them through stages.
+
+    Args:
+        records: Numbers, and what gives the samples.
+        stages: By name, in order.
+        stop: Called when the flow is left before its end, so that nobody goes on waiting for answers.
+        hashing: Note the hash of every picture.
+        seen: Pictures that near-duplicates are dropped of, and added to. None: nobody looks. Needs `hashing`.
+
+    Yields:
+        What became of each, in the order of `records`.
+
+    Raises:
+        Halted: If a stage says that no sample can go on.
+    """
+    flow: Iterator[Outcome] = in_threads(partial(_read, hashing), records, READERS)
+    flows = [flow]
+    if seen is not None:
+        flow = (unseen(outcome, seen) for outcome in flow)
+        flows.append(flow)
+    for name, stage in stages.items():
+        flow = _through(flow, name, stage, stop)
+        flows.append(flow)
+    try:
+        yield from flow
+    finally:
+        for each in reversed(flows):
+            each.close()  # type: ignore[attr-defined]  # all are generators
+
+
+def in_threads(
+    work: Callable[[Item], Made], items: Iterable[Item], threads: int, stop: Callable[[], None] = nothing
+) -> Iterator[Made]:
+    """`map` in threads: in order, with a bounded number under way. What is at work at the end is waited for."""
+    pool = ThreadPoolExecutor(threads)
+    whole = False
+    under_way: deque[Future[Made]] = deque()
+    try:
+        for item in items:
+            under_way.append(pool.submit(work, item))
+            if len(under_way) >= AHEAD * threads:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+        whole = True
+    finally:
+        if not whole:
+            stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def unseen(outcome: Outcome, seen: Hashes) -> Outcome:
+    """The outcome itself, or its end if its picture was there before, or nearly. Notes the picture otherwise."""
+    if outcome.hash is None:
+        return outcome
+    if seen.find(outcome.hash) is None:
+        seen.add(outcome.hash, str(outcome.number))
+        return outcome
+    return Outcome(outcome.number, ended=READ, reason="near-duplicate picture", hash=outcome.hash)
+
+
+def _read(hashing: bool, item: tuple[int, Record]) -> Outcome:
+    """A sample whose picture can be decoded, or why there is none."""
+    number, record = item
+    sample = None
+    try:
+        sample = record()
+        content = encoded(sample)
+        suffix(content)
+        value = picture_hash(content) if hashing else None
+        if not hashing:
+            _GLANCE(content)
+    except FAILURES as error:
+        return Outcome(number, sample, READ, _line(error), failed=True)
+    return _pass(Outcome(number, hash=value), sample, Counter())
+
+
+def _through(flow: Iterator[Outcome], name: str, stage: Stage, stop: Callable[[], None]) -> Iterator[Outcome]:
+    """Outcomes after one more stage."""
+    if isinstance(stage, BatchStage):
+        while some := list(islice(flow, stage.batch_size)):
+            yield from _together(name, stage, some)
+        return
+    threads = getattr(stage, "concurrency", 1)
+    work = partial(_one, name, stage)
+    yield from in_threads(work, flow, threads, stop) if threads > 1 else map(work, flow)
+
+
+def _one(name: str, stage: Stage, outcome: Outcome) -> Outcome:
+    """One sample through one stage."""
+    if outcome.ended or outcome.sample is None:
+        return outcome
+    with listening() as remarks:
+        try:
+            result: Sample | Exception = stage(outcome.sample) or Dropped("not wanted")
+        except Halted:
+            raise
+        except (Dropped, *FAILURES) as error:
+            result = error
+    return _pass_or_end(outcome, name, result, remarks)
+
+
+def _together(name: str, stage: BatchStage, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Several samples through one stage; one by one if it cannot work on them together."""
+    alive = [outcome for outcome in outcomes if not outcome.ended]
+    if not alive:
+        yield from outcomes
+        return
+    made: dict[int, Outcome] = {}
+    samples = [outcome.sample for outcome in alive if outcome.sample is not None]
+    with listening() as remarks:
+        try:
+            # where `batch` is a generator, what it remarks before a result is about that sample
+            for outcome, result in zip(alive, stage.batch(samples), strict=True):
+                made[outcome.number] = _pass_or_end(outcome, name, result, Counter(remarks))
+                remarks.clear()
+        except Halted:
+            raise
+        except FAILURES:
+            made.clear()
+    if made:
+        yield from (made.get(outcome.number, outcome) for outcome in outcomes)
+    else:
+        yield from (_one(name, stage, outcome) for outcome in outcomes)
+
+
+def _pass_or_end(outcome: Outcome, name: str, result: Sample | Exception, remarks: Counter[str]) -> Outcome:
+    if isinstance(result, Sample):
+        return _pass(outcome, result, remarks)
+    failed = not isinstance(result, Dropped)
+    return replace(outcome, ended=name, reason=_line(result), failed=failed, remarks=dict(remarks))
+
+
+def _pass(outcome: Outcome, sample: Sample, remarks: Counter[str]) -> Outcome:
+    """An outcome one stage further, with the counts of what its sample holds now."""
+    near = sum(len(region.negatives) for region in sample.regions)
+    counts = (len(sample.regions), near, dict(remarks))
+    return replace(outcome, sample=sample, passed=(*outcome.passed, counts))
+
+
+def _line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,367 @@
+"""What a phrase says, in the lexicon's terms, and whether it may be true of something else that a caption names."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+from .chunker import Phrase, chunk
+from .lexicon import LONGEST, Sense, lexicon, singular
+
+Slot = tuple[str, int]
+
+_WORD = re.compile(r"[^\W_]+(?:[-’'][^\W_]+)*")
+_DEFINITE = frozenset({"the", "its", "his", "her", "their", "this", "that", "these", "those"})
+_SHADES = ("light", "dark")
+_COMPARED = ("color", "material", "pattern", "size", "number", "action")  # a position is one to something else
+_COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_MANY = frozenset(
+    {
+        "several",
+        "many",
+        "some",
+        "few",
+        "various",
+        "numerous",
+        "multiple",
+        "these",
+        "those",
+        "two",
+        "three",
+        "four",
+        "five",
+    }
+)
+
+
+class Term(NamedTuple):
+    """Words of a phrase that the lexicon knows, in one of their senses.
+
+    Attributes:
+        start: Where they begin, in characters.
+        end: Where they end.
+        sense: What they say.
+        noun: The noun that they describe, or that they are, in the lexicon's name.
+    """
+
+    start: int
+    end: int
+    sense: Sense
+    noun: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a phrase says.
+
+    Attributes:
+        main: Its head noun, as `name_of` has it.
+        nouns: All its nouns.
+        slots: Of each dimension that it speaks of, the names said.
+        is_definite: Whether it begins with "the" or the like, and so may name something named before.
+        is_plural: Whether its head is more than one.
+    """
+
+    main: str
+    nouns: frozenset[str]
+    slots: dict[Slot, frozenset[str]]
+    is_definite: bool = False
+    is_plural: bool = False
+
+    def contradicts(self, other: "Facts") -> bool:
+        """Whether no thing can be both, as far as the lexicon knows.
+
+        Either some dimension is given exclusive names, or neither names the other's main noun.
+        """
+        return not self.may_name(other) or self.differs(other)
+
+    def differs(self, other: "Facts", aside: Slot | None = None) -> bool:
+        """Whether a dimension is given exclusive names, one left aside."""
+        theirs = other.slots
+        return any(
+            slot in theirs and slot != aside and exclude(slot, names, theirs[slot])
+            for slot, names in self.slots.items()
+        )
+
+    def may_name(self, other: "Facts") -> bool:
+        """Whether one of the two names the other's main noun."""
+        return _mention(other.nouns, self.main) or _mention(self.nouns, other.main)
+
+    def with_noun(self, old: str, new: str) -> "Facts":
+        """The facts after one noun has been put in place of another."""
+        main = new if self.main == old else self.main
+        return Facts(main, (self.nouns - {old}) | {new}, self.slots)
+
+    def mentions(self, noun: str) -> bool:
+        """Whether a noun is among these, or one that may name the same."""
+        return _mention(self.nouns, noun)
+
+    def says_no_more_than(self, other: "Facts") -> bool:
+        """Whether all that is said here is said there."""
+        return all(other.mentions(noun) for noun in self.nouns) and all(
+            names <= other.slots.get(slot, frozenset()) for slot, names in self.slots.items()
+        )
+
+
+@lru_cache(maxsize=1 << 16)
+def _mention(nouns: frozenset[str], noun: str) -> bool:
+    return noun in nouns or not nouns.isdisjoint(_namesakes(noun))
+
+
+@lru_cache(maxsize=1 << 16)
+def exclude(slot: Slot, one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether what two phrases say of a dimension cannot both be true of a thing."""
+    if slot[0] not in _COMPARED or not one.isdisjoint(other):
+        return False
+    words = lexicon()
+    senses = [(words.sense(a, *slot), words.sense(b, *slot)) for a in one for b in other]
+    return all(a is not None and b is not None and words.excludes(a, b) for a, b in senses)
+
+
+@lru_cache(maxsize=1 << 14)
+def _namesakes(noun: str) -> frozenset[str]:
+    """Nouns that may name what this one names, each as `name_of` has it."""
+    sense = lexicon().sense(noun, "object")
+    return frozenset(name_of(word) for word in sense.near) if sense else frozenset()
+
+
+@lru_cache(maxsize=1 << 16)
+def name_of(noun: str) -> str:
+    """One name for a noun, its plural and the other words of its group: "couch" for "sofas"."""
+    noun = noun.lower()
+    sense = lexicon().sense(noun, "object") or lexicon().sense(singular(noun), "object")
+    return sense.name if sense else singular(noun)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A phrase with its terms.
+
+    Attributes:
+        text: The phrase.
+        terms: What the lexicon knows of it, in order; words that mean two things stand in the sense of their place.
+        facts: What it says.
+        chunks: It and the phrases in it, from `chunk`.
+    """
+
+    text: str
+    terms: tuple[Term, ...]
+    facts: Facts
+    chunks: tuple[Phrase, ...]
+
+
+@lru_cache(maxsize=1 << 14)
+def read(text: str) -> Reading | None:
+    """What a phrase says. None if no noun is found in it.
+
+    Args:
+        text: One phrase, for example "a small dog on a red sofa".
+    """
+    return _reading(text, chunk(text))
+
+
+def _reading(text: str, chunks: tuple[Phrase, ...]) -> Reading | None:
+    if not chunks:
+        return None
+    offset = chunks[0].start if chunks[0].text == text else 0
+    words = [(match.group().lower(), match.start() + offset, match.end() + offset) for match in _WORD.finditer(text)]
+    nouns = {each.head_start: name_of(each.head) for each in chunks}
+    main = max((each for each in chunks if each.start == chunks[0].start), key=lambda each: each.head_start)
+    slots: dict[Slot, set[str]] = {}
+    terms = []
+    for start, end, senses in _matches(words):
+        sense = _in_place(senses, start, end, words, nouns, main)
+        if sense is None:
+            continue
+        noun = nouns.get(start) or next((nouns[at] for at in sorted(nouns) if at >= start), nouns[main.head_start])
+        terms.append(Term(start, end, sense, noun))
+        if sense.kind != "object":
+            slots.setdefault((sense.kind, sense.block), set()).add(sense.name)
+    first = words[0][0] if words else ""
+    before = [word for word, _, end in words if end <= main.head_start]
+    sense = lexicon().sense(main.head.lower(), "object")
+    is_plural = any(word in _MANY for word in before) or bool(sense and sense.is_plural)
+    is_plural = is_plural or (sense is None and singular(main.head.lower()) != main.head.lower())
+    facts = Facts(
+        nouns[main.head_start],
+        frozenset(nouns.values()),
+        {slot: frozenset(names) for slot, names in slots.items()},
+        is_definite=first in _DEFINITE,
+        is_plural=is_plural,
+    )
+    return Reading(text, tuple(terms), facts, chunks)
+
+
+def _matches(words: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int, tuple[Sense, ...]]]:
+    """Terms of the lexicon in a text, the longest at each place."""
+    senses, starters = lexicon().senses, _starters()
+    at = 0
+    while at < len(words):
+        longest = starters.get(words[at][0], 0)
+        for length in range(min(longest, len(words) - at), 0, -1):
+            term = words[at][0] if length == 1 else " ".join(word for word, _, _ in words[at : at + length])
+            found = senses.get(term)
+            if found:
+                yield words[at][1], words[at + length - 1][2], found
+                at += length - 1
+                break
+        at += 1
+
+
+@cache
+def _starters() -> dict[str, int]:
+    """Of each first word, how many words its longest term has."""
+    longest: dict[str, int] = {}
+    for term in lexicon().senses:
+        length = term.count(" ") + 1
+        longest[term.split(" ")[0]] = min(LONGEST, max(length, longest.get(term.split(" ")[0], 0)))
+    return longest
+
+
+def _in_place(
+    senses: tuple[Sense, ...],
+    start: int,
+    end: int,
+    words: Sequence[tuple[str, int, int]],
+    nouns: dict[int, str],
+    main: Phrase,
+) -> Sense | None:
+    """The sense that a term has where it stands: an object where it is a noun, a color before one."""
+    if start in nouns and not _is_made_of(words, start, senses):
+        return next((sense for sense in senses if sense.kind == "object"), None)
+    sense = next((sense for sense in senses if sense.kind != "object"), None)
+    if sense is None:
+        return None
+    after = next((word for word, at, _ in words if at >= end), "")
+    if sense.kind == "color" and sense.name in _SHADES and lexicon().sense(after, "color") is None:
+        return None
+    is_behind = start > main.head_start
+    if sense.kind == "action":
+        return sense if is_behind and after not in ("and", "or") else None
+    if sense.kind == "position":
+        return sense if is_behind or " " in sense.name else None
+    return sense
+
+
+def _is_made_of(words: Sequence[tuple[str, int, int]], start: int, senses: tuple[Sense, ...]) -> bool:
+    """Whether "made of" stands before a material."""
+    before = [word for word, at, _ in words if at < start][-2:]
+    return before[-1:] == ["of"] and before[:1] != ["glass"] and any(sense.kind == "material" for sense in senses)
+
+
+class Evidence(NamedTuple):
+    """A phrase that stands in a caption by itself, and which caption that is."""
+
+    facts: Facts
+    text: str
+    caption: int
+
+
+def evidence(captions: Sequence[str], phrases: Iterable[str]) -> tuple[Evidence, ...]:
+    """What the texts about a picture say there is.
+
+    Args:
+        captions: Texts about the whole of it. The phrases that stand within no other phrase are taken.
+        phrases: Of its regions. One that stands in no caption is a caption of its own.
+    """
+    found = []
+    for number, caption in enumerate(captions):
+        found += [one._replace(caption=number) for one in _standing(caption)]
+    low = [caption.lower() for caption in captions]
+    for number, phrase in enumerate(phrases, start=1):
+        reading = read(phrase)
+        if reading is not None and not any(phrase.lower() in caption for caption in low):
+            found.append(Evidence(reading.facts, phrase.lower(), -number))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1 << 10)
+def _standing(caption: str) -> tuple[Evidence, ...]:
+    """The outermost phrases of a caption, each fact once, without sums of others."""
+    found: dict[str, Evidence] = {}
+    reach = -1
+    for each in chunk(caption):
+        if each.end <= reach:
+            continue
+        reach = each.end
+        reading = read(each.text)
+        if reading is not None:
+            found.setdefault(each.text.lower(), Evidence(reading.facts, each.text.lower(), 0))
+    single = [one.facts for one in found.values() if not one.facts.is_plural]
+    return tuple(one for one in found.values() if not (one.facts.is_plural and _is_sum(one.facts, single)))
+
+
+def _is_sum(many: Facts, single: Sequence[Facts]) -> bool:
+    """Whether "two dogs" are told of one by one besides; then they say of nothing that it is there."""
+    if any(kind != "number" for kind, _ in many.slots):
+        return False
+    counts = [_COUNTS.index(name) for names in many.slots.values() for name in names if name in _COUNTS]
+    members = [facts for facts in single if facts.mentions(many.main)]
+    distinct = {
+        (facts.nouns, frozenset(facts.slots.items()))
+        for facts in members
+        if not any(facts.says_no_more_than(other) and not other.says_no_more_than(facts) for other in members)
+    }
+    return len(distinct) >= (counts[0] if counts else 2)
+
+
+def said(known: Iterable[Evidence]) -> dict[str, frozenset[str]]:
+    """All names that the texts say, by kind: of things ("object") and of what they are like."""
+    names: dict[str, set[str]] = {"object": set()}
+    for each in known:
+        names["object"] |= each.facts.nouns
+        for (kind, _), some in each.facts.slots.items():
+            names.setdefault(kind, set()).update(some)
+    return {kind: frozenset(some) for kind, some in names.items()}
+
+
+class Witnesses(NamedTuple):
+    """What near misses of a phrase must contradict.
+
+    Attributes:
+        others: What is said of other things.
+        around: What is said where the phrase is part of what is said: "a dog on a red sofa" around "a red sofa".
+            Only a near miss that names another thing may be true of it.
+    """
+
+    others: list[Facts]
+    around: list[Facts]
+
+
+def witnesses(truth: Reading, known: Sequence[Evidence], captions: Sequence[str]) -> Witnesses:
+    """What may be said of other things than the one that a phrase names.
+
+    A phrase of the same caption names another thing, unless it says no more and begins with "the" or the like. One of
+    another caption names the same thing where it does not contradict.
+
+    Args:
+        truth: The phrase.
+        known: From `evidence`.
+        captions: The same as there, in lower case.
+    """
+    own, text = truth.facts, truth.text.lower()
+    mine = {number for number, caption in enumerate(captions) if text in caption}
+    found = Witnesses([], [])
+    for each in known:
+        if each.text == text or each.text in text:
+            continue
+        if text in each.text:
+            found.around.append(each.facts)
+        elif not _is_named_again(own, each, is_elsewhere=each.caption >= 0 and each.caption not in mine):
+            found.others.append(each.facts)
+    return found
+
+
+def _is_named_again(own: Facts, each: Evidence, *, is_elsewhere: bool) -> bool:
+    """Whether a phrase may name what was named before, by what it says and where it stands."""
+    if is_elsewhere:
+        return not own.contradicts(each.facts)
+    is_again = each.facts.is_definite or each.caption < 0
+    return is_again and (each.facts.says_no_more_than(own) or own.says_no_more_than(each.facts))
+
+
+def without_article(text: str) -> str:
+    """A phrase in lower case without its first article: what makes two phrases a repeat."""
+    words = text.lower().split()
+    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)

@@ -1,0 +1,112 @@
+"""What became of each sample, a line each, in order: the memory of a run that may be killed at any moment."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from .engine import READ
+from .fingerprints import Hashes
+
+# What a line begins with, enough to count by without parsing the rest.
+_HEAD = re.compile(rb'\{(?P<again>"again": true, )?"number": (?P<number>\d+), "((?P<fate>failed|dropped)|passed)"')
+MOMENT = 0.5
+"""Seconds until what is written to the journal is in its file."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """A file of lines, only ever appended to. Its first lines are the samples 0, 1, 2, ... of the source.
+
+    A sample that failed may be tried again; what became of it then is a later line, marked "again".
+
+    Attributes:
+        path: The file.
+    """
+
+    path: Path
+
+    def mend(self) -> None:
+        """Take away a last line that was cut off while it was written."""
+        if not self.path.exists():
+            return
+        with self.path.open("r+b") as file:
+            end = whole = file.seek(0, 2)
+            while whole:
+                start = max(0, whole - 65536)
+                file.seek(start)
+                found = file.read(whole - start).rfind(b"\n")
+                if found >= 0:
+                    whole = start + found + 1
+                    break
+                whole = start
+            if whole != end:
+                file.truncate(whole)
+
+    def append(self, entries: Iterator[dict[str, Any]], again: bool = False) -> Iterator[dict[str, Any]]:
+        """Write entries as they come, and yield them.
+
+        They are in the file a moment later: a process that is killed loses that moment's work, but no answer that was
+        paid for, as these are kept apart.
+        """
+        flushed = monotonic()
+        with self.path.open("a", encoding="utf-8") as file:
+            for entry in entries:
+                file.write(json.dumps({"again": True, **entry} if again else entry, ensure_ascii=False) + "\n")
+                if monotonic() - flushed > MOMENT:
+                    file.flush()
+                    flushed = monotonic()
+                yield entry
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The last that is known of each sample, in order."""
+        later = {number: line for number, again, _, line in self._lines() if again}
+        for number, again, _, line in self._lines():
+            if not again:
+                yield json.loads(later.get(number, line))
+
+    def __len__(self) -> int:
+        """How many samples have been through, those tried again counted once."""
+        return sum(not again for _, again, _, _ in self._lines())
+
+    def written(self) -> int:
+        """How many samples passed all stages."""
+        ended: set[int] = set()
+        count = 0
+        for number, again, fate, _ in self._lines():
+            count += not again
+            (ended.add if fate else ended.discard)(number)
+        return count - len(ended)
+
+    def failed(self) -> dict[int, dict[str, Any]]:
+        """The samples that a stage could not work on, by number: their id, the stage, and the error."""
+        found: dict[int, dict[str, Any]] = {}
+        for number, _, fate, line in self._lines():
+            found.pop(number, None)
+            if fate == "failed":
+                entry = json.loads(line)
+                identity = entry.get("row", {}).get("id", "")
+                found[number] = {"id": identity, "stage": entry["failed"], "error": entry["reason"]}
+        return dict(sorted(found.items()))
+
+    def hashes(self, radius: int) -> Hashes:
+        """The pictures that were there so far, those dropped as near-duplicates left out."""
+        seen = Hashes(radius)
+        for entry in self:
+            if "hash" in entry and entry.get("dropped") != READ:
+                seen.add(int(entry["hash"], 16), str(entry["number"]))
+        return seen
+
+    def _lines(self) -> Iterator[tuple[int, bool, str, bytes]]:
+        """Number, whether it was tried again, how it ended if it did, and the line itself, not yet parsed."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            for count, line in enumerate(file, start=1):
+                head = _HEAD.match(line)
+                if head is None:
+                    raise ValueError(f"{self.path}:{count} is damaged. Begin again with --overwrite.")
+                yield int(head["number"]), bool(head["again"]), (head["fate"] or b"").decode(), line

@@ -1,0 +1,286 @@
+"""Hard negatives: phrases that nearly fit a region, up to ten of stated kinds.
+
+FG-CLIP (arXiv:2505.05071, section 3.2) has a language model rewrite attributes and keep the name of the object, ten for
+each phrase. Here a model behind an endpoint does so, or rules with our own word lists do; what either writes goes
+through the same checks. A near miss is never a synonym of the truth, never what the picture's other texts may say of
+another thing in it, and never a repeat.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from ..encoder import Encoder
+from ..types import Negative, Region, Sample
+from .detectors import Asked, opened
+from .facts import (
+    Evidence,
+    Facts,
+    Reading,
+    Slot,
+    Witnesses,
+    evidence,
+    exclude,
+    read,
+    said,
+    without_article,
+    witnesses,
+)
+from .lexicon import KINDS, Sense
+from .phrases import clean
+from .prompt import fill
+from .rewriting import changes, rewrite
+from .stage import remark
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "items": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "number": {"type": "integer"},
+                    "negatives": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "properties": {"text": {"type": "string"}, "kind": {"type": "string", "enum": list(KINDS)}},
+                            "required": ["text", "kind"],
+                            "additionalProperties": False,
+                        },
+                    },
+                },
+                "required": ["number", "negatives"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["items"],
+    "additionalProperties": False,
+}
+_LONGEST = 1.6  # a near miss has at most so many times the words of the truth
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """Adds near misses to every region that has none.
+
+    Attributes:
+        count: Near misses of a region at most.
+        kinds: What may be changed, of `KINDS`.
+        objects: How many of those that rules write name another thing, where attributes would leave no room.
+        assistant: Writes them. None: rules do.
+        prompt: What the assistant is asked, see `prompt.fill`.
+        at_once: Phrases in one question.
+        seed: Of what the rules draw; the same sample gets the same near misses in any order of samples.
+        encoder: Looks at the region: an encoder, or its name for `foveal.load`. None: texts alone are judged.
+        margin: A near miss that is more similar to the region than its phrase, by more than this, is taken for true.
+    """
+
+    count: int = 10
+    kinds: tuple[str, ...] = KINDS
+    objects: int = 3
+    assistant: Asked | None = None
+    prompt: str = "negatives.v1"
+    at_once: int = 8
+    seed: int = 0
+    encoder: Encoder | str | None = None
+    margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        unknown = next((kind for kind in self.kinds if kind not in KINDS), None)
+        if unknown is not None:
+            raise ValueError(f"There is no kind of negative '{unknown}'. There are: {', '.join(KINDS)}.")
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "Negatives":
+        """With the settings' assistant; by rules if there is none."""
+        return cls(assistant=settings.assistant, seed=settings.seed)
+
+    @property
+    def concurrency(self) -> int:
+        """How many samples may wait for answers at once."""
+        return 1 if self.assistant is None else self.assistant.concurrency
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample, every region with near misses where some could be found."""
+        open_regions = [index for index, region in enumerate(sample.regions) if not region.negatives]
+        if not open_regions:
+            return sample
+        captions = [text for text in (sample.long_caption, *sample.captions) if text]
+        known = evidence(captions, (region.phrase for region in sample.regions))
+        context = _Context(known, tuple(caption.lower() for caption in captions), said(known))
+        regions = list(sample.regions)
+        if self.assistant is None:
+            for index in open_regions:
+                regions[index] = self._by_rule(regions[index], context, sample.id)
+        else:
+            for at in range(0, len(open_regions), self.at_once):
+                some = open_regions[at : at + self.at_once]
+                answers = self._ask([regions[index].phrase for index in some], captions[0] if captions else "")
+                for index, answer in zip(some, answers, strict=True):
+                    regions[index] = self._judged(regions[index], answer, context)
+        if self.encoder is not None:
+            regions = self._seen(sample, regions)
+        remark("region without negatives", sum(not regions[index].negatives for index in open_regions))
+        return replace(sample, regions=tuple(regions))
+
+    def _by_rule(self, region: Region, context: "_Context", name: str) -> Region:
+        reading = read(region.phrase)
+        if reading is None:
+            return region
+        others = context.witnesses(reading)
+        rng = Random(f"negatives {self.seed} {name} {region.phrase}")
+        doubts = _Doubts(reading.facts, others)
+        attributes: list[Negative] = []
+        objects: list[Negative] = []
+        refused = 0
+        for change in changes(reading, rng, self.kinds, context.nearby):
+            made = objects if change.term.sense.kind == "object" else attributes
+            if made is objects and len(made) >= max(self.objects, self.count - len(attributes)):
+                break
+            if len(made) == self.count:
+                continue
+            if doubts.rule_out(change.term.sense, change.name):
+                made.append(rewrite(change))
+            else:
+                refused += 1
+        remark("negative that may be true of another thing", refused)
+        kept = attributes[: max(self.count - len(objects), self.count - self.objects)]
+        return replace(region, negatives=tuple((kept + objects)[: self.count]))
+
+    def _ask(self, phrases: Sequence[str], caption: str) -> list[tuple[Negative, ...]]:
+        assert self.assistant is not None
+        numbered = "\n".join(f"{number}. {phrase}" for number, phrase in enumerate(phrases, start=1))
+        question = fill(self.prompt, count=self.count, phrases=numbered, caption=caption)
+
+        def check(answer: Any) -> list[tuple[Negative, ...]]:
+            found: list[tuple[Negative, ...]] = [()] * len(phrases)
+            for item in answer["items"]:
+                if not 1 <= item["number"] <= len(phrases):
+                    raise ValueError(
+                        f"number {item['number']} is none of the phrases, which go from 1 to {len(phrases)}"
+                    )
+                found[item["number"] - 1] = tuple(Negative(one["text"], one["kind"]) for one in item["negatives"])
+            return found
+
+        answers: list[tuple[Negative, ...]] = self.assistant.ask(question, SCHEMA, check=check)
+        return answers
+
+    def _judged(self, region: Region, answer: Sequence[Negative], context: "_Context") -> Region:
+        """The region with those answers that stand the checks."""
+        truth = read(region.phrase)
+        others = context.witnesses(truth) if truth else Witnesses([], [])
+        chosen: dict[str, Negative] = {}
+        for negative in answer:
+            tidy = replace(negative, text=clean(negative.text).strip(" ."))
+            key = without_article(tidy.text)
+            reason = "negative that repeats another" if key in chosen else flaw(tidy, region.phrase, truth, others)
+            if negative.kind not in self.kinds:
+                reason = "negative of an unwanted kind"
+            if reason:
+                remark(reason)
+            else:
+                chosen[key] = tidy
+        return replace(region, negatives=tuple(chosen.values())[: self.count])
+
+    def _seen(self, sample: Sample, regions: list[Region]) -> list[Region]:
+        """The regions without those near misses that fit what is seen there too well."""
+        encoder = opened(self.encoder) if isinstance(self.encoder, str) else self.encoder
+        assert encoder is not None
+        boxes = encoder.encode_regions([sample.image], [[region.box for region in regions]])[0]
+        texts = [text for region in regions for text in (region.phrase, *(one.text for one in region.negatives))]
+        embedded = encoder.encode_texts(texts, kind="phrase").split([1 + len(one.negatives) for one in regions])
+        seen = []
+        for region, box, rows in zip(regions, boxes, embedded, strict=True):
+            similarity = rows @ box
+            fits = (similarity[1:] <= similarity[0] + self.margin).tolist()
+            kept = tuple(one for one, is_false in zip(region.negatives, fits, strict=True) if is_false)
+            remark("negative that fits better than the phrase", len(region.negatives) - len(kept))
+            seen.append(replace(region, negatives=kept))
+        return seen
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What the texts of a sample say, for all its regions."""
+
+    known: tuple[Evidence, ...]
+    captions: tuple[str, ...]
+    nearby: dict[str, frozenset[str]]
+
+    def witnesses(self, truth: Reading) -> Witnesses:
+        return witnesses(truth, self.known, self.captions)
+
+
+class _Doubts:
+    """Asks of many changes of one phrase whether the witnesses contradict each, and of each only what it changes."""
+
+    def __init__(self, truth: Facts, known: Witnesses) -> None:
+        self.truth = truth
+        self.alike = [other for other in (*known.others, *known.around) if not truth.differs(other)]
+        self.near = [other for other in known.others if other.may_name(truth)]  # attributes change no noun
+        self.open: dict[Slot, list[frozenset[str]]] = {}
+
+    def rule_out(self, sense: Sense, name: str) -> bool:
+        """Whether all witnesses contradict the phrase after a name has been put in place of a sense of its."""
+        if sense.kind == "object":
+            changed = self.truth.with_noun(sense.name, name)
+            return not any(other.may_name(changed) for other in self.alike)
+        slot = (sense.kind, sense.block)
+        if slot not in self.open:
+            doubtful = [other for other in self.near if not self.truth.differs(other, aside=slot)]
+            self.open[slot] = [other.slots.get(slot, frozenset()) for other in doubtful]
+        said = (self.truth.slots[slot] - {sense.name}) | {name}
+        return all(names and exclude(slot, said, names) for names in self.open[slot])
+
+
+def flaw(negative: Negative, phrase: str, truth: Reading | None, known: Witnesses) -> str:
+    """Why a near miss is of no use, for those that no rule wrote. Empty if it is.
+
+    Args:
+        negative: The near miss.
+        phrase: The truth.
+        truth: The truth, read.
+        known: What is said of other things, from `facts.witnesses`.
+    """
+    if not negative.text or without_article(negative.text) == without_article(phrase):
+        return "negative that is the phrase itself"
+    if len(negative.text.split()) > _LONGEST * len(phrase.split()) + 2:
+        return "negative that is too long"
+    reading = read(negative.text)
+    if reading is None or truth is None:
+        return "negative that names nothing" if reading is None else ""
+    others = known.others + (known.around if negative.kind == "object" else [])
+    flaws = {
+        "negative that names another object": negative.kind != "object" and reading.facts.main != truth.facts.main,
+        "negative that is a synonym": _says_the_same(reading, truth),
+        "negative that may be true of another thing": any(not other.contradicts(reading.facts) for other in others),
+    }
+    return next((reason for reason, is_so in flaws.items() if is_so), "")
+
+
+def _says_the_same(reading: Reading, truth: Reading) -> bool:
+    """Whether two phrases differ in other words for the same only, or in what may be true of the same thing."""
+    if reading.facts.nouns != truth.facts.nouns and not (
+        reading.facts.mentions(truth.facts.main) and reading.facts.main != truth.facts.main
+    ):
+        return False
+    strange = _unknown(reading) ^ _unknown(truth)
+    return not strange and not reading.facts.contradicts(truth.facts) and _places(reading) == _places(truth)
+
+
+def _places(reading: Reading) -> set[str]:
+    return {term.sense.name for term in reading.terms if term.sense.kind in ("position", "object")}
+
+
+def _unknown(reading: Reading) -> set[str]:
+    """Words that the lexicon says nothing of."""
+    known = {index for term in reading.terms for index in range(term.start, term.end)}
+    text = "".join(" " if index in known else letter for index, letter in enumerate(reading.text.lower()))
+    return {word for word in text.split() if word not in ("a", "an", "the")}

@@ -1,0 +1,289 @@
+"""A run of the data engine: begin or go on, pass samples through stages, write them down, report."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+from uuid import uuid4
+
+from tqdm import tqdm
+
+from ..data.formats import WebDataset
+from ..data.formats.paths import replacing
+from ..data.formats.rows import sample_from_row
+from ..data.stream import Source
+from ..types import Sample
+from .answers import Answers, Spend
+from .assistants import Assistant
+from .engine import nothing, process
+from .fingerprints import Hashes
+from .inputs import Record, numbered, size
+from .journal import Journal
+from .output import Output, Writer, fitting
+from .report import Gallery, write_report
+from .stage import Halted, Stage
+from .tally import Tally
+
+Begin = Literal["new", "resume", "overwrite", "retry"]
+Entries = Iterator[dict[str, Any]]
+Engine = Callable[[Source, Mapping[str, Stage], Answers | None, int, Hashes | None], Entries]
+"""Gives the journal's entries of a source's samples from a number on, in order."""
+REFRESH = 2.0
+"""Seconds between looks at what has been spent."""
+
+
+def beginning(*, resume: bool, overwrite: bool, retry: bool) -> Begin:
+    """How to begin, from what a command line said.
+
+    Raises:
+        ValueError: If it said more than one thing.
+    """
+    wishes: dict[Begin, bool] = {"resume": resume, "overwrite": overwrite, "retry": retry}
+    found = [wish for wish, holds in wishes.items() if holds]
+    if len(found) > 1:
+        raise ValueError(f"--{found[0]} and --{found[1]} exclude each other. Choose one.")
+    return found[0] if found else "new"
+
+
+def engine_of(name: str, workers: int) -> Engine | None:
+    """The engine of a name; None is this process.
+
+    Raises:
+        ValueError: If there is none of this name.
+    """
+    if name == "ray":
+        from .engine_ray import Ray
+
+        return Ray(workers)
+    if name != "local":
+        raise ValueError(f"There is no engine '{name}'. There are: local, ray.")
+    return None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        samples: That the source had.
+        written: Of them, to the output.
+        dropped: Judged as not wanted.
+        failed: Kept aside; they can be tried again.
+        spend: What the endpoint's answers cost.
+        report: The page to look through.
+    """
+
+    samples: int
+    written: int
+    dropped: int
+    failed: int
+    spend: Spend
+    report: Path
+
+    def __str__(self) -> str:
+        """One or two lines for a terminal."""
+        paid = f" {told(self.spend)}." if self.spend.answers else ""
+        again = " Try those again with --retry." if self.failed else ""
+        return (
+            f"{self.samples:,} samples: {self.written:,} written, {self.dropped:,} dropped, {self.failed:,} failed."
+            f"{again}{paid}\nLook through {self.report}"
+        )
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A source, what is done to its samples, and where they go.
+
+    Attributes:
+        source: What is annotated.
+        name: Of the source, as it was given.
+        stages: By name, in order.
+        output: Where samples go, once all are through; beside it lies the memory of the run.
+        assistant: Whom stages ask; its answers are counted as the run's spend.
+        near_duplicates: Bits of 128 in which pictures that count as the same may differ; the first of them is kept.
+            None: they are not looked for.
+    """
+
+    source: Source
+    name: str
+    stages: Mapping[str, Stage]
+    output: Output
+    assistant: Assistant | None = None
+    near_duplicates: int | None = None
+
+    def run(self, begin: Begin = "new", engine: Engine | None = None) -> Summary:
+        """Annotate all samples and write them in the order of the source.
+
+        What became of each is on disk as soon as it is known, and so is every answer of an endpoint. A run that was
+        killed goes on with "resume" as if it had not been: the output is the same, byte for byte.
+
+        Args:
+            begin: "new" refuses what is there already, "resume" goes on, "overwrite" begins anew (answers of the
+                endpoint are kept), "retry" tries those again that failed.
+            engine: Passes the samples through the stages; see `engine_ray`. None: this process does.
+
+        Raises:
+            ValueError: If there is something already, or nothing to go on with, or the settings are others.
+            Halted: If no sample can go on. What is done is kept.
+        """
+        writer = self.output.writer()
+        journal = Journal(self.output.memory / "journal.jsonl")
+        state = self._begin(begin)
+        journal.mend()
+        kept = None if self.assistant is None else self.assistant.kept
+        if kept is not None:
+            kept.begin(state["run"])
+        try:
+            if begin == "retry":
+                self._follow(journal.append(self._again(journal), again=True), 0, len(journal.failed()))
+            else:
+                done = len(journal)
+                seen = None if self.near_duplicates is None else journal.hashes(self.near_duplicates)
+                if engine is None:
+                    entries = self._locally(numbered(self.source, done), seen)
+                else:
+                    entries = engine(self.source, self.stages, kept, done, seen)
+                self._follow(journal.append(entries), done, size(self.source))
+        except Halted as error:
+            raise Halted(f"{error} {self._kept(journal, begin)}") from error
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"Stopped. {self._kept(journal, begin)}") from error
+        finally:
+            self._keep_aside(journal)
+        return self._finish(journal, writer)
+
+    def _begin(self, begin: Begin) -> dict[str, Any]:
+        """What is known of the run: as it was left, or fresh."""
+        file = self.output.memory / "run.json"
+        settings: dict[str, Any] = {
+            "input": self.name,
+            "stages": {name: repr(stage) for name, stage in self.stages.items()},
+        }
+        settings["near_duplicates"] = self.near_duplicates
+        old: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        if begin == "new" and (old is not None or self.output.is_there):
+            raise ValueError(
+                f"'{self.output.path}' is there already. Go on with --resume, begin anew with --overwrite,"
+                " or choose another name."
+            )
+        if begin in ("resume", "retry") and old is not None:
+            _refuse_change(old["settings"], settings, self.output.memory)
+            return old
+        if begin == "retry" or (begin == "resume" and self.output.is_there):
+            raise ValueError(f"There is no run at '{self.output.memory}' to go on with. Begin one with --overwrite.")
+        if begin == "overwrite":
+            self.output.clear()
+            (self.output.memory / "journal.jsonl").unlink(missing_ok=True)
+        state = {"run": uuid4().hex, "settings": settings}
+        with replacing(file) as partial_file:
+            partial_file.write_text(json.dumps(state, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return state
+
+    def _locally(self, records: Iterator[tuple[int, Record]], seen: Hashes | None = None) -> Entries:
+        stop = nothing if self.assistant is None else self.assistant.close
+        return (outcome.entry() for outcome in process(records, self.stages, stop, hashing=seen is not None, seen=seen))
+
+    def _again(self, journal: Journal) -> Entries:
+        """What becomes of the failed samples now."""
+        failed = journal.failed()
+        last = max(failed, default=-1) + 1
+        yield from self._locally(item for item in numbered(self.source, 0, last) if item[0] in failed)
+
+    def _follow(self, entries: Entries, done: int, total: int | None) -> None:
+        """Draw all entries, and say how far it has come, how fast, and what it costs."""
+        failed, next_look = 0, 0.0
+        with tqdm(entries, unit="sample", initial=done, total=total, desc="annotate") as bar:
+            for entry in bar:
+                failed += "failed" in entry
+                if monotonic() > next_look:
+                    next_look = monotonic() + REFRESH
+                    paid = [] if self.assistant is None else [told(self.assistant.kept.spent())]
+                    bar.set_postfix_str(", ".join([f"{failed:,} failed", *paid]), refresh=False)
+
+    def _kept(self, journal: Journal, begin: Begin) -> str:
+        option = "retry" if begin == "retry" else "resume"
+        return f"{len(journal):,} samples are kept in {self.output.memory}; go on with --{option}."
+
+    def _keep_aside(self, journal: Journal) -> None:
+        """Write the failed samples with their errors to `failed.jsonl`."""
+        path = self.output.memory / "failed.jsonl"
+        with replacing(path) as partial_file, partial_file.open("w", encoding="utf-8") as file:
+            for number, entry in journal.failed().items():
+                file.write(json.dumps({"number": number, **entry}, ensure_ascii=False) + "\n")
+
+    def _finish(self, journal: Journal, writer: Writer) -> Summary:
+        """Write the output and the report."""
+        tally, gallery, left_out = Tally(tuple(self.stages)), Gallery(), Counter[str]()
+        samples = fitting(self._merged(journal, tally, gallery), writer, left_out)
+        first = next(samples, None)
+        if first is not None:
+            whole = tqdm(chain([first], samples), unit="sample", total=journal.written(), desc="write")
+            self._write(writer, iter(whole))
+        spend = Spend() if self.assistant is None else self.assistant.kept.spent()
+        report = self.output.memory / "report.html"
+        write_report(
+            report,
+            tally,
+            gallery,
+            title=f"{self.name} → {self.output.path}",
+            settings={name: repr(stage) for name, stage in self.stages.items()},
+            spend=spend,
+            left_out=left_out,
+        )
+        return Summary(tally.samples, tally.written, tally.dropped, tally.failed, spend, report)
+
+    def _write(self, writer: Writer, samples: Iterator[Sample]) -> None:
+        """Write samples so that no half of them is ever seen."""
+        if not isinstance(writer, WebDataset) or writer.path.suffix == ".tar":
+            writer.write(samples)
+            return
+        fresh = self.output.memory / "shards"
+        shutil.rmtree(fresh, ignore_errors=True)
+        replace(writer, path=fresh).write(samples)
+        self.output.clear()
+        if writer.path.is_dir():
+            writer.path.rmdir()
+        fresh.replace(writer.path)
+
+    def _merged(self, journal: Journal, tally: Tally, gallery: Gallery) -> Iterator[Sample]:
+        """The samples that came through: what the journal says of them, with the source's pictures."""
+        records = numbered(self.source)
+        for entry in journal:
+            number, record = next(records, (-1, None))
+            if record is None or number != entry["number"]:
+                raise ValueError(f"'{self.name}' has fewer samples than when the run began. Restore it.")
+            tally.add(entry)
+            made = partial(_restore, record, entry)
+            gallery.offer(entry, made)
+            if "reason" not in entry:
+                yield made()
+
+
+def told(spend: Spend) -> str:
+    """What was spent, in a few words."""
+    price = f", {spend.cost:,.4f} spent" if spend.cost else ""
+    return f"{spend.answers:,} answers, {spend.prompt_tokens:,} + {spend.completion_tokens:,} tokens{price}"
+
+
+def _restore(record: Record, entry: dict[str, Any]) -> Sample:
+    """What the journal says of a sample, with its picture; as its source has it where the journal says nothing."""
+    sample = record()
+    return sample_from_row(entry["row"], sample.image) if "row" in entry else sample
+
+
+def _refuse_change(old: Mapping[str, Any], new: Mapping[str, Any], memory: Path) -> None:
+    """Refuse to go on with other settings than a run was begun with."""
+    pairs = {name: (old[name], new[name]) for name in ("input", "near_duplicates")}
+    pairs |= {name: (old["stages"].get(name), new["stages"].get(name)) for name in {**old["stages"], **new["stages"]}}
+    pairs["the order of stages"] = (list(old["stages"]), list(new["stages"]))
+    changed = [f"{name}: {was}, now {now}" for name, (was, now) in pairs.items() if was != now]
+    if changed:
+        raise ValueError(
+            f"The run in {memory} was begun with other settings ({'; '.join(changed)}). Use those, or --overwrite."
+        )

@@ -1,0 +1,195 @@
+"""Near misses by rule: one term of a phrase gives way to another that excludes it, and the grammar is kept."""
+
+import re
+from collections.abc import Iterator, Mapping
+from random import Random
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ..types import Negative
+from .chunker import is_noun
+from .facts import Reading, Term
+from .lexicon import KINDS, Sense, lexicon, word_classes, words
+
+_ARTICLE = re.compile(r"\b(an?)(\s+)$", re.IGNORECASE)
+_VOWEL = re.compile(r"(?:[aeiou]|hour|honest|heir)(?<!\bone)(?!ne\b|ni(?:c|f|v|t)|se|uro|ewe)", re.IGNORECASE)
+_COUNTED = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_SHADED = re.compile(r"\b(?:light|dark|pale|deep|bright)[ -]$", re.IGNORECASE)  # "light black" is no color
+_NUMERALS = frozenset({*_COUNTED, *map(str, range(2, 11))})
+_AS_NOUN = {"wooden": "wood"}  # after "of": "made of wood"
+
+
+class Change(NamedTuple):
+    """A term of a phrase and the name that may stand in its place.
+
+    Attributes:
+        term: The term.
+        name: What takes its place, as the lexicon names it.
+        frame: What of the phrase stays as it is.
+    """
+
+    term: Term
+    name: str
+    frame: "Frame"
+
+
+class Frame(NamedTuple):
+    """What stays of a phrase around a term.
+
+    Attributes:
+        before: The text up to the article, if one stands before the term, or up to the term.
+        article: "a", "an", "A", "An" or nothing.
+        space: What parts article and term.
+        after: The text from the end of the term.
+        is_capital: Whether the term begins with a capital.
+        is_plural: Whether a noun in its place must be one.
+        is_noun: Whether a material in its place must be one: "made of wood".
+    """
+
+    before: str
+    article: str
+    space: str
+    after: str
+    is_capital: bool
+    is_plural: bool
+    is_noun: bool
+
+
+def changes(
+    reading: Reading,
+    rng: Random,
+    kinds: tuple[str, ...] = KINDS,
+    nearby: Mapping[str, frozenset[str]] = MappingProxyType({}),
+) -> Iterator[Change]:
+    """What makes near misses of a phrase: by turns from each of its terms, attributes before objects, in random order.
+
+    Args:
+        reading: The phrase.
+        rng: Where chance comes from.
+        kinds: What may be changed.
+        nearby: Names that other texts of the picture say, by kind. They come first: what is seen misleads most.
+
+    Yields:
+        Changes of one term each. The name of the thing is kept but for the kind "object".
+    """
+    attributes: list[tuple[Term, Frame, list[str]]] = []
+    objects: list[tuple[Term, Frame, list[str]]] = []
+    for term in reading.terms:
+        if term.sense.kind not in kinds or not _is_exchangeable(reading, term):
+            continue
+        seen = nearby.get(term.sense.kind, frozenset())
+        names = _names(term.sense, seen)
+        said = reading.facts.slots.get((term.sense.kind, term.sense.block), frozenset())
+        names = [name for name in names if name not in said and name not in reading.facts.nouns]
+        if term.sense.kind == "color" and _SHADED.search(reading.text[: term.start]):
+            names = [name for name in names if name not in ("black", "white")]
+        names = _mixed(names, rng)
+        names = [name for name in names if name in seen] + [name for name in names if name not in seen]
+        options = (term, _frame(reading.text, term), names)
+        (objects if term.sense.kind == "object" else attributes).append(options)
+    for group in (attributes, objects):
+        for turn in range(max((len(names) for _, _, names in group), default=0)):
+            for term, frame, names in group:
+                if turn < len(names):
+                    yield Change(term, names[turn], frame)
+
+
+def _names(sense: Sense, nearby: frozenset[str]) -> list[str]:
+    """What excludes a sense; of objects also those nearby that are of another family."""
+    known = lexicon()
+    names = list(known.others(sense))
+    if sense.kind == "object":
+        for name in sorted(nearby.difference(names)):
+            other = known.sense(name, "object")
+            if other is not None and other.block != sense.block and known.is_apart(sense, other):
+                names.append(name)
+    return names
+
+
+def _mixed(names: list[str], rng: Random) -> list[str]:
+    """The names from a random one on, in strides: one draw, as shuffling was a third of the time."""
+    count = len(names)
+    stride = next((stride for stride in (7, 5, 3, 11) if count % stride), 1)
+    first = rng.randrange(count) if count else 0
+    return [names[(first + stride * index) % count] for index in range(count)]
+
+
+def _is_exchangeable(reading: Reading, term: Term) -> bool:
+    """Whether the term stands for itself, and the rest of the phrase allows another."""
+    text = reading.text.lower()
+    word = text[term.start : term.end]
+    before = text[: term.start].split()
+    after = text[term.end :].split()
+    if (after and f"{word}+{after[0]}" in words("fixed")) or (before and f"{before[-1]}+{word}" in words("fixed")):
+        return False
+    if term.sense.kind == "number":
+        return word in _NUMERALS and after[:1] != ["of"]
+    if term.sense.kind == "object":
+        is_person = term.sense.name in ("man", "woman", "boy", "girl")
+        return not (is_person and re.search(r"\b(?:his|her|him)\b", text))
+    return True
+
+
+def _frame(text: str, term: Term) -> Frame:
+    start = _with_compound(text, term.start) if term.sense.kind == "object" else term.start
+    article = _ARTICLE.search(text[:start])
+    before = text[: article.start()] if article else text[:start]
+    return Frame(
+        before,
+        article.group(1) if article else "",
+        article.group(2) if article else "",
+        text[term.end :],
+        is_capital=text[start].isupper(),
+        is_plural=term.sense.kind == "object" and _is_plural(text, term),
+        is_noun=term.sense.kind == "material" and before.rstrip().endswith((" of", " from")),
+    )
+
+
+def rewrite(change: Change) -> Negative:
+    """The near miss that a change makes, with the right article and number.
+
+    Returns:
+        For example "an orange dog" of "a red dog".
+    """
+    frame, kind, word = change.frame, change.term.sense.kind, change.name
+    if frame.is_plural:
+        word = lexicon().plurals[word]
+    elif frame.is_noun:
+        word = _AS_NOUN.get(word, word)
+    if frame.is_capital:
+        word = word[0].upper() + word[1:]
+    article = _article(frame.article, word) if frame.article else ""
+    return Negative(f"{frame.before}{article}{frame.space}{word}{frame.after}", kind)
+
+
+def _with_compound(text: str, start: int) -> int:
+    """Where the noun begins with the nouns before it: "cell phone" becomes "camera" and not "cell camera"."""
+    while True:
+        before = re.search(r"([^\W_]+(?:-[^\W_]+)*) $", text[:start])
+        if before is None or not is_noun(before.group(1).lower()) or _describes(before.group(1).lower()):
+            return start
+        start = before.start()
+
+
+def _describes(word: str) -> bool:
+    """Whether a noun before a noun says what that is like: "metal" in "a metal chair"."""
+    return any(sense.kind != "object" for sense in lexicon().senses.get(word, ()))
+
+
+def _is_plural(text: str, term: Term) -> bool:
+    """Whether more than one is meant; a bare noun counts as such, as in "broccoli in a bowl"."""
+    if term.sense.is_plural:
+        return True
+    before = text[: term.start].lower().split()
+    if any(word in _NUMERALS or word in ("several", "many", "few", "these", "those") for word in before[-3:]):
+        return True
+    start = next(
+        (index for index, word in enumerate(reversed(before)) if word in word_classes()["DET"] or "'" in word), None
+    )
+    return start is None and not any(word in ("of", "with", "in", "on") for word in before)
+
+
+def _article(article: str, word: str) -> str:
+    """The right one of "a" and "an", with a capital where there was one."""
+    right = "an" if _VOWEL.match(word) else "a"
+    return right.capitalize() if article[0].isupper() else right

@@ -1,0 +1,30 @@
+"""`foveal index`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+
+def index(
+    source: Annotated[str, typer.Argument(help="Folder of pictures, tar or Parquet shards, or a JSONL or CSV file.")],
+    out: Annotated[str, typer.Option(help="Folder for the index, or an object store's URI (s3://...).")],
+    model: Annotated[str, typer.Option(help="Name, hub name or folder of a model.")] = "starter",
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Where pictures are embedded.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode; with ray, processes with a model.")] = 2,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in one pass and one commit.")] = 64,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens kept of each picture, for the second pass.")] = 16,
+    regions: Annotated[int, typer.Option(min=1, help="Boxes kept of each picture.")] = 12,
+    staging: Annotated[str | None, typer.Option(help="With ray: folder that all workers see.")] = None,
+) -> None:
+    """Index pictures for `foveal search`, or bring an index up to date.
+
+    Called again, it adds what is new, replaces what has changed and forgets what is gone. Stopped at any moment, it
+    loses the batch in hand at most. `report.json` in OUT lists the pictures that could not be read.
+    """
+    from functools import partial
+
+    from ..encoder.load import load
+    from ..search import Indexing
+
+    indexing = Indexing(source, out, model, tokens, regions, batch_size, workers, engine, staging, progress=True)
+    print(indexing(partial(load, model)))

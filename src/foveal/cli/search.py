@@ -1,0 +1,37 @@
+"""`foveal search`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def search(
+    index: Annotated[str, typer.Argument(help="An index made by `foveal index`.")],
+    text: Annotated[str, typer.Argument(help="What to look for; long descriptions welcome. @FILE: one a line.")] = "",
+    image: Annotated[Path | None, typer.Option(help="A picture to search by; with TEXT, both should fit.")] = None,
+    box: Annotated[str, typer.Option(help="x0,y0,x1,y1 in fractions of --image: search by what it shows.")] = "",
+    exclude: Annotated[str, typer.Option("--not", help="What hits should not show.")] = "",
+    where: Annotated[str, typer.Option(help="SQL filter: \"width >= 640 and path like 'holiday/%'\".")] = "",
+    k: Annotated[int, typer.Option("-k", min=1, help="How many pictures.")] = 20,
+    mode: Annotated[
+        Literal["global", "late", "fused", "region"], typer.Option(help="What is compared: whole, tokens, all, boxes.")
+    ] = "fused",
+    out: Annotated[Path | None, typer.Option(help="Write hits to this .json, .csv, .html or .png too.")] = None,
+    model: Annotated[str | None, typer.Option(help="The index's model, if not under its own name.")] = None,
+) -> None:
+    """Find pictures by a text, a picture, or a box in one, and see where in them.
+
+    "sure" is the share of hits this good that are expected to be no accident. Boxes are x0, y0, x1, y1 in fractions.
+    """
+    from ..encoder.load import load
+    from ..search import Query, Searcher, parse_box, read_texts
+    from ..search.export import as_lines, numbered, write_hits
+
+    texts = read_texts(text)
+    asked = [Query(line, image, parse_box(box), exclude, where, k, mode) for line in texts]
+    searcher = Searcher.open(index, load(model) if model else None)
+    for number, (query, hits) in enumerate(zip(asked, searcher.search_many(asked), strict=True)):
+        print(as_lines(hits, query.text if len(texts) > 1 else ""))
+        if out is not None:
+            write_hits(hits, numbered(out, number, len(texts)), query.text or str(image), searcher.thumbnail)

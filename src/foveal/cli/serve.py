@@ -1,0 +1,35 @@
+"""`foveal serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    index: Annotated[str, typer.Argument(help="An index made by `foveal index`.")],
+    model: Annotated[str | None, typer.Option(help="The model it was made with, if not under its own name.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on. 0.0.0.0 is the whole network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    key_file: Annotated[Path | None, typer.Option(help="File with a key that requests must bring.")] = None,
+    open_to_all: Annotated[bool, typer.Option("--open", help="Let anyone in who can reach HOST.")] = False,
+    name: Annotated[list[str] | None, typer.Option(help="Host name the service answers to. Repeatable.")] = None,
+    image_host: Annotated[list[str] | None, typer.Option(help="Host to fetch pictures from. Repeatable.")] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Inputs in one pass of the model.")] = 32,
+) -> None:
+    """Serve an index: a page to search on at /, and REST for programs, described at /docs.
+
+    Listens on this machine alone unless told otherwise; beyond it, it wants a key or `--open`. Ctrl-C finishes what has
+    begun, then stops. docs/serving.md tells of limits and safety.
+    """
+    from ..encoder.load import load
+    from ..search import Searcher
+    from ..serving import Batching, create_app, listen, settings_for
+    from ..serving import serve as run
+
+    settings = settings_for(host, key_file, open_to_all, name or [], image_host or [], Batching(most=max_batch))
+    with listen(host, port) as on:
+        searcher = Searcher.open(index, load(model) if model else None)
+        where = f"http://{host}:{on.getsockname()[1]}"
+        print(f"{searcher.count} pictures, model {searcher.model_name}: {where}", flush=True)
+        run(create_app(searcher, searcher.encoder, settings), on)

@@ -1,0 +1,25 @@
+"""`foveal similar`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def similar(
+    index: Annotated[str, typer.Argument(help="An index made by `foveal index`.")],
+    picture: Annotated[str, typer.Argument(help="A picture of the index, by path or id, or any picture file.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many pictures.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Write hits to this .json, .csv, .html or .png too.")] = None,
+    model: Annotated[str | None, typer.Option(help="The index's model, if not under its own name.")] = None,
+) -> None:
+    """Find pictures like a picture."""
+    from ..encoder.load import load
+    from ..search import Searcher
+    from ..search.export import as_lines, write_hits
+
+    searcher = Searcher.open(index, load(model) if model else None)
+    hits = searcher.similar(picture, k)
+    print(as_lines(hits))
+    if out is not None:
+        write_hits(hits, out, f"Like {picture}", searcher.thumbnail)

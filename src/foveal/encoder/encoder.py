@@ -1,0 +1,505 @@
+"""The encoder: any number of pictures and texts in, plain tensors out."""
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice, repeat, zip_longest
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+from tqdm import tqdm
+
+from ..data.images import ImageTransform, Units, View
+from ..data.texts import sentences
+from ..data.tokenizer import Tokenizer
+from ..models import weights
+from ..models.dual_encoder import DualEncoder, ImageEncoding, TextEncoding
+from ..models.layouts import family
+from ..models.regions import pool_regions
+from ..models.windows import Overflow
+from ..types import Box, Kind, PatchedPixels
+from .checkpoint import read
+from .compare import PLAIN, Similarity, compare, ensemble, filled
+from .encodings import EncodedImages, EncodedTexts
+from .pictures import Picture, check_many, readable
+from .protocol import Protocol
+
+Pixels = Float[Tensor, "B 3 Y X"] | PatchedPixels
+T = TypeVar("T")
+
+_PATIENCE = 3.0  # seconds of work before a bar appears by itself
+
+
+class Encoder:
+    """Embeds any number of pictures and texts, batch by batch, without gradients. Gives float32 on the CPU.
+
+    Pictures are paths, bytes, PIL pictures, arrays or tensors, see `pictures.Picture`; lists, iterators and
+    generators of any length are read batch by batch, and the next batch is decoded while the model computes.
+    """
+
+    def __init__(
+        self,
+        model: DualEncoder,
+        tokenizer: Tokenizer,
+        transform: ImageTransform,
+        *,
+        protocol: Protocol | None = None,
+        batch_size: int = 64,
+        dtype: torch.dtype = torch.float32,
+        overflow: Overflow = "truncate",
+        workers: int = 2,
+        progress: bool | None = None,
+        allow_urls: bool = False,
+    ) -> None:
+        """Tie a model to what feeds it.
+
+        Args:
+            model: On the device where it shall run.
+            tokenizer: The model's.
+            transform: Decodes and prepares pictures. Where boxes are asked for, a picture that it would crop is
+                squashed instead, as FG-CLIP does, so that no box is cut off.
+            protocol: Where the model comes from and how it was trained. None: what transform and tokenizer say.
+            batch_size: Pictures at once; four times as many texts.
+            dtype: torch.bfloat16 runs the model under autocast.
+            overflow: What happens to texts beyond the model's length.
+            workers: Threads that decode pictures while the model computes.
+            progress: Show a bar on standard error. None: on a terminal, when work takes seconds.
+            allow_urls: Pictures may be https addresses, which are fetched.
+        """
+        self.model = model
+        self.tokenizer = tokenizer
+        self.transform = transform
+        self.protocol = protocol or Protocol.of(transform, tokenizer, family(model.config))
+        self.batch_size = batch_size
+        self.dtype = dtype
+        self.overflow = overflow
+        self.workers = workers
+        self.progress = progress
+        self.allow_urls = allow_urls
+
+    @classmethod
+    def open(cls, folder: Path, *, batch_size: int = 64, progress: bool | None = None) -> "Encoder":
+        """The encoder of a model folder or checkpoint file on this machine. `foveal.load` takes more.
+
+        The model runs on the GPU if there is one.
+
+        Args:
+            folder: What a training or `save` wrote, or a public checkpoint, see `checkpoint.read`.
+            batch_size: Pictures at once; four times as many texts.
+            progress: Show a bar on standard error. None: on a terminal, when work takes seconds.
+
+        Raises:
+            ValueError: If there is no whole model.
+        """
+        found = read(folder)
+        model = found.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        transform = found.protocol.transform(model.config.vision)
+        options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        return cls(model, found.tokenizer, transform, protocol=found.protocol, **options)
+
+    def save(self, folder: Path | str) -> None:
+        """Write a model folder that `foveal.load` reads: weights, config, protocol, and the tokenizer if it has one.
+
+        Weights are kept bit for bit in the precision that they have.
+        """
+        folder = Path(folder)
+        self.protocol.write(folder)
+        self.tokenizer.save(folder)
+        weights.save(self.model, folder)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.log_scale.device
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures that the model sees, in pixels."""
+        return self.model.config.vision.image_size
+
+    @property
+    def embed_width(self) -> int:
+        """Width of the embeddings (E)."""
+        return self.model.config.embed_width
+
+    def encode_images(self, pictures: Iterable[Picture]) -> Float[Tensor, "N E"]:
+        """One embedding per picture."""
+        return self.encode_images_fully(pictures).embedding
+
+    def encode_texts(self, texts: Iterable[str], kind: Kind = "caption") -> Float[Tensor, "N E"]:
+        """One embedding per text.
+
+        Args:
+            texts: Any number.
+            kind: What sort of text they are; chooses positions and projection.
+        """
+        return self.encode_texts_fully(texts, kind).embedding
+
+    def encode_regions(
+        self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]], units: Units = "fractions"
+    ) -> tuple[Float[Tensor, "_r E"], ...]:
+        """One embedding per box, picture by picture. They compare with texts of kind "phrase".
+
+        Args:
+            pictures: Any number.
+            boxes: Of each picture, (x0, y0, x1, y1) each.
+            units: Whether boxes are in fractions or in pixels of their picture, turned upright.
+
+        Raises:
+            ValueError: As `encode_images_fully`.
+        """
+        regions = self.encode_images_fully(pictures, boxes, units=units).regions
+        assert regions is not None
+        return regions
+
+    def encode_patches(self, pictures: Iterable[Picture]) -> Float[Tensor, "N Y X E"] | list[Float[Tensor, "_y _x E"]]:
+        """One embedding per patch, in rows and columns: what a picture shows where.
+
+        Returns:
+            One tensor; a list of tensors if pictures have different grids (NaFlex). They compare with texts of kind
+            "phrase".
+        """
+        patches = self.encode_images_fully(pictures, patches=True).patches
+        assert patches is not None
+        if len({each.shape for each in patches}) > 1:
+            return list(patches)
+        side = self.model.config.vision.grid
+        return torch.stack(patches) if patches else torch.zeros(0, side, side, self.embed_width)
+
+    def encode_tokens(
+        self,
+        *,
+        pictures: Iterable[Picture] | None = None,
+        texts: Iterable[str] | None = None,
+        kind: Kind = "caption",
+        refined: bool | None = None,
+    ) -> tuple[Float[Tensor, "N S E"], Bool[Tensor, "N S"]]:
+        """The token set of each picture, or of each text, and which members are real.
+
+        Args:
+            pictures: Give these or texts.
+            texts: Give these or pictures.
+            kind: Of the texts.
+            refined: Few tokens refined from many (FineLIP), or all patches or tokens. None: refined if the model can.
+
+        Raises:
+            ValueError: If not one of pictures and texts is given, or the model does not refine.
+        """
+        if (pictures is None) == (texts is None):
+            raise ValueError("Give pictures or texts, one of them: encode_tokens(pictures=[...]).")
+        if refined and self.model.config.refine is None:
+            raise ValueError("This model refines no tokens. Leave out refined=True for all of them.")
+        want = _Want(tokens=True, raw=refined is False)
+        found: EncodedImages | EncodedTexts
+        if pictures is not None:
+            found = self._all_images(pictures, None, "fractions", want)
+        else:
+            assert texts is not None
+            found = self._all_texts(texts, kind, want)
+        assert found.tokens is not None and found.token_mask is not None
+        return found.tokens, found.token_mask
+
+    def similarity(
+        self,
+        texts: Iterable[str],
+        pictures: Iterable[Picture],
+        mode: Similarity = "global",
+        kind: Kind = "caption",
+    ) -> Float[Tensor, "T N"]:
+        """How well every text fits every picture.
+
+        Args:
+            texts: Any number, one a row.
+            pictures: Any number, one a column.
+            mode: "global" (cosine of whole embeddings), "late" (token by token, both directions), "fused" (FineLIP's
+                mix of the two) or "parts" (each sentence against its best patch, and the cosine).
+            kind: Of the texts.
+
+        Returns:
+            Numbers in [-1, 1].
+        """
+        sets, parts = mode != "global", mode == "parts"
+        images = self.encode_images_fully(pictures, tokens=sets, parts=parts)
+        return compare(self.encode_texts_fully(texts, kind, sets, parts), images, mode, self.device)
+
+    def classify(
+        self,
+        pictures: Iterable[Picture] | Float[Tensor, "N E"],
+        names: Sequence[str],
+        templates: Sequence[str] = PLAIN,
+        kind: Kind = "caption",
+    ) -> Float[Tensor, "N C"]:
+        """Which of several classes each picture, or each region, shows.
+
+        CLIP's zero-shot classification (arXiv:2103.00020, section 3.1): names are put into prompts, the embeddings of
+        a class's prompts are averaged, and the classes compete.
+
+        Args:
+            pictures: Pictures, or the embeddings of pictures or regions: `classify(torch.cat(regions), names,
+                kind="phrase")`.
+            names: Of the classes.
+            templates: Prompts with {} for the name.
+            kind: How the prompts are encoded; "phrase" for regions.
+
+        Returns:
+            Probabilities, which sum to 1 over the classes.
+
+        Raises:
+            ValueError: If there is no class, or a template has no place for the name.
+        """
+        prompts = filled([templates] if isinstance(templates, str) else templates, names)
+        if not prompts:
+            raise ValueError("There are no classes to choose from. Give names, and a template at least.")
+        embedded = isinstance(pictures, Tensor) and pictures.ndim == 2
+        seen = pictures if embedded else self.encode_images(pictures)
+        assert isinstance(seen, Tensor)
+        classes = ensemble(self.encode_texts(prompts, kind).unflatten(0, (len(names), -1)))
+        of_regions = kind == "phrase" and self.model.config.own_scales
+        scale = (self.model.log_region_scale if of_regions else self.model.log_scale).detach().float().exp().cpu()
+        return (scale * seen.float().cpu() @ classes.T).softmax(dim=1)
+
+    def encode_images_fully(
+        self,
+        pictures: Iterable[Picture],
+        boxes: Iterable[Sequence[Box]] | None = None,
+        tokens: bool = False,
+        patches: bool = False,
+        units: Units = "fractions",
+        parts: bool = False,
+    ) -> EncodedImages:
+        """Everything asked about each picture, in one pass.
+
+        Args:
+            pictures: Any number.
+            boxes: Of each picture, (x0, y0, x1, y1) each. None: no regions are asked for.
+            tokens: Give token sets too.
+            patches: Give patches too.
+            units: Whether boxes are in fractions or in pixels of their picture, turned upright.
+            parts: Token sets are all patches, which similarity "parts" compares with sentences.
+
+        Raises:
+            ValueError: If a picture cannot be read, a box is none, or the numbers of pictures and boxes differ.
+        """
+        return self._all_images(pictures, boxes, units, _Want(tokens=tokens or parts, patches=patches, raw=parts))
+
+    def encode_texts_fully(
+        self, texts: Iterable[str], kind: Kind = "caption", tokens: bool = False, parts: bool = False
+    ) -> EncodedTexts:
+        """Everything asked about each text, in one pass.
+
+        Args:
+            texts: Any number.
+            kind: What sort of text they are; chooses positions and projection.
+            tokens: Give token sets too.
+            parts: Token sets are the sentences of each text, read as phrases: similarity "parts" compares them.
+
+        Raises:
+            ValueError: If a text is too long and the encoder was told to refuse such texts.
+        """
+        if not parts:
+            return self._all_texts(texts, kind, _Want(tokens=tokens))
+        texts = list(texts)
+        return EncodedTexts(self.encode_texts(texts, kind), *self._sentences(texts))
+
+    def _sentences(self, texts: Sequence[str]) -> tuple[Float[Tensor, "N S E"], Bool[Tensor, "N S"]]:
+        """The sentences of each text, each distinct one embedded once, as a phrase."""
+        split = [sentences(text) or [text] for text in texts]
+        row = {part: at for at, part in enumerate(dict.fromkeys(part for parts in split for part in parts))}
+        embedding = self.encode_texts(list(row), "phrase")
+        tokens = torch.zeros(len(split), max((len(parts) for parts in split), default=0), self.embed_width)
+        mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
+        for at, parts in enumerate(split):
+            tokens[at, : len(parts)] = embedding[[row[part] for part in parts]]
+            mask[at, : len(parts)] = True
+        return tokens, mask
+
+    def _all_images(
+        self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None, units: Units, want: "_Want"
+    ) -> EncodedImages:
+        parts = []
+        for pixels, own in self._batches(check_many(pictures), boxes, units):
+            with torch.inference_mode(), self._precision():
+                parts.append(self._images(pixels, own if boxes is not None else None, want))
+        return EncodedImages(
+            embedding=_join([part.embedding for part in parts], self.embed_width),
+            regions=_flat(part.regions for part in parts) if boxes is not None else None,
+            patches=_flat(part.patches for part in parts) if want.patches else None,
+            **(_join_sets(parts, self.embed_width) if want.tokens else {}),
+        )
+
+    def _all_texts(self, texts: Iterable[str], kind: Kind, want: "_Want") -> EncodedTexts:
+        if isinstance(texts, str):
+            raise ValueError(f"Texts come as a list, not as one string: {texts[:40]!r}.")  # noqa: TRY004
+        parts = []
+        with self._bar(texts, f"{kind} texts") as bar:
+            for some in _chunks(texts, 4 * self.batch_size):
+                with torch.inference_mode(), self._precision():
+                    parts.append(self._texts(some, kind, want))
+                bar.update(len(some))
+        return EncodedTexts(
+            embedding=_join([part.embedding for part in parts], self.embed_width),
+            **(_join_sets(parts, self.embed_width) if want.tokens else {}),
+        )
+
+    def _images(self, pixels: Pixels, boxes: Sequence[Sequence[Box]] | None, want: "_Want") -> EncodedImages:
+        if boxes is None and not (want.tokens or want.patches):
+            return EncodedImages(_plain(self.model.encode_images(pixels)))
+        image = self.model.image_encoding(pixels)
+        assert image.dense is not None
+        tokens, mask = self._set(image, want) if want.tokens else (None, None)
+        regions = None
+        if boxes is not None:
+            counts = [len(own) for own in boxes]
+            owner = torch.arange(len(boxes)).repeat_interleave(torch.tensor(counts))
+            flat = torch.tensor([box for own in boxes for box in own]).reshape(-1, 4)
+            pooled = pool_regions(image.dense, image.grid, flat.to(self.device), owner.to(self.device))
+            regions = _plain(F.normalize(pooled, dim=-1)).split(counts)
+        return EncodedImages(_plain(image.embedding), regions, tokens, mask, _grids(image) if want.patches else None)
+
+    def _texts(self, texts: Sequence[str], kind: Kind, want: "_Want") -> EncodedTexts:
+        length = self.model.config.text.length(kind)
+        keep = "keep" if self.overflow == "windows" else self.overflow
+        ids = self.tokenizer.encode(texts, length, keep).to(self.device)
+        if not want.tokens:
+            return EncodedTexts(_plain(self.model.encode_texts(ids, kind, self.overflow)))
+        text = self.model.text_encoding(ids, kind, self.overflow)
+        return EncodedTexts(_plain(text.embedding), *self._set(text, want))
+
+    def _set(self, encoding: ImageEncoding | TextEncoding, want: "_Want") -> tuple[Tensor, Tensor]:
+        """The token set of one pass: what the model makes of it, or all tokens."""
+        if want.raw:
+            assert encoding.dense is not None and encoding.mask is not None
+            tokens, mask = F.normalize(encoding.dense, dim=-1), encoding.mask
+        elif isinstance(encoding, ImageEncoding):
+            tokens, mask = self.model.image_set(encoding)
+        else:
+            tokens, mask = self.model.text_set(encoding)
+        return _plain(tokens), mask.cpu()
+
+    def _batches(
+        self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None, units: Units
+    ) -> Iterator[tuple[Pixels, list[list[Box]]]]:
+        """Batches on the device; the next one is decoded while the model computes."""
+        transform = self.transform if boxes is None else _showing_all(self.transform)
+
+        def view(picture: Picture, own: Sequence[Box]) -> View:
+            return transform(readable(picture, allow_urls=self.allow_urls), own, units=units)
+
+        chunks = _chunks(_paired(pictures, boxes), self.batch_size)
+        with ThreadPoolExecutor(self.workers) as pool, self._bar(pictures, "pictures") as bar:
+            try:
+                ready = _start(pool, view, next(chunks, []))
+                while ready:
+                    coming = _start(pool, view, next(chunks, []))
+                    views = [each.result() for each in ready]
+                    ready = coming
+                    own = [[box for box in each.boxes if box is not None] for each in views]
+                    yield _to(transform.stack(views), self.device), own
+                    bar.update(len(views))
+            finally:  # a broken picture or an interruption must not wait for what is not decoded yet
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _bar(self, work: Iterable[object], what: str) -> "tqdm[Any]":
+        return tqdm(
+            total=len(work) if isinstance(work, Sized) else None,
+            desc=what,
+            disable=None if self.progress is None else not self.progress,
+            delay=_PATIENCE if self.progress is None else 0,
+            leave=False,
+        )
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+@dataclass(frozen=True)
+class _Want:
+    """What a pass shall give beside embeddings and regions: token sets (all tokens if raw), patches."""
+
+    tokens: bool = False
+    raw: bool = False
+    patches: bool = False
+
+
+def _start(pool: ThreadPoolExecutor, view: Any, some: list[tuple[Picture, Sequence[Box]]]) -> list[Future[View]]:
+    return [pool.submit(view, picture, own) for picture, own in some]
+
+
+def _paired(
+    pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None
+) -> Iterator[tuple[Picture, Sequence[Box]]]:
+    """Every picture with its boxes.
+
+    Raises:
+        ValueError: If their numbers differ: at once where they are known.
+    """
+    if boxes is None:
+        yield from zip(pictures, repeat(()))
+        return
+    if isinstance(pictures, Sized) and isinstance(boxes, Sized) and len(pictures) != len(boxes):
+        raise ValueError(f"There are {len(pictures)} pictures and boxes for {len(boxes)}. Give one set per picture.")
+    for number, (picture, own) in enumerate(zip_longest(pictures, boxes)):
+        if picture is None or own is None:
+            raise ValueError(
+                f"{'Pictures' if picture is None else 'Boxes'} end after {number}. Give a set per picture."
+            )
+        yield picture, own
+
+
+def _chunks(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    source = iter(things)
+    while some := list(islice(source, size)):
+        yield some
+
+
+def _showing_all(transform: ImageTransform) -> ImageTransform:
+    """The transform for pictures with boxes: nothing is cut off, so every box survives."""
+    return replace(transform, mode="squash" if transform.mode == "crop" else transform.mode, visible=0.0)
+
+
+def _to(pixels: Pixels, device: torch.device) -> Pixels:
+    if isinstance(pixels, Tensor):
+        return pixels.to(device)
+    return PatchedPixels(pixels.values.to(device), pixels.mask.to(device), pixels.grid.to(device))
+
+
+def _plain(rows: Tensor) -> Tensor:
+    """Float32 on the CPU, whatever the model computed in and where; of unit length after coarser arithmetic too."""
+    return (rows if rows.dtype == torch.float32 else F.normalize(rows.float(), dim=-1)).cpu()
+
+
+def _grids(image: ImageEncoding) -> tuple[Tensor, ...]:
+    """Patches of each picture in rows and columns, without padding."""
+    assert image.dense is not None
+    patches, grids = _plain(F.normalize(image.dense, dim=-1)), image.grid.tolist()
+    rows = zip(patches, grids, strict=True)
+    return tuple(each[: high * wide].reshape(high, wide, -1) for each, (high, wide) in rows)
+
+
+def _flat(parts: Iterable[tuple[Tensor, ...] | None]) -> tuple[Tensor, ...]:
+    """One tensor per picture, made outside inference mode so that callers may train on it."""
+    return tuple(rows.clone() for part in parts for rows in part or ())
+
+
+def _join(parts: Sequence[Tensor], width: int) -> Float[Tensor, "N E"]:
+    """All batches in one tensor, made outside inference mode so that callers may train on it."""
+    return torch.cat([torch.zeros(0, width), *parts])
+
+
+def _join_sets(parts: Sequence[EncodedImages] | Sequence[EncodedTexts], width: int) -> dict[str, Tensor]:
+    """Token sets of all batches, padded to the largest."""
+    sets = [(part.tokens, part.token_mask) for part in parts]
+    most = max((tokens.shape[1] for tokens, _ in sets if tokens is not None), default=0)
+    tokens = torch.zeros(sum(len(part.embedding) for part in parts), most, width)
+    mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
+    at = 0
+    for some, real in sets:
+        assert some is not None and real is not None
+        tokens[at : at + len(some), : some.shape[1]] = some
+        mask[at : at + len(some), : some.shape[1]] = real
+        at += len(some)
+    return {"tokens": tokens, "token_mask": mask}

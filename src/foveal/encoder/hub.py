@@ -1,0 +1,47 @@
+"""Checkpoints from the Hugging Face hub: only data is fetched, never code."""
+
+from pathlib import Path
+
+from ..models.tensors import shards
+from ..models.weights import candidates
+
+_TEXTS = ["*.json", "README.md", "LICENSE*"]
+
+
+def fetch(name: str, revision: str | None = None) -> tuple[Path, str]:
+    """A snapshot of a repository on this machine: config, tokenizer, card, and one set of weights of all it holds.
+
+    What was fetched before is used again, and in offline mode (HF_HUB_OFFLINE=1) nothing else is.
+
+    Args:
+        name: "owner/name".
+        revision: Branch, tag or commit. None: the newest.
+
+    Returns:
+        The folder, and the commit that it holds.
+
+    Raises:
+        ValueError: If `huggingface_hub` is not installed, or the repository, its revision or its weights are not there.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError as error:
+        raise ValueError(f"'{name}' is on the hub, which needs one more package: pip install 'foveal[hub]'.") from error
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_TEXTS))
+        commit = folder.name  # also of a branch or tag: all that follows is of one commit
+        for file in candidates(folder):
+            index = file.endswith(".index.json")
+            if index and not (folder / file).exists():
+                continue
+            wanted = shards(folder / file) if index else [file]
+            if not all((folder / each).exists() for each in wanted):
+                snapshot_download(name, revision=commit, allow_patterns=wanted)
+            if all((folder / each).exists() for each in wanted):
+                return folder, commit
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0] or repr(error)
+        at = f" at '{revision}'" if revision else ""
+        raise ValueError(f"'{name}'{at} can't be had from the hub: {reason}") from error
+    raise ValueError(f"'{name}' at {commit} holds no weights that foveal reads. Name a repository that does.")

@@ -1,0 +1,62 @@
+"""One door for every checkpoint: a folder, a file, or a name on the Hugging Face hub."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from .checkpoint import Checkpoint, licence_of, read
+from .encoder import Encoder
+from .hub import fetch
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_STARTER = "starter"
+
+
+def load(
+    name_or_path: str | Path,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Encoder:
+    """The encoder of any checkpoint that foveal knows, ready to use: nothing of it is executed, nothing to choose.
+
+    Folders of foveal, of `transformers` (CLIP, SigLIP, SigLIP 2, and the layouts of FG-CLIP 1 and 2) and of open_clip;
+    files of OpenAI's CLIP, Long-CLIP and FineLIP; the same by name from the Hugging Face hub. The family is recognised
+    by config and tensors, every tensor must be known and fit, and pictures and texts are prepared as the family's
+    published numbers need it.
+
+    Args:
+        name_or_path: A folder, a file, a hub name such as "openai/clip-vit-base-patch16", or "starter": a small model
+            made of packages, for first steps (a folder of that name is "./starter").
+        revision: Branch, tag or commit on the hub. None: what is newest; `Encoder.protocol.revision` says which it was.
+        device: Where the model runs. None: on the GPU if there is one.
+        dtype: torch.bfloat16 computes twice as fast where the processor has it, all but equal. None: float32.
+
+    Raises:
+        ValueError: If nothing is there, it is of an unknown family, or files or tensors are broken. The message names
+            them.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    precision, starter = dtype or torch.float32, name_or_path == _STARTER
+    here = starter or Path(name_or_path).exists()
+    if revision is not None and here:
+        raise ValueError(f"{name_or_path} is on this machine and has no revisions. Leave out '{revision}'.")
+    if starter:
+        from .starter import load_starter
+
+        return load_starter(place, precision)
+    found = read(Path(name_or_path)) if here else _from_hub(str(name_or_path), revision)
+    model = found.model.eval().to(place)
+    transform = found.protocol.transform(model.config.vision)
+    return Encoder(model, found.tokenizer, transform, protocol=found.protocol, dtype=precision)
+
+
+def _from_hub(name: str, revision: str | None) -> Checkpoint:
+    if not _HUB_NAME.fullmatch(name):
+        raise ValueError(f"There is no {name}, neither a folder nor a file, and hub names look like owner/name.")
+    folder, commit = fetch(name, revision)
+    found = read(folder)
+    licence = found.protocol.licence or licence_of(folder / "README.md")
+    return replace(found, protocol=replace(found.protocol, source=name, revision=commit, licence=licence))

@@ -1,0 +1,108 @@
+"""How pictures and texts must be prepared for a checkpoint: what published numbers hang on, and no tensor says."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..data.images import CLIP_MEAN, CLIP_STD, ImageTransform, Mode, Resample, Triple
+from ..data.tokenizer import Tokenizer
+from ..models.config import VisionConfig
+from ..models.weights import parse, read_json
+
+Resize = Literal["squash", "crop", "naflex"]
+
+FILE = "protocol.json"
+_MODES: dict[Resize, Mode] = {"squash": "squash", "crop": "crop", "naflex": "native"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What a model was trained on, as far as its config does not say it. Travels with the weights as `protocol.json`.
+
+    Image size, text lengths per kind, padding, pooling and bias stand in the model's config.
+
+    Attributes:
+        family: "clip", "long_clip", "finelip", "fg_clip", "fg_clip2", "siglip" (one size of pictures), "siglip2"
+            (NaFlex), or "foveal" for what only foveal builds.
+        resize: "squash" (aspect lost: FG-CLIP, SigLIP), "crop" (the square in the middle: CLIP, Long-CLIP, FineLIP) or
+            "naflex" (aspect kept, any number of patches: SigLIP 2, FG-CLIP 2).
+        mean: Subtracted from colors between 0 and 1.
+        std: Divides them then.
+        resample: Filter of the scaling.
+        max_patches: Most patches of a picture ("naflex").
+        buckets: Numbers of patches to choose from; a picture gets the first that holds its own number (FG-CLIP 2).
+            Empty: every picture gets `max_patches`.
+        lower_case: Texts are lower-cased before the folder's tokenizer. CLIP's own does that by itself.
+        drop_punctuation: Texts lose their punctuation first (SigLIP, not SigLIP 2).
+        source: Where the weights came from: a hub name, or a file's name.
+        revision: The commit at that place.
+        licence: Of the weights, as their model card names it. Empty: unknown.
+    """
+
+    family: str = "foveal"
+    resize: Resize = "squash"
+    mean: Triple = CLIP_MEAN
+    std: Triple = CLIP_STD
+    resample: Resample = "bicubic"
+    max_patches: int = 256
+    buckets: tuple[int, ...] = ()
+    lower_case: bool = False
+    drop_punctuation: bool = False
+    source: str = ""
+    revision: str = ""
+    licence: str = ""
+
+    @classmethod
+    def of(cls, transform: ImageTransform, tokenizer: Tokenizer, family: str = "foveal") -> "Protocol":
+        """The protocol that a transform and a tokenizer follow."""
+        resize = next(resize for resize, mode in _MODES.items() if mode == transform.mode)
+        return cls(
+            family=family,
+            resize=resize,
+            mean=transform.mean,
+            std=transform.std,
+            resample=transform.resample,
+            max_patches=transform.max_patches,
+            buckets=transform.buckets,
+            lower_case=tokenizer.lower,
+            drop_punctuation=tokenizer.drop_punctuation,
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> "Protocol | None":
+        """The protocol of a model folder. None if it has none.
+
+        Raises:
+            ValueError: If the file is broken, or a field is unknown or of another type. The message names both.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        protocol: Protocol = parse(cls, read_json(path), str(path))
+        return protocol
+
+    def write(self, folder: Path) -> None:
+        """Write it into a model folder, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{FILE}.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(self), indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / FILE)
+
+    def transform(self, vision: VisionConfig) -> ImageTransform:
+        """What prepares pictures for a model of this protocol."""
+        return ImageTransform(
+            size=vision.image_size,
+            mode=_MODES[self.resize],
+            patch_size=vision.patch_size,
+            max_patches=self.max_patches,
+            buckets=self.buckets,
+            mean=self.mean,
+            std=self.std,
+            resample=self.resample,
+            cut=vision.image_size % vision.patch_size,
+        )

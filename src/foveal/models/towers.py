@@ -1,0 +1,72 @@
+"""What a dual encoder asks of its towers, and the towers that a config can name.
+
+A tower is any `nn.Module` that gives one pooled feature and a feature per place: per cell of a picture's grid, per
+token of a text. All of one width, which the dual encoder then projects into its space.
+"""
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..types import Kind, PatchedPixels
+from .config import TextConfig, VisionConfig
+from .text import TextFeatures, TextTower
+from .vision import VisionFeatures, VisionTower
+
+
+@runtime_checkable
+class ImageTower(Protocol):
+    """What sees."""
+
+    @property
+    def width(self) -> int:
+        """Of the features."""
+
+    def __call__(self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels, *, dense: bool = True) -> VisionFeatures:
+        """Features of each picture, of its grid too where `dense` asks for it."""
+
+
+@runtime_checkable
+class LanguageTower(Protocol):
+    """What reads."""
+
+    @property
+    def width(self) -> int:
+        """Of the features."""
+
+    def ends(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
+        """Length of each text up to and with its end-of-text token."""
+
+    def __call__(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption") -> TextFeatures:
+        """Features of each text, padded on the right with anything."""
+
+
+def image_tower(config: VisionConfig) -> ImageTower:
+    """The tower that sees, of a config.
+
+    Raises:
+        ValueError: If the config says that it is somebody's own, or a package that it needs is missing.
+    """
+    if config.tower == "efficientnet_lite0":
+        from .starter_towers import EfficientNetLite0
+
+        return EfficientNetLite0(config)
+    if config.tower == "own":
+        raise ValueError("config.vision.tower is 'own'. Give the tower: DualEncoder(config, image=...).")
+    return VisionTower(config)
+
+
+def language_tower(config: TextConfig) -> LanguageTower:
+    """The tower that reads, of a config.
+
+    Raises:
+        ValueError: If the config says that it is somebody's own, or a package that it needs is missing.
+    """
+    if config.tower == "minilm":
+        from .starter_towers import MiniLM
+
+        return MiniLM(config)
+    if config.tower == "own":
+        raise ValueError("config.text.tower is 'own'. Give the tower: DualEncoder(config, language=...).")
+    return TextTower(config)

@@ -1,0 +1,189 @@
+"""Building an index, and keeping it like the pictures that it is of."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from ..data.formats.paths import replacing
+from ..encoder import Encoder
+from .compare import measure_background
+from .rows import Read, encode_rows, probe, read_entry, same_model
+from .sources import Entry, check_source
+from .store import Layout, Store, is_remote
+from .todo import Batch, Report, Todo, batches
+
+Engine = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class Indexing:
+    """Makes an index of a source, or brings one up to date.
+
+    New pictures are added, changed ones replaced, those gone are forgotten. Files whose size and time of change are
+    the known ones are not read again. Each batch is one commit: stopped at any moment, the index is whole and holds
+    all batches but the one in hand, and the same call goes on from there.
+
+    Attributes:
+        source: A folder of pictures, or anything `open_source` knows.
+        index: A folder or an object store's URI.
+        model: The name that the encoder is found by again.
+        tokens: Members of each picture's token set.
+        regions: Most boxes of each picture.
+        batch: Pictures in a commit.
+        workers: Threads that read and decode; under Ray, processes that each hold a model.
+        engine: "local" encodes in this process, "ray" in workers of a Ray cluster, to one commit at the end.
+        staging: Where Ray workers leave finished batches: a folder that all of them see. None: in the index.
+        progress: Show a bar on standard error.
+    """
+
+    source: str
+    index: str
+    model: str = "starter"
+    tokens: int = 16
+    regions: int = 12
+    batch: int = 64
+    workers: int = 2
+    engine: Engine = "local"
+    staging: str | None = None
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "regions", "batch", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.engine not in get_args(Engine):
+            raise ValueError(f"Engine '{self.engine}' is unknown. Known: {', '.join(get_args(Engine))}.")
+        if self.engine == "ray" and self.staging is None and is_remote(self.index):
+            raise ValueError(f"Ray workers of '{self.index}' need a folder that all of them see. Name one: --staging")
+
+    def __call__(self, open_encoder: Callable[[], Encoder]) -> Report:
+        """Index, and say what became of the pictures. `report.json` in the index names the broken ones.
+
+        Args:
+            open_encoder: Gives the model. Called once here, and once in every Ray worker.
+
+        Raises:
+            ValueError: If there is no such source, or the index is of another source or model.
+            KeyboardInterrupt: Stopped; the message says how far it came.
+        """
+        check_source(self.source)
+        encoder = open_encoder()
+        store = self._store(encoder)
+        with _alone(self.index):
+            todo = Todo(self.source, store, progress=self.progress)
+            try:
+                self._encode(todo, store, encoder, open_encoder)
+                report = todo.finish()
+                if report.added or report.updated or report.forgotten or "background" not in store.about:
+                    store.finish()
+                    store.note(background=measure_background(store, encoder))
+            except KeyboardInterrupt as error:
+                raise KeyboardInterrupt(
+                    f"Stopped with {store.count()} pictures in {self.index}. The same command goes on."
+                ) from error
+            self._keep(store, report)
+        return report
+
+    def _encode(self, todo: Todo, store: Store, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> None:
+        if self.engine == "ray":
+            from .ray_engine import encode_with_ray
+
+            staging = Path(self.staging or Path(self.index) / "staging")
+            encode_with_ray(todo, store, open_encoder, staging, batch=self.batch, workers=self.workers)
+        else:
+            self._encode_here(todo, store, encoder)
+
+    def _store(self, encoder: Encoder) -> Store:
+        """The index, checked against what it is to be of; a new one where there is none."""
+        if not is_remote(self.index) and Path(self.index).exists() and not Path(self.index).is_dir():
+            raise ValueError(f"'{self.index}' is a file. Name a folder for the index.")
+        try:
+            store = Store.open(self.index)
+        except ValueError:
+            seen = probe(encoder)
+            layout = Layout(len(seen[0]), len(seen[0]), self.tokens, self.regions)
+            protocol = getattr(encoder, "protocol", None)
+            about = {"model": self.model, "probe": seen, "source": self._place, "protocol": repr(protocol)}
+            return Store.create(self.index, layout, about)
+        self._check(store, encoder)
+        return store
+
+    def _check(self, store: Store, encoder: Encoder) -> None:
+        about, layout = store.about, store.layout
+        if not same_model(encoder, about["probe"]):
+            raise ValueError(
+                f"'{self.index}' was made with another model than '{self.model}': '{about['model']}'."
+                " Name that one, or make another index."
+            )
+        if (layout.tokens, layout.regions) != (self.tokens, self.regions):
+            raise ValueError(
+                f"'{self.index}' holds {layout.tokens} tokens and {layout.regions} regions a picture, not {self.tokens}"
+                f" and {self.regions}. Keep these numbers, or make another index."
+            )
+        if about["source"] != self._place:
+            if Path(about["source"]).exists():
+                raise ValueError(
+                    f"'{self.index}' is of '{about['source']}', not of '{self._place}'. Use another --out."
+                )
+            store.note(source=self._place)  # the folder was moved
+
+    @property
+    def _place(self) -> str:
+        return str(Path(self.source).absolute())
+
+    def _encode_here(self, todo: Todo, store: Store, encoder: Encoder) -> None:
+        """Three things at once: the next batch is read and decoded, this one embedded, the last one written."""
+        with ThreadPoolExecutor(self.workers) as readers, ThreadPoolExecutor(1) as writer:
+            writing: Future[None] | None = None
+            try:
+                for read in _ahead(readers, batches(todo, self.batch), store.layout.thumbnail):
+                    rows, broken = encode_rows(encoder, store.layout, todo.sort_out(read))
+                    todo.refuse(broken)
+                    if writing is not None:
+                        writing.result()
+                    writing = writer.submit(todo.write, rows, rows["id"].to_pylist())
+                if writing is not None:
+                    writing.result()
+            except BaseException:
+                readers.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _keep(self, store: Store, report: Report) -> None:
+        """The report, where the index lies."""
+        if is_remote(self.index):
+            store.note(report=asdict(report))
+            return
+        with replacing(Path(self.index) / "report.json") as unfinished:
+            unfinished.write_text(json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _ahead(readers: ThreadPoolExecutor, work: Iterable[Batch], thumbnail: int) -> Iterator[list[tuple[Entry, Read]]]:
+    """Each batch read, while the one before is worked on."""
+    waiting: list[tuple[Entry, Future[Read]]] = []
+    for batch in work:
+        coming = [(entry, readers.submit(read_entry, entry, known, thumbnail)) for entry, known in batch]
+        if waiting:
+            yield [(entry, reading.result()) for entry, reading in waiting]
+        waiting = coming
+    if waiting:
+        yield [(entry, reading.result()) for entry, reading in waiting]
+
+
+@contextmanager
+def _alone(index: str) -> Iterator[None]:
+    """No two processes write to one folder; the lock goes with its process, however that ends."""
+    if is_remote(index):
+        yield
+        return
+    import fcntl
+
+    with (Path(index) / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"Another foveal index is writing to '{index}'. Wait for it.") from error
+        yield

@@ -1,0 +1,136 @@
+"""Boxes worth remembering, and few tokens that stand for many: both from a picture's grid of patches alone."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+SHARES = (0.2, 0.3, 0.45, 0.65)  # of a side that windows take
+OVERLAP = 0.5  # intersection over union from which on the weaker of two windows goes
+
+
+def propose_regions(grid: Float[Tensor, "B Y X E"], most: int) -> tuple[Float[Tensor, "B R E"], Float[Tensor, "B R 4"]]:
+    """Boxes around what stands out, found without a detector, and the embedding of each.
+
+    Windows of several sizes and aspects lie on the grid. A window stands out if its patches agree with each other and
+    its mean is unlike the mean of all that lies outside; of windows that overlap much, the weaker go. The first
+    region is always the whole picture.
+
+    Args:
+        grid: Unit-length patch embeddings.
+        most: Regions wanted, at most.
+
+    Returns:
+        Unit-length means of the patches of each region; boxes in fractions of the picture. Fewer than `most` on grids
+        that have fewer windows apart from each other.
+    """
+    rows, columns = grid.shape[1:3]
+    windows, boxes, rivals = _windows(rows, columns)
+    cells = grid.flatten(1, 2)
+    sums = windows @ cells  # (B, windows, E)
+    sizes = windows.sum(dim=1)
+    means = sums / sizes[:, None]
+    outside = cells.sum(dim=1, keepdim=True) - sums
+    contrast = 1 - F.cosine_similarity(means, outside, dim=-1)
+    strength = contrast * means.norm(dim=-1) * sizes.sqrt()[None]  # evidence grows with size, as a mean's does
+    strength[:, 0] = torch.inf  # the whole picture
+    chosen = _apart(strength, rivals, most)
+    picked = means.gather(1, chosen[..., None].expand(-1, -1, means.shape[2]))
+    return F.normalize(picked, dim=-1), boxes[chosen]
+
+
+def best_windows(
+    grid: Float[Tensor, "Y X E"], phrases: Float[Tensor, "R E"]
+) -> tuple[Float[Tensor, "R 4"], Float[Tensor, " R"]]:
+    """The window of a grid that fits each phrase best.
+
+    Args:
+        grid: Unit-length patch embeddings.
+        phrases: Unit-length embeddings.
+
+    Returns:
+        Boxes in fractions of the picture, and the cosine of each phrase and its box.
+    """
+    windows, boxes, _ = _windows(*grid.shape[:2])
+    means = F.normalize(windows @ grid.flatten(0, 1), dim=-1)
+    best = (phrases @ means.T).max(dim=1)
+    return boxes[best.indices], best.values
+
+
+def distinct_tokens(tokens: Float[Tensor, "B T E"], most: int) -> Float[Tensor, "B S E"]:
+    """A few tokens that stand for many, by farthest-point sampling (Gonzalez, 1985) and one step of k-means.
+
+    The first center is the token least like the mean of all; each next one is the token least like the centers
+    before. A center then becomes the mean of the tokens nearest to it.
+
+    Args:
+        tokens: Unit-length.
+        most: Tokens wanted.
+
+    Returns:
+        Unit-length. Sets that are small enough come back as they are.
+    """
+    if tokens.shape[1] <= most:
+        return tokens
+    rows = torch.arange(len(tokens))
+    nearest = F.cosine_similarity(tokens, tokens.mean(dim=1, keepdim=True), dim=-1)
+    centers = []
+    for number in range(most):
+        center = tokens[rows, nearest.argmin(dim=1)]
+        centers.append(center)
+        alike = (tokens @ center[..., None])[..., 0]
+        nearest = alike if number == 0 else torch.maximum(nearest, alike)
+    owner = (tokens @ torch.stack(centers, dim=1).mT).argmax(dim=2)  # (B, T)
+    members = F.one_hot(owner, most).to(tokens.dtype)
+    return F.normalize(members.mT @ tokens, dim=-1)
+
+
+def to_int8(rows: Float[Tensor, "*rows E"]) -> np.ndarray:
+    """Unit-length rows in 8 bits a number, stretched to the full range: the length is known, so no scale is kept."""
+    peak = rows.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
+    return (rows / peak * 127).round().to(torch.int8).numpy()
+
+
+def _apart(strength: Float[Tensor, "B _w"], rivals: Float[Tensor, "_w _w"], most: int) -> Int[Tensor, "B R"]:
+    """Greedy non-maximum suppression, all pictures at once: the same number from each."""
+    strength = strength.clone()
+    chosen: list[Tensor] = []
+    while len(chosen) < most and bool((strength > -torch.inf).any(dim=1).all()):
+        best = strength.argmax(dim=1)
+        chosen.append(best)
+        strength[rivals[best] > 0] = -torch.inf
+    return torch.stack(chosen, dim=1)
+
+
+@lru_cache(maxsize=64)
+def _windows(rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
+    """All windows of a grid: which cells each holds (0 or 1), its box, and which windows it drives out.
+
+    The whole grid is the first.
+    """
+    heights, widths = ({min(side, max(1, round(side * share))) for share in SHARES} for side in (rows, columns))
+    places = [(0, 0, rows, columns)]
+    for height in sorted(heights):
+        for width in sorted(widths):
+            if max(height / rows, width / columns) > 2.5 * min(height / rows, width / columns):
+                continue  # slivers
+            down, across = max(1, height // 2), max(1, width // 2)
+            tops = sorted({*range(0, rows - height + 1, down), rows - height})
+            lefts = sorted({*range(0, columns - width + 1, across), columns - width})
+            places += [(top, left, top + height, left + width) for top in tops for left in lefts]
+    places = list(dict.fromkeys(places))
+    windows = torch.zeros(len(places), rows, columns)
+    for number, (top, left, bottom, right) in enumerate(places):
+        windows[number, top:bottom, left:right] = 1
+    windows = windows.flatten(1)
+    shared = windows @ windows.T
+    sizes = windows.sum(dim=1)
+    union = sizes[:, None] + sizes - shared
+    rivals = (shared / union > OVERLAP).float()
+    boxes = torch.tensor(
+        [(left / columns, top / rows, right / columns, bottom / rows) for top, left, bottom, right in places]
+    )
+    return windows, boxes, rivals

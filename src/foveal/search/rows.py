@@ -1,0 +1,182 @@
+"""From pictures that are there to rows of an index: read, decode, embed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from ..data.images import ImageTransform
+from ..encoder import Encoder
+from .regions import distinct_tokens, propose_regions, to_int8
+from .sources import Entry
+from .store import Layout, Look, row_batch
+
+QUALITY = 80  # of thumbnails
+GRAIN = 4  # thumbnails have sides of a multiple of this many pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A picture that was read and could be decoded.
+
+    Attributes:
+        entry: What was read.
+        data: The encoded picture.
+        caption: What its source says about it.
+        hash: Of picture and caption.
+        size: Width and height of the upright picture, in pixels.
+        thumbnail: A small JPEG.
+    """
+
+    entry: Entry
+    data: bytes
+    caption: str
+    hash: str
+    size: tuple[int, int]
+    thumbnail: bytes
+
+
+Read = Loaded | None | str
+"""A picture read: to encode, unchanged, or the reason why it is broken."""
+
+
+def load(entry: Entry, known: str, thumbnail: int) -> Loaded | None:
+    """Read a picture; None if its content is the known one.
+
+    Args:
+        entry: The picture.
+        known: Hash of the content that is indexed already. Empty if there is none.
+        thumbnail: Longer side of the thumbnail, about.
+
+    Raises:
+        ValueError: If it cannot be decoded.
+        OSError: If it cannot be read.
+    """
+    data, caption = entry.read()
+    digest = blake2b(data, digest_size=16)
+    digest.update(b"\0" + caption.encode())
+    if digest.hexdigest() == known:
+        return None
+    return Loaded(entry, data, caption, digest.hexdigest(), *_small(data, thumbnail))
+
+
+def read_entry(entry: Entry, known: str, thumbnail: int) -> Read:
+    """`load`, with the reason in place of the error."""
+    try:
+        return load(entry, known, thumbnail)
+    except (OSError, ValueError) as error:
+        return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def encode_rows(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) -> tuple[Any, dict[str, str]]:
+    """Rows of pictures, ready to write, and the reason for each that the model could not take.
+
+    Args:
+        encoder: Of the index's model.
+        layout: Of the index.
+        pictures: At most a batch.
+
+    Returns:
+        A pyarrow table in the order of the pictures, and reasons by path.
+    """
+    broken: dict[str, str] = {}
+    try:
+        seen = looks(encoder, layout, pictures) if pictures else []
+    except ValueError:  # one of them is bad: find out which, so that the others are not lost
+        seen, good = [], []
+        for picture in pictures:
+            try:
+                seen += looks(encoder, layout, [picture])
+                good.append(picture)
+            except ValueError as error:
+                broken[picture.entry.path] = str(error)
+        pictures = good
+    told: dict[str, list[Any]] = {
+        "id": [picture.entry.id for picture in pictures],
+        "path": [picture.entry.path for picture in pictures],
+        "bytes": [len(picture.data) for picture in pictures],
+        "modified": [picture.entry.modified for picture in pictures],
+        "hash": [picture.hash for picture in pictures],
+        "width": [picture.size[0] for picture in pictures],
+        "height": [picture.size[1] for picture in pictures],
+        "caption": [picture.caption for picture in pictures],
+        "thumbnail": [picture.thumbnail for picture in pictures],
+    }
+    return row_batch(layout, told, seen), broken
+
+
+def looks(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) -> list[Look]:
+    """What a model sees in pictures, in the precision that is stored.
+
+    Raises:
+        ValueError: If a picture cannot be decoded.
+    """
+    encoded = encoder.encode_images_fully([picture.data for picture in pictures], tokens=True, patches=True)
+    assert encoded.tokens is not None and encoded.token_mask is not None and encoded.patches is not None
+    parts = zip(pictures, encoded.embedding, encoded.patches, encoded.tokens, encoded.token_mask, strict=True)
+    found = []
+    for picture, embedding, grid, tokens, mask in parts:
+        regions, boxes = propose_regions(grid[None], layout.regions)
+        if encoder.transform.mode == "crop":
+            boxes = uncropped(boxes, *picture.size)
+        found.append(
+            Look(
+                embedding.numpy().astype(np.float16),
+                to_int8(token_set(tokens[mask], layout.tokens)),
+                regions[0].numpy().astype(np.float16),
+                boxes[0].numpy(),
+            )
+        )
+    return found
+
+
+def uncropped(boxes: Float[Tensor, "*some 4"], width: int, height: int) -> Float[Tensor, "*some 4"]:
+    """Boxes in the square in the middle of a picture, as boxes in the picture."""
+    side = min(width, height)
+    shares = torch.tensor([side / width, side / height] * 2)
+    return 0.5 + (boxes - 0.5) * shares
+
+
+def token_set(tokens: Float[Tensor, "T E"], size: int) -> Float[Tensor, "S E"]:
+    """Tokens as a set of one size: the distinct ones of a larger set, the last repeated in a smaller one.
+
+    A repeated token changes no maximum.
+    """
+    few = distinct_tokens(tokens[None], size)[0]
+    return torch.cat([few, few[-1:].expand(size - len(few), -1)])
+
+
+def probe(encoder: Encoder) -> list[list[float]]:
+    """Embeddings of a fixed text and a fixed picture, by which a model is known again."""
+    picture = Image.radial_gradient("L").resize((64, 48)).convert("RGB")
+    rows = [*encoder.encode_texts(["two brown dogs on a red sofa"]), *encoder.encode_images([picture])]
+    return [[round(value, 5) for value in row.tolist()] for row in rows]
+
+
+def same_model(encoder: Encoder, embeddings: Iterable[Iterable[float]]) -> bool:
+    """True if a model gives the embeddings of `probe`, up to coarse arithmetic."""
+    known = torch.tensor([list(row) for row in embeddings])
+    own = torch.tensor(probe(encoder))
+    return own.shape == known.shape and bool((F.cosine_similarity(own, known) > 0.99).all())
+
+
+def _small(data: bytes, side: int) -> tuple[tuple[int, int], bytes]:
+    """Size of the upright picture, and its thumbnail. Decoding it is also the test that the picture is whole."""
+    most = (side // GRAIN) ** 2 * 3 // 4  # a picture of 4 : 3 comes out with the longer side
+    view = ImageTransform(mode="native", patch_size=GRAIN, max_patches=most)(data)
+    small = BytesIO()
+    Image.fromarray(view.pixels).save(small, "JPEG", quality=QUALITY)
+    with Image.open(BytesIO(data)) as picture:
+        width, height = picture.size
+    rows, columns = view.pixels.shape[:2]
+    if (width - height) * (columns - rows) < 0:  # EXIF says that it was held sideways
+        width, height = height, width
+    return (width, height), small.getvalue()

@@ -1,0 +1,434 @@
+"""Where an index lies: one LanceDB table of pictures, and a small one about the index itself.
+
+A picture is one row, its token set and its regions included, so that a commit holds whole pictures or none of them.
+Needs `pip install "foveal[search]"`.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..types import Box
+from .cells import Cells, Postings, taught
+
+PICTURES, ABOUT, CELLS, CODES = "pictures", "about", "cells", "codes"
+COMPARED = ("embedding", "tokens", "regions", "boxes")
+TOLD = ("id", "path", "width", "height", "caption")
+FRESH = timedelta(seconds=5)  # an open index sees what another process commits after this long at most
+KEPT = timedelta(hours=1)  # replaced files stay this long, for searches that began before
+NPROBES, REFINE = 32, 4  # cells that an approximate search visits; rows per row wanted that it compares in full
+APPROXIMATE = 50_000
+"""Rows from which on embeddings are searched approximately; below, comparing all of them takes milliseconds."""
+CODED = 2_000
+"""Rows from which on token sets have a first pass of their own; below, a shortlist by embeddings misses little."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What an index holds of each picture. Fixed when it is made.
+
+    Attributes:
+        embed_width: Numbers in an embedding, stored as float16.
+        token_width: Numbers in a token, stored as int8.
+        tokens: Members of a token set; smaller sets repeat their last.
+        regions: Most boxes with embeddings, the whole picture among them.
+        thumbnail: Longer side of thumbnails, in pixels, about.
+    """
+
+    embed_width: int
+    token_width: int
+    tokens: int = 16
+    regions: int = 12
+    thumbnail: int = 256
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a comparison needs of some pictures, as tensors.
+
+    Attributes:
+        embedding: Of each whole picture.
+        tokens: Of each token set.
+        regions: Of each box; pictures with fewer boxes are padded.
+        region_mask: True where a region is real.
+        boxes: Of each region, (x0, y0, x1, y1) in fractions of the picture.
+    """
+
+    embedding: Float[Tensor, "N E"]
+    tokens: Float[Tensor, "N S _t"]
+    regions: Float[Tensor, "N R E"]
+    region_mask: Bool[Tensor, "N R"]
+    boxes: Float[Tensor, "N R 4"]
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    def fields(self) -> tuple[Tensor, ...]:
+        """All tensors, in the order of the attributes."""
+        return self.embedding, self.tokens, self.regions, self.region_mask, self.boxes
+
+
+def is_remote(index: str | Path) -> bool:
+    """True for the URI of an object store, such as "s3://bucket/index"."""
+    return "://" in str(index)
+
+
+class Store:
+    """The tables of one index."""
+
+    def __init__(self, database: Any, pictures: Any, layout: Layout, name: str) -> None:
+        self._database, self.pictures, self.layout, self.name = database, pictures, layout, name
+
+    @classmethod
+    def open(cls, index: str | Path) -> "Store":
+        """An index that is there.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if not is_remote(index) and not (Path(index) / f"{PICTURES}.lance").is_dir():
+            raise ValueError(f"There is no index in '{index}'. Make one: foveal index FOLDER --out {index}")
+        database = _connect(index)
+        if not {PICTURES, ABOUT} <= set(database.list_tables().tables):
+            raise ValueError(f"'{index}' holds no whole index. Make one: foveal index FOLDER --out {index}")
+        layout = Layout(**_about(database)["layout"])
+        return cls(database, database.open_table(PICTURES), layout, str(index))
+
+    @classmethod
+    def create(cls, index: str | Path, layout: Layout, about: dict[str, Any]) -> "Store":
+        """A new, empty index.
+
+        Args:
+            index: A folder, made where there is none, or an object store's URI.
+            layout: What it will hold of each picture.
+            about: What it shall know of itself besides.
+        """
+        import pyarrow
+
+        if not is_remote(index):
+            Path(index).mkdir(parents=True, exist_ok=True)
+        database = _connect(index)
+        rows = [{"key": key, "value": json.dumps(value)} for key, value in {**about, "layout": asdict(layout)}.items()]
+        table = pyarrow.Table.from_pylist(
+            rows, schema=pyarrow.schema(dict.fromkeys(("key", "value"), pyarrow.string()))
+        )
+        database.create_table(ABOUT, data=table, mode="overwrite")
+        pictures = database.create_table(PICTURES, schema=schema(layout), mode="overwrite")  # last: it makes the index
+        return cls(database, pictures, layout, str(index))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the index knows of itself: its model, its source, its background."""
+        return _about(self._database)
+
+    def note(self, **facts: Any) -> None:
+        """Remember facts about the index, in one commit."""
+        import pyarrow
+
+        rows = pyarrow.Table.from_pylist([{"key": key, "value": json.dumps(value)} for key, value in facts.items()])
+        table = self._database.open_table(ABOUT)
+        table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def known(self) -> dict[str, tuple[int, int, str]]:
+        """Size in bytes, time of change and content hash of every picture, by id."""
+        columns = ("id", "bytes", "modified", "hash")
+        found = self.pictures.search().select(list(columns)).to_arrow()
+        ids, *rest = (found[name].to_pylist() for name in columns)
+        return dict(zip(ids, zip(*rest, strict=True), strict=True))
+
+    def write(self, rows: Any, *, replace: Sequence[str] = ()) -> None:
+        """Add whole pictures in one commit.
+
+        Args:
+            rows: A pyarrow table, or a reader of batches, of this layout's `schema`.
+            replace: Ids of those that are there already, and are replaced.
+        """
+        if replace:
+            self._uncode(replace)
+            self.pictures.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+        else:
+            self.pictures.add(rows)
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Delete pictures."""
+        self._uncode(ids)
+        for start in range(0, len(ids), 1000):
+            self.pictures.delete(_among(ids[start : start + 1000]))
+
+    def finish(self) -> None:
+        """Join small files, bring indices up to date, and drop what was replaced a while ago."""
+        from lancedb.index import BTree, IvfPq
+
+        have = {index.name for index in self.pictures.list_indices()}
+        count = self.pictures.count_rows()
+        if count and "id_idx" not in have:
+            self.pictures.create_index("id", config=BTree(), name="id_idx")
+        for column in ("embedding", "regions")[: 1 + bool(self.layout.regions)]:
+            if count >= APPROXIMATE and f"{column}_idx" not in have:
+                config = IvfPq(distance_type="cosine", num_sub_vectors=self.layout.embed_width // 8)
+                self.pictures.create_index(column, config=config, name=f"{column}_idx")
+        self.pictures.optimize(cleanup_older_than=KEPT)
+        if count >= CODED:
+            self._code()
+
+    def codes(self) -> tuple[np.ndarray, Postings] | None:
+        """Ids, and the first pass over token sets that gives their numbers. None for a small index."""
+        cells = self._cells()
+        if cells is None:
+            return None
+        rows = self._database.open_table(CODES).to_arrow()
+        codes = _flat(rows["cells"]).reshape(-1, self.layout.tokens)
+        return np.array(rows["id"].to_pylist(), dtype="S24"), Postings(cells, codes)
+
+    def _cells(self) -> Cells | None:
+        """Where the index's tokens gather. None as long as nobody looked."""
+        if CELLS not in self._database.list_tables().tables:
+            return None
+        rows = self._database.open_table(CELLS).to_arrow()
+        width = self.layout.token_width
+        sizes = tuple(rows["cells"].combine_chunks().value_lengths().to_pylist())
+        return Cells(_numbers(rows["group"], width), _numbers(_members(rows["cells"]), width), sizes)
+
+    def _code(self) -> None:
+        """Find the cells of tokens that were not looked at yet; learn the cells where there are none."""
+        import pyarrow as pa
+
+        kinds = pa.schema({"id": pa.string(), "cells": pa.list_(pa.uint16(), self.layout.tokens)})
+        cells = self._cells()
+        if cells is None:
+            cells = self._learn_cells()
+            self._database.create_table(CODES, schema=kinds, mode="overwrite")
+            self._keep_cells(cells)
+        table = self._database.open_table(CODES)
+        coded = set(table.to_arrow()["id"].to_pylist())
+        for rows in self.pictures.search().select(["id", "tokens"]).to_batches(8192):
+            new = np.array([each not in coded for each in rows["id"].to_pylist()])
+            if not new.any():
+                continue
+            some = rows.filter(pa.array(new))
+            tokens = F.normalize(_numbers(some["tokens"], self.layout.token_width), dim=-1)
+            codes = pa.array(cells.of(tokens).numpy().astype(np.uint16))
+            fixed = pa.FixedSizeListArray.from_arrays(codes, self.layout.tokens)
+            table.add(pa.table({"id": some["id"], "cells": fixed}, schema=kinds))
+        table.optimize(cleanup_older_than=KEPT)
+
+    def _learn_cells(self) -> Cells:
+        """Cells from tokens of pictures all over the table."""
+        expected = self.count() * self.layout.tokens
+        step = max(1, expected // taught(expected))
+        batches = self.pictures.search().select(["tokens"]).to_batches(8192)
+        some = [_numbers(rows["tokens"], self.layout.token_width)[::step] for rows in batches]
+        tokens = F.normalize(torch.cat(some), dim=-1)
+        return Cells.learn(tokens[torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))], expected)
+
+    def _keep_cells(self, cells: Cells) -> None:
+        import pyarrow as pa
+
+        width = self.layout.token_width
+        vector = pa.list_(pa.float32(), width)
+        ends = pa.array(np.cumsum([0, *cells.sizes]).astype(np.int32))
+        members = pa.FixedSizeListArray.from_arrays(pa.array(cells.centers.numpy().reshape(-1)), width)
+        groups = pa.FixedSizeListArray.from_arrays(pa.array(cells.groups.numpy().reshape(-1)), width)
+        columns = {"group": groups, "cells": pa.ListArray.from_arrays(ends, members)}
+        rows = pa.table(columns, schema=pa.schema({"group": vector, "cells": pa.list_(vector)}))
+        self._database.create_table(CELLS, data=rows, mode="overwrite")
+
+    def _uncode(self, ids: Sequence[str]) -> None:
+        """Drop what was derived from pictures, before these change."""
+        if CODES in self._database.list_tables().tables:
+            table = self._database.open_table(CODES)
+            for start in range(0, len(ids), 1000):
+                table.delete(_among(ids[start : start + 1000]))
+
+    def nearest(self, column: str, queries: np.ndarray, where: str, limit: int) -> Any:
+        """Rows near to a vector, or, for regions, near to several vectors together, as a pyarrow table.
+
+        Raises:
+            ValueError: If the filter is no SQL over the index's columns.
+        """
+        search = self.pictures.search(queries, vector_column_name=column).distance_type("cosine").limit(limit)
+        search = search.select([*TOLD, *COMPARED, "_distance"]).nprobes(NPROBES).refine_factor(REFINE)
+        return self._filtered(search.where(where) if where else search, where).drop_columns(["_distance"])
+
+    def named(self, ids: Sequence[str], where: str = "") -> Any:
+        """Rows of some pictures that pass a filter, as a pyarrow table.
+
+        Raises:
+            ValueError: If the filter is no SQL over the index's columns.
+        """
+        search = self.pictures.search().select([*TOLD, *COMPARED]).limit(max(1, len(ids)))
+        return self._filtered(search.where(_among(ids) + (f" AND ({where})" if where else "")), where)
+
+    def rows(self, ids: Iterable[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Some columns of pictures, in the order of their ids.
+
+        Raises:
+            ValueError: If the index has no picture of an id.
+        """
+        ids = list(ids)
+        search = self.pictures.search().select(["id", *columns]).limit(max(1, len(ids)))
+        found = search.where(_among(ids)).to_arrow().to_pylist()
+        rows = {row["id"]: row for row in found}
+        missing = next((each for each in ids if each not in rows), None)
+        if missing is not None:
+            raise ValueError(f"The index '{self.name}' has no picture '{missing}'.")
+        return [rows[each] for each in ids]
+
+    def first_ids(self, count: int) -> list[str]:
+        """The pictures whose ids come first. Ids are hashes, so this is a random sample that stays."""
+        ids = self.pictures.search().select(["id"]).to_arrow()["id"]
+        return sorted(ids.to_pylist())[:count]
+
+    def looks_of(self, ids: Iterable[str]) -> Looks:
+        """What a comparison needs of pictures, in the order of the table."""
+        ids = list(ids)
+        return self.looks(self.named(ids))
+
+    def count(self, where: str = "") -> int:
+        """How many pictures there are, or pass a filter."""
+        return self.pictures.count_rows(where or None)
+
+    def looks(self, rows: Any) -> Looks:
+        """Rows as tensors."""
+        layout, count = self.layout, len(rows)
+        embedding = _numbers(rows["embedding"], layout.embed_width)
+        tokens = _numbers(rows["tokens"], layout.token_width).view(count, layout.tokens, layout.token_width)
+        lengths = torch.tensor(rows["regions"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
+        mask = torch.arange(int(lengths.max()) if count else 0) < lengths[:, None]
+        regions, boxes = torch.zeros(*mask.shape, layout.embed_width), torch.zeros(*mask.shape, 4)
+        regions[mask] = _numbers(_members(rows["regions"]), layout.embed_width)
+        boxes[mask] = _numbers(_members(rows["boxes"]), 4)
+        return Looks(embedding, F.normalize(tokens, dim=-1), regions, mask, boxes)
+
+    def _filtered(self, search: Any, where: str) -> Any:
+        try:
+            return search.to_arrow()
+        except (RuntimeError, ValueError) as error:
+            if not where:
+                raise
+            columns = ", ".join(name for name in self.pictures.schema.names if name not in (*COMPARED, "thumbnail"))
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f'Filter "{where}" is no SQL over the columns {columns}: {reason}') from error
+
+
+def schema(layout: Layout) -> Any:
+    """The columns of the table of pictures."""
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "id": pa.string(),
+            "path": pa.string(),
+            "bytes": pa.int64(),
+            "modified": pa.int64(),
+            "hash": pa.string(),
+            "width": pa.int32(),
+            "height": pa.int32(),
+            "caption": pa.string(),
+            "thumbnail": pa.binary(),
+            "embedding": pa.list_(pa.float16(), layout.embed_width),
+            "tokens": pa.list_(pa.int8(), layout.tokens * layout.token_width),
+            "regions": pa.list_(pa.list_(pa.float16(), layout.embed_width)),
+            "boxes": pa.list_(pa.list_(pa.float32(), 4)),
+        }
+    )
+
+
+def row_batch(layout: Layout, told: dict[str, list[Any]], looks: Sequence["Look"]) -> Any:
+    """Pictures as a pyarrow table of a layout's `schema`.
+
+    Args:
+        layout: The index's.
+        told: The plain columns.
+        looks: What the model saw, picture by picture.
+    """
+    import pyarrow as pa
+
+    if not looks:
+        return schema(layout).empty_table()
+
+    def fixed(numbers: np.ndarray, width: int) -> Any:
+        return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), width)
+
+    ends = np.cumsum([0, *(len(look.boxes) for look in looks)]).astype(np.int32)
+    regions = fixed(np.concatenate([look.regions for look in looks]), layout.embed_width)
+    boxes = fixed(np.concatenate([look.boxes for look in looks]), 4)
+    columns = {
+        **told,
+        "embedding": fixed(np.stack([look.embedding for look in looks]), layout.embed_width),
+        "tokens": fixed(np.stack([look.tokens for look in looks]), layout.tokens * layout.token_width),
+        "regions": pa.ListArray.from_arrays(pa.array(ends), regions),
+        "boxes": pa.ListArray.from_arrays(pa.array(ends), boxes),
+    }
+    return pa.table(columns, schema=schema(layout))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a model saw in one picture, in the precision that is stored.
+
+    Attributes:
+        embedding: float16, of the whole picture.
+        tokens: int8, the token set.
+        regions: float16, one row per box.
+        boxes: float32, (x0, y0, x1, y1) in fractions of the picture.
+    """
+
+    embedding: np.ndarray
+    tokens: np.ndarray
+    regions: np.ndarray
+    boxes: np.ndarray
+
+
+def as_box(numbers: Sequence[float] | Tensor) -> Box:
+    """Four numbers as a box."""
+    x0, y0, x1, y1 = (float(number) for number in numbers)
+    return x0, y0, x1, y1
+
+
+def _connect(index: str | Path) -> Any:
+    """The optional package's connection to a folder or an object store."""
+    os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of each table that it creates
+    try:
+        import lancedb
+    except ImportError as error:
+        raise ValueError("An index needs lancedb. Install it: pip install 'foveal[search]'.") from error
+    return lancedb.connect(str(index), read_consistency_interval=FRESH)
+
+
+def _about(database: Any) -> dict[str, Any]:
+    return {row["key"]: json.loads(row["value"]) for row in database.open_table(ABOUT).search().to_list()}
+
+
+def _among(ids: Sequence[str]) -> str:
+    """A filter for some pictures. Ids are letters and digits, or they are none of ours and match nothing."""
+    own = ", ".join(f"'{each}'" for each in ids if each.isalnum())
+    return f"id IN ({own})" if own else "false"
+
+
+def _members(column: Any) -> Any:
+    """All members of a column of lists, one behind another."""
+    return column.combine_chunks().flatten()
+
+
+def _numbers(column: Any, width: int) -> Tensor:
+    """A column of lists of one width as a float32 matrix."""
+    return torch.from_numpy(_flat(column).astype(np.float32)).view(-1, width)
+
+
+def _flat(column: Any) -> np.ndarray:
+    """All numbers of a column of lists of one width, one behind another."""
+    chunks = column.chunks if hasattr(column, "chunks") else [column]
+    return np.concatenate(
+        [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks] or [np.zeros(0, np.int8)]
+    )

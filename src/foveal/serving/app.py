@@ -1,0 +1,345 @@
+"""The service over one index: REST for programs, a page for people. Handlers read, call, answer."""
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from PIL import Image
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException as NotServed
+from starlette.formparsers import MultiPartException
+from starlette.staticfiles import StaticFiles
+
+from . import wire
+from .errors import RefusedError, body
+from .guard import Guard
+from .metrics import Measured
+from .pictures import from_base64
+from .service import Encoder, Explain, Search, Searcher, Service, Similar
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..search.query import Query as Question
+
+PAGE = Path(__file__).parent / "page"
+logger = logging.getLogger(__name__)
+_REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": {"model": wire.Error}}
+_KEPT = {"cache-control": "private, max-age=3600"}
+
+
+def create_app(searcher: Searcher, encoder: Encoder, settings: Settings | None = None) -> FastAPI:
+    """The service over one searcher. Takes it as an argument, so that tests bring their own.
+
+    Args:
+        searcher: Finds pictures.
+        encoder: Embeds texts and pictures, for `/v1/embeddings` and `/rank`.
+        settings: Limits, batching, key. None: as they come.
+    """
+    service = Service(searcher, encoder, settings or Settings())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(service.batcher.stop, service.limits.answer_seconds)
+
+    app = FastAPI(
+        title="foveal",
+        description="Find pictures by fine detail.",
+        docs_url=None,  # its page loads scripts from elsewhere; ours is at /docs
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=_REFUSALS,
+    )
+    app.state.service = service
+    app.include_router(_finding(service))
+    app.include_router(_comparing(service))
+    app.include_router(_watching(service))
+    _add_page(app)
+    _add_refusals(app)
+    app.add_middleware(Guard, settings=service.settings)
+    app.add_middleware(Measured, metrics=service.metrics)
+    return app
+
+
+def _finding(service: Service) -> APIRouter:
+    """Endpoints over the index."""
+    router = APIRouter(tags=["find"])
+
+    @router.post("/search", openapi_extra=_either_body())
+    async def search(request: Request) -> wire.Hits:
+        """Pictures for a text, a picture, a box in a picture, or text and picture together."""
+        start = time.perf_counter()
+        asked, image = await _read_search(request)
+        with service.room(image is not None):
+            question = await _question(service, asked, image)
+            hits = (await service.compute(Search(service.searcher, asked.where), [question]))[0]
+        return _hits(hits, start)
+
+    @router.post("/similar")
+    async def similar(asked: wire.SimilarRequest) -> wire.Hits:
+        """Pictures like one of the index, or like another."""
+        start = time.perf_counter()
+        if (asked.id is None) == (asked.image is None):
+            raise RefusedError(400, "Give either id or image.")
+        work = Similar(service.searcher, _bounded(service, asked.k))
+        with service.room(asked.image is not None):
+            given: Any = asked.id
+            if asked.id is not None:
+                await service.look_up(lambda: service.searcher.thumbnail(given))  # 404 if there is none
+            if asked.image is not None:
+                given = await service.decode(from_base64(asked.image, "image"))
+            hits = (await service.compute(work, [given]))[0]
+        return _hits(hits, start)
+
+    @router.post("/explain")
+    async def explain(asked: wire.ExplainRequest) -> wire.Explanations:
+        """Where in a picture of the index phrases are: the best box and a heat map for each."""
+        service.check_count(len(asked.phrases), "phrases")
+        service.check_texts(asked.phrases)
+        await service.look_up(lambda: service.searcher.thumbnail(asked.id))  # 404 if there is none
+        found = (await service.compute(Explain(service.searcher), [(asked.id, tuple(asked.phrases))]))[0]
+        return wire.Explanations(id=asked.id, explanations=[_explanation(one) for one in found])
+
+    @router.get("/pictures/{picture_id}", response_class=Response)
+    async def picture(picture_id: wire.Id, side: Annotated[int | None, Query(ge=16, le=4096)] = None) -> Response:
+        """The original of a picture. With `side`, a JPEG of it, upright, with no side longer than that."""
+        content, kind = await service.original(picture_id, side)
+        return Response(content, media_type=kind, headers=_KEPT)
+
+    @router.get("/thumbnails/{picture_id}", response_class=Response)
+    async def thumbnail(picture_id: wire.Id) -> Response:
+        """A small JPEG of a picture."""
+        content = await service.look_up(lambda: service.searcher.thumbnail(picture_id))
+        return Response(content, media_type="image/jpeg", headers=_KEPT)
+
+    return router
+
+
+def _comparing(service: Service) -> APIRouter:
+    """Endpoints over the model alone."""
+    router = APIRouter(tags=["compare"])
+
+    async def read(part: str | wire.Part) -> str | Image.Image:
+        url = part.image_url if isinstance(part, wire.Part) else None
+        text = part.text if isinstance(part, wire.Part) else part
+        if (url is None) == (text is None):
+            raise RefusedError(400, "An input part has either text or image_url.")
+        if url is not None:
+            return await service.decode(await service.fetch(url if isinstance(url, str) else url.url))
+        assert text is not None
+        service.check_texts([text])
+        return text
+
+    @router.post("/v1/embeddings")
+    async def embeddings(asked: wire.EmbeddingRequest) -> wire.Embeddings:
+        """Embeddings of texts and pictures, as OpenAI's clients ask for them."""
+        parts = asked.input if isinstance(asked.input, list) else [asked.input]
+        service.check_count(len(parts), "inputs")
+        with service.room(sum(isinstance(part, wire.Part) and part.image_url is not None for part in parts)):
+            found = await service.embed([await read(part) for part in parts], asked.kind)
+        if asked.dimensions not in (None, len(found[0].row)):
+            raise RefusedError(
+                400, f"This model's embeddings have {len(found[0].row)} dimensions, not {asked.dimensions}."
+            )
+        tokens = sum(one.tokens for one in found)
+        data = [
+            wire.Embedding(index=at, embedding=_encoded(one.row, asked.encoding_format)) for at, one in enumerate(found)
+        ]
+        usage = wire.Usage(prompt_tokens=tokens, total_tokens=tokens)
+        return wire.Embeddings(data=data, model=service.searcher.model_name, usage=usage)
+
+    @router.post("/rank")
+    async def rank(asked: wire.RankRequest) -> wire.Similarities:
+        """Cosine of each text and each picture."""
+        service.check_count(len(asked.texts) + len(asked.pictures), "texts and pictures")
+        service.check_texts(asked.texts)
+        with service.room(len(asked.pictures)):
+            images = [await service.decode(await service.fetch(url)) for url in asked.pictures]
+            found = await service.embed([*asked.texts, *images], None)
+        rows = np.stack([one.row for one in found])
+        count = len(asked.texts)
+        return wire.Similarities(similarities=(rows[:count] @ rows[count:].T).tolist())
+
+    return router
+
+
+def _watching(service: Service) -> APIRouter:
+    """Endpoints for whoever keeps the service running."""
+    router = APIRouter(tags=["watch"])
+
+    @router.get("/health", responses={503: {"model": wire.Health}})
+    def health() -> JSONResponse:
+        """The true state. 200 if a request would be answered, 503 if not."""
+        state = _health(service)
+        return JSONResponse(state.model_dump(), 200 if state.status == "ok" else 503)
+
+    @router.get("/metrics", response_class=Response)
+    def metrics() -> Response:
+        """Counters for Prometheus."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _health(service: Service) -> wire.Health:
+    state = service.batcher.state()
+    status, count = "ok", 0
+    try:
+        count = service.searcher.count
+    except (OSError, ValueError, RuntimeError):
+        logger.exception("the index cannot be read")
+        status = "no index"
+    if not state.running:
+        status = "stopping"
+    elif state.busy_seconds > service.limits.answer_seconds:
+        status = "stuck"
+    return wire.Health.model_validate(
+        {
+            "status": status,
+            "model": service.searcher.model_name,
+            "pictures": count,
+            "queued": state.queued,
+            "busy_seconds": round(state.busy_seconds, 3),
+            "last_batch": state.last and wire.LastBatch.model_validate(state.last),
+        }
+    )
+
+
+def _add_page(app: FastAPI) -> None:
+    """The page, its files, and the endpoints' documentation, none of which asks another host for anything."""
+    fresh = {"cache-control": "no-cache"}
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers=fresh)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> FileResponse:
+        return FileResponse(PAGE / "docs.html", headers=fresh)
+
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+
+
+def _add_refusals(app: FastAPI) -> None:
+    """Every mistake is answered with one line of JSON."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return RefusedError(422, _complaint(error.errors())).response()
+
+    @app.exception_handler(NotServed)
+    async def not_served(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse(body(error.status_code, str(error.detail)), error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> JSONResponse:
+        return JSONResponse(body(500, "The service failed at this request; its log says why."), 500)
+
+
+def _complaint(errors: Any) -> str:
+    """The first mistake that a schema found: where, and what is wrong."""
+    where = ".".join(str(step) for step in errors[0]["loc"] if step != "body")
+    return f"{where}: {errors[0]['msg']}" if where else str(errors[0]["msg"])
+
+
+def _either_body() -> dict[str, Any]:
+    """What `/search` reads, for the OpenAPI document: JSON, or a form with a picture."""
+    schema = wire.SearchRequest.model_json_schema()
+    form = {**schema, "properties": {**schema["properties"], "image": {"type": "string", "format": "binary"}}}
+    content = {"application/json": {"schema": schema}, "multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def _read_search(request: Request) -> tuple[wire.SearchRequest, bytes | None]:
+    """A search and its picture, from JSON or from a form."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        asked = _read(wire.SearchRequest, await request.body())
+        return asked, None if asked.image is None else from_base64(asked.image, "image")
+    if kind == "multipart/form-data":
+        return await _form(request)
+    raise RefusedError(415, f"Send application/json or multipart/form-data, not {kind or 'nothing said'}.")
+
+
+async def _question(service: Service, asked: wire.SearchRequest, image: bytes | None) -> "Question":
+    """What the searcher is asked, within the limits."""
+    from ..search.query import Query as Question
+
+    service.check_texts([asked.text, asked.exclude, asked.where])
+    if not asked.text.strip() and image is None:
+        raise RefusedError(400, "The query is empty. Give a text, a picture or both.")
+    if asked.box is not None and image is None:
+        raise RefusedError(400, "A box needs the picture that it lies in.")
+    return Question(
+        text=asked.text,
+        image=None if image is None else await service.decode(image),
+        box=None if asked.box is None else _checked(asked.box),
+        exclude=asked.exclude,
+        where=asked.where,
+        k=_bounded(service, asked.k),
+        mode=asked.mode,
+    )
+
+
+def _read(schema: type[wire.SearchRequest], content: bytes | dict[str, Any]) -> wire.SearchRequest:
+    try:
+        if isinstance(content, bytes):
+            return schema.model_validate_json(content)
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise RefusedError(422, _complaint(error.errors())) from error
+
+
+async def _form(request: Request) -> tuple[wire.SearchRequest, bytes | None]:
+    try:
+        async with request.form(max_files=1, max_fields=20) as form:
+            fields = {name: value for name, value in form.items() if isinstance(value, str) and value}
+            file = form.get("image")
+            image = await file.read() if isinstance(file, UploadFile) else None
+    except (MultiPartException, HTTPException, NotServed) as error:
+        raise RefusedError(400, f"The form cannot be read: {getattr(error, 'detail', error)}.") from error
+    return _read(wire.SearchRequest, fields), image
+
+
+def _bounded(service: Service, k: int) -> int:
+    if k > service.limits.results:
+        raise RefusedError(413, f"k={k} is more than {service.limits.results} hits.")
+    return k
+
+
+def _checked(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+        raise RefusedError(
+            400, f"Box {box} is none: give (x0, y0, x1, y1) in fractions, 0 <= x0 < x1 <= 1, likewise y."
+        )
+    return box
+
+
+def _hits(hits: Any, start: float) -> wire.Hits:
+    found = [wire.Hit.model_validate(hit) for hit in hits]
+    return wire.Hits(hits=found, seconds=round(time.perf_counter() - start, 4))
+
+
+def _explanation(found: Any) -> wire.Explanation:
+    heat = np.asarray(found.heat, dtype=np.float64).round(4)
+    return wire.Explanation(phrase=found.phrase, box=found.box, similarity=found.similarity, heat=heat.tolist())
+
+
+def _encoded(row: np.ndarray, form: str) -> list[float] | str:
+    return base64.b64encode(row.astype("<f4").tobytes()).decode() if form == "base64" else row.tolist()

@@ -1,0 +1,234 @@
+"""The commands as a user types them, with a model folder that was written a moment before."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from io import StringIO
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from foveal.cli.main import main
+from foveal.data.images import ImageTransform
+from foveal.data.tokenizer import Tokenizer
+from foveal.encoder import Encoder
+from foveal.encoder.load import load
+from foveal.models.dual_encoder import DualEncoder
+from foveal.models.sizes import tiny
+from foveal.search import Indexing, Searcher
+from foveal.search.sources import id_of
+from foveal.search.store import Store
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    Encoder(DualEncoder(tiny()).eval(), Tokenizer.clip(), ImageTransform(size=32)).save(folder)
+    return folder
+
+
+def fill(folder, count):
+    folder.mkdir()
+    numbers = np.random.default_rng(0)
+    for number in range(count):
+        colors = numbers.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+        Image.fromarray(colors).resize((48, 32), Image.Resampling.NEAREST).save(folder / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory, model):
+    """A folder of twelve pictures and its index, made by the command."""
+    folder = tmp_path_factory.mktemp("indexed")
+    photos = fill(folder / "photos", 12)
+    (photos / "broken.jpg").write_text("none")
+    assert main(["index", str(photos), "--out", str(folder / "index"), "--model", str(model)]) == 0
+    return folder
+
+
+def test_index_tells_what_became_of_the_pictures(indexed, model, capsys):
+    assert main(["index", str(indexed / "photos"), "--out", str(indexed / "index"), "--model", str(model)]) == 0
+    assert "12 pictures: 0 added, 0 updated, 12 unchanged, 0 forgotten; 1 broken" in capsys.readouterr().out
+    report = json.loads((indexed / "index/report.json").read_text())
+    assert list(report["broken"]) == ["broken.jpg"]
+
+
+def test_search_prints_hits_with_boxes_and_writes_them(indexed, capsys, tmp_path):
+    asked = [str(indexed / "index"), "a red dog, next to a cat", "-k", "3", "--not", "a car", "--where", "width = 48"]
+    assert main(["search", *asked, "--out", str(tmp_path / "hits.json")]) == 0
+    told = capsys.readouterr().out
+    hits = json.loads((tmp_path / "hits.json").read_text())
+    assert len(hits) == 3
+    assert all(hit["path"] in told for hit in hits)
+    assert told.count("a red dog: 0.") + told.count("a red dog: 1.") == 3
+
+
+def test_search_by_picture_and_box(indexed, capsys):
+    picture = str(indexed / "photos/004.png")
+    assert main(["search", str(indexed / "index"), "--image", picture, "-k", "1"]) == 0
+    assert "004.png" in capsys.readouterr().out
+    asked = [str(indexed / "index"), "--image", picture, "--box", "0,0,0.5,0.5", "--mode", "region", "-k", "2"]
+    assert main(["search", *asked]) == 0
+
+
+def test_a_file_of_queries_gives_a_file_each(indexed, tmp_path, capsys):
+    (tmp_path / "queries.txt").write_text("a dog\n\na cat\n")
+    asked = [str(indexed / "index"), f"@{tmp_path}/queries.txt", "-k", "2", "--out", str(tmp_path / "hits.csv")]
+    assert main(["search", *asked]) == 0
+    for number in (1, 2):
+        assert len(list(csv.DictReader(StringIO((tmp_path / f"hits-00{number}.csv").read_text())))) == 2
+    assert "a cat" in capsys.readouterr().out
+
+
+def test_similar_finds_others(indexed, capsys, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    assert main(["similar", str(indexed / "index"), "004.png", "-k", "3", "--out", str(sheet)]) == 0
+    told = capsys.readouterr().out
+    assert "004.png" not in told
+    assert told.count(".png") == 3
+    with Image.open(sheet) as picture:
+        assert picture.width > 3 * 256
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "nowhere", "a dog"], "There is no index in 'nowhere'"),
+        (["search", "INDEX"], "The query is empty"),
+        (["search", "INDEX", "a", "--box", "0,0,1,1"], "has no picture to lie in"),
+        (["search", "INDEX", "a", "--box", "0,0,2"], "Box '0,0,2' is none. Give x0,y0,x1,y1 in fractions"),
+        (["search", "INDEX", "a", "--where", "colour = 1"], "is no SQL over the columns"),
+        (["search", "INDEX", "a", "--out", "hits.txt"], "has to end in .json"),
+        (["search", "INDEX", "a", "--mode", "best"], "Invalid value for '--mode'"),
+        (["similar", "INDEX", "nowhere.jpg"], "nowhere.jpg"),
+        (["index", "nowhere", "--out", "x", "--model", "MODEL"], "nowhere"),
+        (["index", "PHOTOS", "--out", "x", "--model", "nomodel"], "nomodel"),
+    ],
+)
+def test_a_mistake_is_one_line(indexed, model, capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    names = {"INDEX": str(indexed / "index"), "MODEL": str(model), "PHOTOS": str(indexed / "photos")}
+    assert main([names.get(each, each) for each in arguments]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.strip().count("\n") == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Makes processes quickly: torch is loaded once, LanceDB by each for itself."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["torch", "foveal.search", "foveal.encoder.load"])
+    return context
+
+
+def indexing(photos, index, model, processes):
+    """The work of the command in a process of its own, in small batches so that there is much to interrupt."""
+    work = Indexing(str(photos), str(index), str(model), batch=2, tokens=4, regions=4)
+    process = processes.Process(target=work, args=(partial(load, str(model)),))
+    process.start()
+    return process
+
+
+def whole(index):
+    """Ids of the pictures of an index. Fails if one of them is not whole."""
+    if not (index / "pictures.lance").exists():
+        return set()
+    store = Store.open(index)
+    rows = store.pictures.to_arrow()
+    looks = store.looks(rows)
+    assert torch.isfinite(looks.embedding).all()
+    assert looks.region_mask.any(dim=1).all()
+    assert all(thumbnail[:2] == b"\xff\xd8" for thumbnail in rows["thumbnail"].to_pylist())
+    ids = rows["id"].to_pylist()
+    assert len(ids) == len(set(ids))
+    return set(ids)
+
+
+def crash(tmp_path, model, processes, kills):
+    """Kill the work at random points, again and again; nothing that was there may be lost, and it must get done.
+
+    Returns how many pictures were there after each kill.
+    """
+    photos, index, undisturbed = fill(tmp_path / "photos", 60), tmp_path / "index", tmp_path / "undisturbed"
+    points = random.Random(kills)
+    start = time.monotonic()
+    run = indexing(photos, undisturbed, model, processes)
+    run.join(300)
+    assert run.exitcode == 0
+    usual = time.monotonic() - start
+    committed, counts = set(), []
+    for _ in range(kills):
+        run = indexing(photos, index, model, processes)
+        run.join(points.uniform(0.3, 1.0) * usual)
+        run.kill()
+        run.join()
+        found = whole(index)
+        assert committed <= found
+        committed = found
+        counts.append(len(found))
+    run = indexing(photos, index, model, processes)
+    run.join(300)
+    assert run.exitcode == 0
+    assert whole(index) == whole(undisturbed) == {id_of(path.name) for path in photos.iterdir()}
+    killed, whole_run = (Searcher.open(each).search("a cat", k=60) for each in (index, undisturbed))
+    assert [hit.id for hit in killed] == [hit.id for hit in whole_run]
+    return counts
+
+
+def test_killed_thrice_nothing_is_lost(tmp_path, model, processes):
+    crash(tmp_path, model, processes, 3)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_nothing_is_lost(tmp_path, model, processes):
+    assert set(crash(tmp_path, model, processes, 20)) - {0, 60}  # some kills came in the middle
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_far_it_came(tmp_path, model):
+    photos, index = fill(tmp_path / "photos", 200), tmp_path / "index"
+    arguments = ["index", str(photos), "--out", str(index), "--model", str(model), "--batch-size", "2"]
+    code = f"import sys; from foveal.cli.main import main; sys.exit(main({arguments}))"
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not (index / "pictures.lance/data").exists() or len(list((index / "pictures.lance/data").iterdir())) < 3:
+        time.sleep(0.05)
+    os.kill(run.pid, signal.SIGINT)
+    told = run.communicate(timeout=60)[0]
+    assert run.returncode == 130
+    assert "The same command goes on." in told
+    assert len(whole(index)) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray warns of itself, and leaves sockets and processes to its own end
+def test_ray_workers_make_the_same_index(tmp_path, model):
+    pytest.importorskip("ray")
+    photos = fill(tmp_path / "photos", 30)
+    (photos / "broken.png").write_text("none")
+    options = {"model": str(model), "batch": 4, "tokens": 4, "regions": 4}
+    here = Indexing(str(photos), str(tmp_path / "here"), **options)
+    there = Indexing(str(photos), str(tmp_path / "there"), engine="ray", workers=2, **options)
+    reports = []
+    for change in (lambda: None, lambda: (photos / "000.png").write_bytes((photos / "001.png").read_bytes())):
+        change()
+        one, other = here(partial(load, str(model))), there(partial(load, str(model)))
+        assert one == other
+        reports.append(other)
+        rows = [Store.open(tmp_path / name).pictures.to_arrow() for name in ("here", "there")]
+        assert rows[0].equals(rows[1])
+    assert (reports[0].added, reports[1].updated, reports[1].unchanged) == (30, 1, 29)
+    versions = Store.open(tmp_path / "there").pictures.list_versions()
+    assert not (tmp_path / "there/staging").exists()
+    assert len(versions) < 12  # made, one commit, then joined and indexed; the other has one commit a batch

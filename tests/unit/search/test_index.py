@@ -1,0 +1,222 @@
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from foveal.data.formats import Parquet, WebDataset
+from foveal.encoder import Encoder
+from foveal.search import Indexing, Searcher
+from foveal.search.regions import propose_regions
+from foveal.search.sources import id_of
+from foveal.search.store import Store
+from foveal.types import Sample
+
+
+def rows(index):
+    """All columns of all pictures, in the order of the table."""
+    return Store.open(index).pictures.to_arrow().to_pylist()
+
+
+def disguised(encoder, **methods):
+    """The same model with some methods of its own."""
+    kind = type("Disguised", (Encoder,), methods)
+    other = kind.__new__(kind)
+    other.__dict__.update(encoder.__dict__)
+    return other
+
+
+def test_what_is_new_changed_and_gone_is_brought_up_to_date(photos, run, tmp_path, jpeg):
+    first = run(photos)
+    assert (first.added, first.count, first.broken) == (10, 10, {})
+    again = run(photos)
+    assert (again.added, again.updated, again.unchanged, again.forgotten, again.count) == (0, 0, 10, 0, 10)
+    (photos / "000.jpg").unlink()
+    (photos / "001.jpg").write_bytes(jpeg(100, (64, 40)))
+    (photos / "new.png").write_bytes(jpeg(101, kind="PNG"))
+    third = run(photos)
+    assert (third.added, third.updated, third.unchanged, third.forgotten, third.count) == (1, 1, 8, 1, 10)
+    found = {row["path"]: row for row in rows(tmp_path / "index")}
+    assert sorted(found) == sorted([f"{n:03d}.jpg" for n in range(1, 8)] + ["more/008.jpg", "more/009.jpg", "new.png"])
+    assert (found["001.jpg"]["width"], found["001.jpg"]["height"]) == (64, 40)
+
+
+def test_an_index_kept_up_to_date_equals_one_made_anew(photos, run, tmp_path, encoder, jpeg):
+    run(photos)
+    (photos / "003.jpg").write_bytes(jpeg(100))
+    (photos / "004.jpg").unlink()
+    run(photos)
+    Indexing(str(photos), str(tmp_path / "anew"), batch=4, tokens=4, regions=4)(lambda: encoder)
+    kept, anew = ({row["id"]: row for row in rows(tmp_path / name)} for name in ("index", "anew"))
+    assert kept == anew
+
+
+def test_touched_files_are_read_again_but_not_embedded_again(photos, run, encoder):
+    run(photos)
+    for path in photos.glob("*.jpg"):
+        os.utime(path, ns=(1, 1))
+    blind = disguised(encoder, encode_images_fully=None, encode_images=encoder.encode_images)
+    report = run(photos, model=blind)
+    assert (report.updated, report.unchanged) == (0, 10)
+
+
+def test_rows_hold_what_the_model_says(photos, run, tmp_path, encoder):
+    run(photos)
+    for row in rows(tmp_path / "index"):
+        seen = encoder.encode_images_fully([photos / row["path"]], tokens=True, patches=True)
+        assert row["id"] == id_of(row["path"])
+        assert row["bytes"] == (photos / row["path"]).stat().st_size
+        np.testing.assert_allclose(row["embedding"], seen.embedding[0], atol=1e-3)
+        regions, boxes = propose_regions(seen.patches[0][None], 4)
+        np.testing.assert_allclose(row["regions"], regions[0], atol=1e-3)
+        np.testing.assert_allclose(row["boxes"], boxes[0])
+        tokens = torch.tensor(row["tokens"]).view(4, -1).float()
+        assert tokens.abs().amax(dim=1).tolist() == [127] * 4
+
+
+def test_boxes_of_a_model_that_crops_lie_in_the_middle_of_the_picture(tmp_path, fill, make_encoder, jpeg):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/wide.jpg").write_bytes(jpeg(0, (80, 40)))
+    Indexing(str(tmp_path / "photos"), str(tmp_path / "index"), regions=3)(lambda: make_encoder(mode="crop"))
+    boxes = np.array(rows(tmp_path / "index")[0]["boxes"])
+    np.testing.assert_allclose(boxes[0], (0.25, 0, 0.75, 1))
+    assert boxes[:, 0].min() >= 0.25
+    assert boxes[:, 2].max() <= 0.75
+
+
+def test_broken_pictures_are_listed_and_cost_no_other(photos, run, tmp_path, jpeg, caplog):
+    (photos / "cut.jpg").write_bytes(jpeg(50, (300, 200))[:900])
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "text.jpg").write_text("no picture")
+    (photos / "notes.txt").write_text("not meant to be one")
+    (photos / "dangling.jpg").symlink_to(photos / "nowhere.jpg")
+    report = run(photos)
+    assert (report.added, report.count, report.passed_over) == (10, 10, 1)
+    assert sorted(report.broken) == ["cut.jpg", "dangling.jpg", "empty.png", "text.jpg"]
+    assert "none of JPEG" in report.broken["text.jpg"]
+    assert json.loads((tmp_path / "index/report.json").read_text())["broken"] == report.broken
+    assert "text.jpg is broken" in caplog.text
+    assert "4 broken, 1 other files" in str(report)
+
+
+def test_a_picture_that_has_become_broken_is_forgotten(photos, run):
+    run(photos)
+    (photos / "002.jpg").write_text("damaged")
+    report = run(photos)
+    assert (report.forgotten, report.count, list(report.broken)) == (1, 9, ["002.jpg"])
+
+
+def test_a_picture_that_only_the_model_cannot_take_is_found_out(photos, run, encoder):
+    def picky(self, pictures, **options):
+        if (photos / "005.jpg").read_bytes() in pictures:
+            raise ValueError("too red")
+        return encoder.encode_images_fully(pictures, **options)
+
+    report = run(photos, model=disguised(encoder, encode_images_fully=picky))
+    assert (report.added, report.broken) == (9, {"005.jpg": "too red"})
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_samples_of_shards_are_indexed_with_their_texts(tmp_path, run, encoder, jpeg, kind):
+    samples = [Sample(f"s{n}", jpeg(n), ("short",), long_caption=f"A long text {n}.") for n in range(6)]
+    source = tmp_path / "shards"
+    (WebDataset(source, samples_per_shard=4) if kind == "tar" else Parquet(source / "all.parquet")).write(samples)
+    assert run(source).added == 6
+    assert run(source).unchanged == 6
+    found = {row["path"]: row["caption"] for row in rows(tmp_path / "index")}
+    assert found == {f"s{n}": f"A long text {n}." for n in range(6)}
+    assert Searcher.open(tmp_path / "index", encoder).picture(id_of("s5")) == jpeg(5)
+
+
+def test_a_damaged_shard_is_told_and_nothing_of_it_forgotten(tmp_path, run, jpeg):
+    source = tmp_path / "shards"
+    WebDataset(source, samples_per_shard=3).write(Sample(f"s{n}", jpeg(n), ("text",)) for n in range(6))
+    run(source)
+    first = sorted(source.iterdir())[0]
+    first.write_bytes(first.read_bytes()[:3000])
+    report = run(source)
+    assert report.count == 6
+    assert report.forgotten == 0
+    assert "kept" in report.remark
+    assert any("cut off or damaged" in reason for reason in report.broken.values())
+
+
+def test_two_samples_of_one_name_are_told(tmp_path, run, jpeg):
+    WebDataset(tmp_path / "shards").write(Sample("same", jpeg(n), ("text",)) for n in range(2))
+    report = run(tmp_path / "shards")
+    assert (report.added, list(report.broken)) == (1, ["same"])
+
+
+def test_a_batch_that_was_committed_stays_when_the_next_fails(photos, run, tmp_path, encoder):
+    batches = []
+
+    def dying(self, pictures, **options):
+        batches.append(pictures)
+        if len(batches) == 4:  # one picture that the model is known by comes first
+            raise KeyboardInterrupt
+        return encoder.encode_images_fully(pictures, **options)
+
+    with pytest.raises(KeyboardInterrupt, match=r"8 pictures in .*The same command goes on"):
+        run(photos, model=disguised(encoder, encode_images_fully=dying))
+    report = run(photos)
+    assert (report.added, report.unchanged, report.count) == (2, 8, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": "nowhere"}, "nowhere"),
+        ({"tokens": 5}, "holds 4 tokens and 4 regions a picture, not 5 and 4"),
+        ({"source": "other"}, r"is of '.*photos', not of '.*other'. Use another --out"),
+        ({"batch": 0}, "batch must be at least 1, not 0"),
+        ({"engine": "spark"}, "Engine 'spark' is unknown. Known: local, ray."),
+        ({"index": "photos/000.jpg"}, "is a file. Name a folder"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(photos, run, tmp_path, encoder, monkeypatch, unchecked, changes, message):
+    run(photos)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    options = {"source": "photos", "index": "index", "batch": 4, "tokens": 4, "regions": 4, **changes}
+    with pytest.raises(ValueError, match=message) as told:
+        Indexing(**options)(lambda: encoder)
+    assert "\n" not in str(told.value)
+
+
+def test_another_model_is_refused(photos, run, make_encoder):
+    run(photos)
+    with pytest.raises(ValueError, match="made with another model than 'starter'"):
+        run(photos, model=make_encoder(seed=1))
+
+
+def test_a_folder_that_was_moved_is_still_the_same(photos, run, tmp_path):
+    run(photos)
+    photos.rename(tmp_path / "elsewhere")
+    report = run(tmp_path / "elsewhere")
+    assert (report.unchanged, report.added) == (10, 0)
+
+
+def test_an_empty_folder_does_not_empty_the_index(photos, run):
+    run(photos)
+    for path in photos.rglob("*.jpg"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"holds no pictures, the index 10\. Is it mounted"):
+        run(photos)
+
+
+def test_two_at_once_are_refused(photos, run, tmp_path):
+    import fcntl
+
+    run(photos)
+    with (tmp_path / "index/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="Another foveal index"):
+            run(photos)
+
+
+def test_an_index_inside_its_own_folder_is_not_indexed(photos, encoder):
+    indexing = Indexing(str(photos), str(photos / "index"), batch=4, tokens=4, regions=4)
+    assert indexing(lambda: encoder).added == 10
+    assert replace(indexing, batch=8)(lambda: encoder).unchanged == 10

@@ -1,0 +1,28 @@
+"""What a Ray worker does, without Ray. The whole engine is tested by tests/e2e/test_search.py."""
+
+import json
+
+import pyarrow
+
+from foveal.search.ray_engine import DONE, _Worker
+from foveal.search.rows import probe
+from foveal.search.sources import Listing
+from foveal.search.store import Layout
+
+
+def test_a_batch_becomes_one_file_and_is_made_once(photos, tmp_path, encoder, monkeypatch):
+    (tmp_path / "staging").mkdir()
+    (photos / "zz.jpg").write_text("broken")
+    width = len(probe(encoder)[0])
+    worker = _Worker(lambda: encoder, Layout(width, width, tokens=4, regions=4), str(tmp_path / "staging"))
+    work = tuple((entry, "") for entry in Listing(str(photos)))
+    path = worker.fragment(work)
+    with pyarrow.memory_map(str(path)) as file:
+        rows = pyarrow.ipc.open_file(file).read_all()
+    assert rows["path"].to_pylist() == [entry.path for entry, _ in work if entry.path != "zz.jpg"]
+    about = json.loads(rows.schema.metadata[DONE])
+    assert list(about["broken"]) == ["zz.jpg"]
+    assert about["unchanged"] == 0
+    monkeypatch.setattr(worker, "encoder", None)  # a second run must not need the model
+    assert worker.fragment(work) == path
+    assert [file.name for file in (tmp_path / "staging").iterdir()] == [path.name]

@@ -1,0 +1,229 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from foveal.search import Indexing, Query, Searcher, cells, store
+from foveal.search import searcher as module
+from foveal.search.sources import id_of
+from foveal.similarity import late_interaction
+
+TEXT = "a red square above a blue one, and two green stripes"
+
+
+def everything(searcher):
+    """Every picture, as the index holds it, and their paths."""
+    rows = searcher._store.pictures.to_arrow()
+    return searcher._store.looks(rows), rows["path"].to_pylist()
+
+
+def exhaustive(searcher, text, mode):
+    """The paths of all pictures, best first, by a plain loop over all of them."""
+    looks, paths = everything(searcher)
+    encoder = searcher.encoder
+    if mode == "global":
+        alike = looks.embedding @ encoder.encode_texts([text])[0]
+    elif mode == "late":
+        found = encoder.encode_texts_fully([text], tokens=True)
+        alike = late_interaction(found.tokens, looks.tokens, found.token_mask)[0]
+    else:
+        phrases = encoder.encode_texts(["a red square above a blue one", "two green stripes"], "phrase")
+        alike = torch.stack(
+            [(own[mask] @ phrases.T).amax(0).mean() for own, mask in zip(looks.regions, looks.region_mask, strict=True)]
+        )
+    return [paths[at] for at in alike.argsort(descending=True)]
+
+
+@pytest.mark.parametrize("mode", ["global", "late", "region"])
+def test_hits_are_those_of_a_search_through_everything(searcher, mode):
+    assert [hit.path for hit in searcher.search(TEXT, k=40, mode=mode)] == exhaustive(searcher, TEXT, mode)
+
+
+def test_all_modes_together_are_the_weighted_sum(searcher):
+    """Each similarity is measured in its own spread; a picture that is better in all three comes first."""
+    by_mode = {m: {h.id: h.score for h in searcher.search(TEXT, k=40, mode=m)} for m in ("global", "late", "region")}
+    fused = searcher.search(TEXT, k=40)
+    scores = np.array([[by_mode[mode][hit.id] for mode in by_mode] for hit in fused])
+    for better in range(40):
+        for worse in range(40):
+            if (scores[better] > scores[worse]).all():
+                assert better < worse
+    assert [name for name, _ in fused[0].similarities] == ["global", "late", "region"]
+
+
+def test_queries_together_are_answered_like_queries_alone(searcher):
+    queries = [Query(TEXT, k=5), Query("a cat", exclude="a dog", k=3, mode="late"), Query("word " * 30, k=2)]
+    together = searcher.search_many(queries)
+    for query, hits in zip(queries, together, strict=True):
+        alone = searcher.search_many([query])[0]
+        assert [hit.path for hit in hits] == [hit.path for hit in alone]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=1e-3)
+        assert len(hits) == query.k
+    assert searcher.search_many([]) == []
+
+
+def test_a_picture_finds_itself_first_and_is_sure(searcher, jpeg):
+    hits = searcher.search(image=jpeg(7), k=5)
+    assert hits[0].path == "007.jpg"
+    assert hits[0].confidence > 0.95
+    assert hits[0].confidence >= hits[1].confidence >= hits[4].confidence
+    assert dict(hits[0].similarities)["global"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_box_finds_the_picture_that_it_was_drawn_in(searcher, jpeg):
+    looks, paths = everything(searcher)
+    at = paths.index("012.jpg")
+    box = tuple(looks.boxes[at, 2].tolist())
+    best = searcher.search(image=jpeg(12), box=box, k=3, mode="region")[0]
+    assert best.path == "012.jpg"
+    assert best.boxes[0].box == pytest.approx(box)
+    assert best.boxes[0].phrase == ""
+
+
+def test_text_and_picture_together_lie_between_the_two(searcher, jpeg):
+    alone = {hit.id: hit.score for hit in searcher.search(image=jpeg(3), k=40, mode="global")}
+    text = {hit.id: hit.score for hit in searcher.search(TEXT, k=40, mode="global")}
+    both = searcher.search(TEXT, image=jpeg(3), k=40, mode="global")
+    sums = [alone[hit.id] + text[hit.id] for hit in both]
+    assert np.corrcoef(sums, [hit.score for hit in both])[0, 1] > 0.98  # each is put to its own scale before
+
+
+def test_what_is_excluded_counts_against_a_picture(searcher):
+    plain = [hit.id for hit in searcher.search(TEXT, k=40, mode="global")]
+    unwanted = {hit.id: hit.score for hit in searcher.search("a cat", k=40, mode="global")}
+    against = [hit.id for hit in searcher.search(TEXT, exclude="a cat", k=40, mode="global")]
+    untouched = [each for each in plain if unwanted[each] < -0.2]
+    assert [each for each in against if unwanted[each] < -0.2] == untouched  # what shows no cat keeps its order
+    touched = [each for each in plain if unwanted[each] > 0.2]
+    drops = [against.index(each) - plain.index(each) for each in touched]
+    assert len(untouched) > 10
+    assert len(touched) > 10
+    assert np.mean(drops) > 2
+
+
+def test_filters_are_sql_over_what_is_known_of_pictures(searcher):
+    hits = searcher.search(TEXT, where="path like '00%' and width = 48", k=40)
+    assert sorted(hit.path for hit in hits) == [f"00{n}.jpg" for n in range(10)]
+    assert searcher.search(TEXT, where="width > 1000") == []
+    for where in ("wide > 3", "'", "width >", "1; drop table pictures"):
+        with pytest.raises(ValueError, match="is no SQL over the columns id, path, bytes") as told:
+            searcher.search(TEXT, where=where)
+        assert "\n" not in str(told.value)
+    assert searcher.count == 40
+
+
+def test_every_phrase_has_its_best_box(searcher):
+    looks, paths = everything(searcher)
+    hit = searcher.search(TEXT, k=1)[0]
+    own = paths.index(hit.path)
+    assert [each.phrase for each in hit.boxes] == ["a red square above a blue one", "two green stripes"]
+    for each in hit.boxes:
+        alike = looks.regions[own] @ searcher.encoder.encode_texts([each.phrase], "phrase")[0]
+        assert each.similarity == pytest.approx(alike.max().item(), abs=1e-3)
+        assert each.box == pytest.approx(tuple(looks.boxes[own, alike.argmax()].tolist()))
+
+
+def test_an_explanation_shows_where_each_phrase_is(searcher, jpeg):
+    hit = searcher.search(TEXT, k=1)[0]
+    found = searcher.explain(hit)
+    assert [each.phrase for each in found] == [each.phrase for each in hit.boxes]
+    patches = searcher.encoder.encode_patches([searcher.picture(hit.id)])[0]
+    for each, stored in zip(found, hit.boxes, strict=True):
+        heat = patches @ searcher.encoder.encode_texts([each.phrase], "phrase")[0]
+        assert each.heat.argmax() == heat.argmax()
+        assert (each.heat.min(), each.heat.max()) == (0, 1)
+        assert each.similarity >= stored.similarity - 1e-3  # of all windows, not only of those kept
+    assert searcher.explain(hit.id, ["a house"])[0].phrase == "a house"
+    assert searcher.explain(hit.id) == []
+
+
+def test_pictures_are_known_by_id_and_path(searcher, jpeg):
+    own = id_of("004.jpg")
+    assert searcher.picture(own).read_bytes() == jpeg(4)
+    assert searcher.thumbnail(own)[:2] == b"\xff\xd8"
+    assert searcher.count == 40
+    assert searcher.model_name == "starter"
+    others = [searcher.similar(name, 5) for name in (own, "004.jpg", str(searcher.picture(own)))]
+    assert others[0] == others[1] == others[2]
+    assert "004.jpg" not in [hit.path for hit in others[0]]
+    assert searcher.similar(jpeg(4), 5)[0].path == "004.jpg"
+    for wrong in ("0" * 24, "zz", "'; --", "../../etc/passwd"):
+        with pytest.raises(ValueError, match="has no picture"):
+            searcher.thumbnail(wrong)
+
+
+def test_a_picture_that_is_gone_is_told_and_its_thumbnail_explained(tmp_path, encoder, fill):
+    fill(tmp_path / "photos", range(3))
+    Indexing(str(tmp_path / "photos"), str(tmp_path / "index"))(lambda: encoder)
+    searcher = Searcher.open(tmp_path / "index", encoder)
+    shutil.rmtree(tmp_path / "photos")
+    with pytest.raises(ValueError, match=r"'001.jpg' is gone from .*photos"):
+        searcher.picture(id_of("001.jpg"))
+    assert searcher.explain(id_of("001.jpg"), ["a cat"])[0].heat.shape == (4, 4)
+
+
+def test_what_is_indexed_meanwhile_is_found(tmp_path, encoder, fill, monkeypatch, jpeg):
+    monkeypatch.setattr(store, "FRESH", store.timedelta(0))
+    indexing = Indexing(str(fill(tmp_path / "photos", range(3))), str(tmp_path / "index"))
+    indexing(lambda: encoder)
+    searcher = Searcher.open(tmp_path / "index", encoder)
+    fill(tmp_path / "photos", [9])
+    indexing(lambda: encoder)
+    assert searcher.search(image=jpeg(9))[0].path == "009.jpg"
+    assert searcher.count == 4
+
+
+def test_a_first_pass_over_tokens_changes_no_best_hit(tmp_path, encoder, fill, monkeypatch):
+    monkeypatch.setattr(store, "CODED", 20)
+    monkeypatch.setattr(cells, "PER_CELL", 3)
+    photos = fill(tmp_path / "photos", range(60))
+    indexing = Indexing(str(photos), str(tmp_path / "index"), tokens=6, regions=5)
+    indexing(lambda: encoder)
+    searcher = Searcher(store.Store.open(tmp_path / "index"), encoder, shortlist=30)
+    assert searcher._first_pass._codes is not None
+    for text in (TEXT, "a cat", "a photo of three dogs"):
+        assert searcher.search(text, k=1, mode="late")[0].path == exhaustive(searcher, text, "late")[0]
+    filtered = searcher.search(TEXT, where="path < '005'", k=30, mode="late")
+    assert sorted(hit.path for hit in filtered) == [f"00{n}.jpg" for n in range(5)]
+    (photos / "000.jpg").unlink()  # what goes is found no more, what comes gets cells of its own
+    fill(photos, [70])
+    indexing(lambda: encoder)
+    again = Searcher.open(tmp_path / "index", encoder)
+    ids, _ = again._store.codes()
+    assert len(ids) == again.count == 60
+    assert id_of("070.jpg").encode() in ids
+    assert id_of("000.jpg").encode() not in ids
+
+
+def test_another_model_or_no_index_is_told_in_one_line(tmp_path, searcher, make_encoder):
+    with pytest.raises(ValueError, match="made with the model 'starter', and this is another one"):
+        Searcher.open(searcher._store.name, make_encoder(seed=1))
+    with pytest.raises(ValueError, match=r"There is no index in .* Make one: foveal index"):
+        Searcher.open(tmp_path, searcher.encoder)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"text": " "}, "The query is empty"),
+        ({"text": "a", "k": 0}, "k is a number of hits, at least 1, not 0"),
+        ({"text": "a", "box": (0.0, 0.0, 1.0, 1.0)}, "has no picture to lie in"),
+        ({"text": "a", "mode": "best"}, "Mode 'best' is unknown. Known: global, late, fused, region."),
+        ({"image": b"none"}, "cannot be read"),
+    ],
+)
+def test_a_wrong_query_is_told_in_one_line(searcher, unchecked, query, message):
+    with pytest.raises(ValueError, match=message):
+        searcher.search(**query)
+
+
+def test_the_default_model_is_loaded_by_name(searcher, monkeypatch):
+    monkeypatch.setattr("foveal.encoder.load.load", lambda name: searcher.encoder if name == "starter" else None)
+    assert Searcher.open(searcher._store.name).count == 40
+
+
+def test_weights_and_modes_fit_together():
+    assert set(module.WEIGHTS) == set(module.PARTS["fused"])
+    assert replace(Query("a"), mode="late").mode == "late"

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer, logging
 
 from foveal.data.scenes import Scenes
 from foveal.data.tokenizer import Tokenizer
@@ -171,6 +171,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="descriptions; the claim is about 1000")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}")
     with TemporaryDirectory() as folder:
         for rows in (

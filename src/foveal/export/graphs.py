@@ -238,8 +238,9 @@ def graphs(model: DualEncoder, *, native: bool) -> Iterator[Graph]:
             none of foveal's transformers.
     """
     config = model.config
-    if {config.vision.tower, config.text.tower} != {"transformer"}:
-        raise ValueError("Only models whose towers are foveal's transformers can be exported, not the starter's.")
+    foreign = {config.vision.tower, config.text.tower} - {"transformer"}
+    if foreign:
+        raise ValueError(f"A tower '{min(foreign)}' cannot be exported, only foveal's transformers can.")
     if native and config.vision.interpolation != "bilinear_antialias":
         raise ValueError(
             f"Pictures of any aspect with '{config.vision.interpolation}' positions cannot be exported."

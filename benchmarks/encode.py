@@ -171,8 +171,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="descriptions; the claim is about 1000")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}")
     with TemporaryDirectory() as folder:
         for rows in (

@@ -1,7 +1,7 @@
 """How alike things are that have nothing to do with each other: what a score has to stand out from."""
 
 from dataclasses import dataclass
-from math import atan, cos, pi, sin, sqrt
+from math import erfc, sqrt
 
 from jaxtyping import Float
 from torch import Tensor
@@ -79,9 +79,7 @@ def confidences(scores: list[float], count: int) -> list[float]:
     """For each of the best hits, the share of hits at least as good that are expected to be no accident.
 
     One minus the false discovery rate of Benjamini and Hochberg (1995): of `count` unrelated pictures, so many are
-    expected to score as high by accident; so many did. Accidents follow Student's distribution with 5 degrees of
-    freedom: on photos of COCO, 1 in 100 pictures without a class scores 3.36 or more for it, as that distribution
-    says, and 1 in 1000 more than 5.2 (it says 5.9); a normal distribution says 2.3 and 3.1.
+    expected to score as high by accident; so many did.
 
     Args:
         scores: Best first, in standard deviations above unrelated pictures.
@@ -90,15 +88,8 @@ def confidences(scores: list[float], count: int) -> list[float]:
     Returns:
         In [0, 1], falling. Near 0 for the best of an index in which nothing fits.
     """
-    accidents = [count * _tail(score) for score in scores]
+    accidents = [count * erfc(score / sqrt(2)) / 2 for score in scores]
     found = [max(0.0, 1 - expected / rank) for rank, expected in enumerate(accidents, start=1)]
     for place in reversed(range(len(found) - 1)):
         found[place] = max(found[place], found[place + 1])
     return found
-
-
-def _tail(score: float) -> float:
-    """Probability that Student's distribution with 5 degrees of freedom lies above a score, in closed form."""
-    angle = atan(score / sqrt(5))
-    inside = (angle + sin(angle) * (cos(angle) + 2 / 3 * cos(angle) ** 3)) * 2 / pi
-    return (1 - inside) / 2

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -225,8 +226,8 @@ def peer(url: str, pictures: Sequence[bytes], concurrency: int) -> str:
 
     def ask(content: bytes) -> None:
         image = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{b64encode(content).decode()}"}}
-        asked = [{"role": "user", "content": [{"type": "text", "text": question}, image]}]
-        client.chat.completions.create(model="slow", messages=asked)  # type: ignore[arg-type]  # as the protocol has it
+        asked: Any = [{"role": "user", "content": [{"type": "text", "text": question}, image]}]
+        client.chat.completions.create(model="slow", messages=asked)
 
     begin = time.perf_counter()
     with ThreadPoolExecutor(concurrency) as pool:

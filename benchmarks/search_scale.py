@@ -73,13 +73,14 @@ class World:
         of = torch.randint(FAMILIES, (CONCEPTS,), generator=generator)
         rotation = torch.linalg.qr(torch.randn(WIDTH, TOKEN_WIDTH, generator=generator)).Q.T
         scenes = F.normalize(torch.randn(SCENES, TOKEN_WIDTH, generator=generator), dim=-1)
-        frequent = 1 / torch.arange(10, CONCEPTS + 10).float()
+        frequent = (1 / torch.arange(10, CONCEPTS + 10)).cumsum(0)  # how many are drawn from the first so many
+        frequent = frequent / frequent[-1]
         return cls(blurred(families[of], 0.7, generator), scenes, frequent, rotation)
 
     def pictures(self, number: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings, tokens, and what each token shows, without blur."""
         generator = torch.Generator().manual_seed(seed)
-        shown = torch.multinomial(self.frequent.expand(number, -1), 6, generator=generator)
+        shown = torch.searchsorted(self.frequent, torch.rand(number, 6, generator=generator)).clamp(max=CONCEPTS - 1)
         shares = torch.rand(number, 6, generator=generator) ** 2
         shares[torch.arange(6) >= torch.randint(1, 7, (number, 1), generator=generator)] = 0
         shares[:, 0] += 0.2

@@ -161,17 +161,14 @@ def crash(tmp_path, model, processes, kills):
 
     Returns how many pictures were there after each kill.
     """
-    photos, index, undisturbed = fill(tmp_path / "photos", 60), tmp_path / "index", tmp_path / "undisturbed"
-    points = random.Random(kills)
-    start = time.monotonic()
-    run = indexing(photos, undisturbed, model, processes)
-    run.join(300)
-    assert run.exitcode == 0
-    usual = time.monotonic() - start
-    committed, counts = set(), []
+    photos, index = fill(tmp_path / "photos", 60), tmp_path / "index"
+    points, committed, counts = random.Random(kills), set(), []
     for _ in range(kills):
         run = indexing(photos, index, model, processes)
-        run.join(points.uniform(0.3, 1.0) * usual)
+        commits = len(list(index.rglob("*.manifest"))) + points.randint(1, 60 // kills)
+        while run.is_alive() and len(list(index.rglob("*.manifest"))) < commits:
+            time.sleep(0.002)
+        run.join(points.uniform(0, 0.05))  # anywhere within a commit
         run.kill()
         run.join()
         found = whole(index)
@@ -181,9 +178,11 @@ def crash(tmp_path, model, processes, kills):
     run = indexing(photos, index, model, processes)
     run.join(300)
     assert run.exitcode == 0
-    assert whole(index) == whole(undisturbed) == {id_of(path.name) for path in photos.iterdir()}
-    killed, whole_run = (Searcher.open(each).search("a cat", k=60) for each in (index, undisturbed))
-    assert [hit.id for hit in killed] == [hit.id for hit in whole_run]
+    undisturbed = Indexing(str(photos), str(tmp_path / "undisturbed"), str(model), tokens=4, regions=4)
+    undisturbed(partial(load, str(model)))
+    assert whole(index) == whole(tmp_path / "undisturbed") == {id_of(path.name) for path in photos.iterdir()}
+    killed, never = (Searcher.open(tmp_path / each).search("a cat", k=60) for each in ("index", "undisturbed"))
+    assert [hit.id for hit in killed] == [hit.id for hit in never]
     return counts
 
 
@@ -232,3 +231,26 @@ def test_ray_workers_make_the_same_index(tmp_path, model):
     versions = Store.open(tmp_path / "there").pictures.list_versions()
     assert not (tmp_path / "there/staging").exists()
     assert len(versions) < 12  # made, one commit, then joined and indexed; the other has one commit a batch
+
+
+@pytest.mark.slow
+def test_real_photos_are_found_by_what_they_show(tmp_path, shared_data, capsys):
+    """As a new user would, with the starter model. It saw captions of some of these photos, none of their boxes."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    notes = json.loads((shared_data / "coco/annotations.json").read_text())
+    wanted = {"bear": "a brown bear", "surfboard": "a man on a surfboard", "pizza": "a pizza on a plate"}
+    has = {name: [] for name in wanted}
+    for photo in notes["images"]:
+        for name in {notes["categories"][str(box["cat"])] for box in photo["boxes"]} & set(wanted):
+            has[name].append(f"{photo['id']:012d}.jpg")
+    others = [f"{photo['id']:012d}.jpg" for photo in notes["images"]][:20]
+    (tmp_path / "photos").mkdir()
+    for path in {*others, *(path for some in has.values() for path in some[:3])}:
+        (tmp_path / "photos" / path).symlink_to(shared_data / "coco/images" / path)
+    assert main(["index", str(tmp_path / "photos"), "--out", str(tmp_path / "index")]) == 0
+    for name, text in wanted.items():
+        out = tmp_path / f"{name}.json"
+        assert main(["search", str(tmp_path / "index"), text, "-k", "1", "--out", str(out)]) == 0
+        hit = json.loads(out.read_text())[0]
+        assert hit["path"] in has[name]
+        assert hit["confidence"] > 0.5

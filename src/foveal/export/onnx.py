@@ -1,6 +1,6 @@
 """Graphs as ONNX files: written, checked against torch in onnxruntime, and quantised.
 
-Needs the packages onnx, onnxscript and onnxruntime: pip install 'foveal[onnx]'.
+Needs the packages onnx, onnxscript and onnxruntime: pip install 'foveal[export]'.
 """
 
 import hashlib
@@ -182,7 +182,7 @@ def need(package: str) -> Any:
         return import_module(package)
     except ImportError as error:
         name = package.split(".", maxsplit=1)[0].replace("_", "-")
-        raise ValueError(f"Exports need the package {name}. Install it: pip install 'foveal[onnx]'.") from error
+        raise ValueError(f"Exports need the package {name}. Install it: pip install 'foveal[export]'.") from error
 
 
 def cosines(mine: Tensor, theirs: Tensor) -> Mapping[str, float]:

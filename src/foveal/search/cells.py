@@ -161,4 +161,5 @@ def _nearest(rows: Tensor, centers: Tensor) -> Tensor:
 def _members(rows: Tensor, groups: Tensor) -> tuple[Tensor, ...]:
     """Which rows are nearest to each group."""
     group = _nearest(rows, groups)
-    return group.argsort(stable=True).split(torch.bincount(group, minlength=len(groups)).tolist())
+    sizes = torch.bincount(group, minlength=len(groups)).tolist()
+    return tuple(torch.split(group.argsort(stable=True), sizes))

@@ -101,14 +101,12 @@ class Indexing:
         """The index, checked against what it is to be of; a new one where there is none."""
         if not is_remote(self.index) and Path(self.index).exists() and not Path(self.index).is_dir():
             raise ValueError(f"'{self.index}' is a file. Name a folder for the index.")
-        try:
-            store = Store.open(self.index)
-        except ValueError:
+        if not Store.is_there(self.index):
             seen = probe(encoder)
             layout = Layout(len(seen[0]), len(seen[0]), self.tokens, self.regions)
-            protocol = getattr(encoder, "protocol", None)
-            about = {"model": self.model, "probe": seen, "source": self._place, "protocol": repr(protocol)}
+            about = {"model": self.model, "probe": seen, "source": self._place, "protocol": asdict(encoder.protocol)}
             return Store.create(self.index, layout, about)
+        store = Store.open(self.index)
         self._check(store, encoder)
         return store
 

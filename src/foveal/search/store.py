@@ -89,6 +89,13 @@ class Store:
     def __init__(self, database: Any, pictures: Any, layout: Layout, name: str) -> None:
         self._database, self.pictures, self.layout, self.name = database, pictures, layout, name
 
+    @staticmethod
+    def is_there(index: str | Path) -> bool:
+        """True if a folder or an object store holds an index, which its table of pictures, made last, tells."""
+        if not is_remote(index):
+            return any((Path(index) / f"{PICTURES}.lance" / "_versions").glob("*"))
+        return PICTURES in _connect(index).list_tables().tables
+
     @classmethod
     def open(cls, index: str | Path) -> "Store":
         """An index that is there.
@@ -96,11 +103,9 @@ class Store:
         Raises:
             ValueError: If there is none.
         """
-        if not is_remote(index) and not (Path(index) / f"{PICTURES}.lance").is_dir():
+        if not cls.is_there(index):
             raise ValueError(f"There is no index in '{index}'. Make one: foveal index FOLDER --out {index}")
         database = _connect(index)
-        if not {PICTURES, ABOUT} <= set(database.list_tables().tables):
-            raise ValueError(f"'{index}' holds no whole index. Make one: foveal index FOLDER --out {index}")
         layout = Layout(**_about(database)["layout"])
         return cls(database, database.open_table(PICTURES), layout, str(index))
 
@@ -296,7 +301,7 @@ class Store:
 
     def count(self, where: str = "") -> int:
         """How many pictures there are, or pass a filter."""
-        return self.pictures.count_rows(where or None)
+        return int(self.pictures.count_rows(where or None))
 
     def looks(self, rows: Any) -> Looks:
         """Rows as tensors."""

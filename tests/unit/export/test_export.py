@@ -216,7 +216,7 @@ def test_a_tensor_that_was_written_is_not_written_again(tmp_path):
 
 def test_a_missing_package_is_named_with_the_way_to_get_it():
     with pytest.raises(
-        ValueError, match=r"need the package onnx-of-nowhere\. Install it: pip install 'foveal\[onnx\]'"
+        ValueError, match=r"need the package onnx-of-nowhere\. Install it: pip install 'foveal\[export\]'"
     ):
         need("onnx_of_nowhere.part")
 

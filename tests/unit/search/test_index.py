@@ -206,6 +206,21 @@ def test_an_empty_folder_does_not_empty_the_index(photos, run):
         run(photos)
 
 
+def test_an_index_that_was_begun_and_holds_nothing_is_made_anew(photos, run, tmp_path):
+    (tmp_path / "index/pictures.lance/data").mkdir(parents=True)
+    (tmp_path / "index/pictures.lance/data/half.lance").write_bytes(b"half a file")
+    assert run(photos).added == 10
+
+
+def test_a_damaged_index_is_not_written_over(photos, run, tmp_path):
+    run(photos)
+    newest = max((tmp_path / "index/pictures.lance/_versions").glob("*.manifest"), key=os.path.getmtime)
+    newest.write_bytes(b"damaged")
+    with pytest.raises((ValueError, OSError, RuntimeError)):
+        run(photos)
+    assert newest.read_bytes() == b"damaged"
+
+
 def test_two_at_once_are_refused(photos, run, tmp_path):
     import fcntl
 

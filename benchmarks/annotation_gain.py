@@ -32,7 +32,7 @@ from foveal.evaluation.benchmark import Benchmark
 from foveal.evaluation.choice import RegionChoice
 from foveal.recipes import fg_clip
 from foveal.training.run import Run
-from foveal.training.start import start
+from foveal.training.start import train
 from foveal.types import Sample
 
 
@@ -88,7 +88,7 @@ def trained(name: str, run: Run, shards: Path, out: Path, changes: list[str]) ->
     """The model of a training that is done, or done now."""
     folder = out / name
     if not (folder / "model.safetensors").is_file():
-        start(run, folder, data=[str(shards)], changes=changes, resume=(folder / "run.json").is_file())
+        train(run, folder, data=[str(shards)], changes=changes, resume=(folder / "run.json").is_file())
     return Encoder.open(folder)
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .models.config import ModelConfig
     from .models.dual_encoder import DualEncoder
     from .training.run import Run
-    from .training.trainer import train
+    from .training.start import train
     from .types import Batch, Negative, Output, Region, Sample
 
 __all__ = [
@@ -40,7 +40,7 @@ _HOMES = {
     "Sample": "types",
     "evaluate": "evaluation.evaluate",
     "load": "encoder.load",
-    "train": "training.trainer",
+    "train": "training.start",
 }
 
 

@@ -20,7 +20,7 @@ from foveal.recipes.fg_clip2 import Carrying, Objective
 from foveal.recipes.lookup import find, names, recipes_of
 from foveal.training.logbook import read
 from foveal.training.run import CarryingObjective, describe, override
-from foveal.training.trainer import train
+from foveal.training.trainer import fit
 
 ALL = [f"{name}:{function}" for name in names() for function in recipes_of(import_module(f"foveal.recipes.{name}"))]
 
@@ -84,7 +84,7 @@ class TestEverySmoke:
 
     def test_trains_resumes_bit_for_bit_and_opens(self, name, scene_shards, tmp_path):
         run = on(find(f"{name}:smoke")(), scene_shards)
-        whole = train(run, tmp_path / "whole", progress=False)
+        whole = fit(run, tmp_path / "whole", progress=False)
         log = [line | {"speed": None} for line in read(whole / "log.jsonl")]
         assert [line["step"] for line in log] == [1, 2]
         assert all(torch.tensor([line["loss"], *line["terms"].values()]).isfinite().all() for line in log)
@@ -94,7 +94,7 @@ class TestEverySmoke:
         shutil.copy(whole / "run.json", cut)
         shutil.copytree(whole / "checkpoints/step-000001", cut / "checkpoints/step-000001")
         shutil.copy(whole / "log.jsonl", cut)
-        train(run, cut, resume=True, progress=False)
+        fit(run, cut, resume=True, progress=False)
         assert [line | {"speed": None} for line in read(cut / "log.jsonl")] == log
         weights = [load_file(folder / "model.safetensors") for folder in (cut, whole)]
         assert all(weights[0][key].equal(value) for key, value in weights[1].items())
@@ -130,13 +130,13 @@ class Standing(RankingThreshold):
 
 def test_the_threshold_of_fg_clip2_is_in_its_checkpoint_and_counts_when_resumed(scene_shards, tmp_path):
     run = on(find("fg_clip2:smoke")(), scene_shards)
-    folder = train(replace(run, objective=Reached(run.objective, 3.0)), tmp_path / "run", progress=False)
+    folder = fit(replace(run, objective=Reached(run.objective, 3.0)), tmp_path / "run", progress=False)
     (folder / "run.json").write_text(json.dumps(describe(run)))
     state = load_file(folder / "checkpoints/step-000001/training.safetensors")
     assert state["/objective/value"] == 3
     shutil.rmtree(folder / "checkpoints/step-000002")
     before = read(folder / "log.jsonl")
-    train(run, folder, resume=True, progress=False)
+    fit(run, folder, resume=True, progress=False)
     assert [line["terms"] for line in read(folder / "log.jsonl")] == [line["terms"] for line in before]
     lead_of_nothing = 3 * run.objective.ranking
     assert all(line["terms"]["ranking"] > lead_of_nothing / 2 for line in before)

@@ -26,7 +26,7 @@ def train(
     the right ones. Ctrl-C stops after the step in hand, and --resume goes on from there, bit for bit.
     """
     from ..recipes.lookup import find
-    from ..training.start import start
+    from ..training import start
 
     sys.path.insert(0, "")  # one's own recipe lies in the current folder, where an installed command does not look
-    start(find(recipe)(), out, data=data or [], init=init, resume=resume, changes=change or [])
+    start.train(find(recipe)(), out, data=data or [], init=init, resume=resume, changes=change or [])

@@ -18,7 +18,7 @@ from ..models.dual_encoder import DualEncoder
 from ..recipes import clip
 from ..recipes.lookup import find
 from ..training.run import Run
-from ..training.start import start
+from ..training.start import train
 from .page import write_page
 
 SCENE_BENCHMARKS = ("scenes", "scenes_long")
@@ -114,7 +114,7 @@ def _train(run: Run, out: Path, shards: Path, beginning: Path) -> None:
         return
     same_towers = run.model.vision.pooling == "class"
     resume = (out / "run.json").is_file()
-    start(run, out, data=[str(shards)], init=beginning if same_towers else None, resume=resume, changes=[])
+    train(run, out, data=[str(shards)], init=beginning if same_towers else None, resume=resume, changes=[])
 
 
 def _measure(name: str, folder: Path) -> Report:

@@ -1,5 +1,6 @@
 """Loss functions, one a file: tensors in, a scalar out."""
 
+from .best_patch_negative import best_patch_negative
 from .contrastive import contrastive
 from .cross_modal_ranking import RankingThreshold, cross_modal_ranking
 from .hard_negative import hard_negative
@@ -13,6 +14,7 @@ from .token_triplet import token_triplet
 
 __all__ = [
     "RankingThreshold",
+    "best_patch_negative",
     "contrastive",
     "cross_modal_ranking",
     "hard_negative",

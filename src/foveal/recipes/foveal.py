@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..distributed import ALONE, World
-from ..losses import contrastive, hard_negative, pooled_negatives, regional, token_hard_negative, token_triplet
+from ..losses import (
+    best_patch_negative,
+    contrastive,
+    hard_negative,
+    pooled_negatives,
+    regional,
+    token_hard_negative,
+    token_triplet,
+)
 from ..models import sizes
 from ..training.feed import Feed
 from ..training.optimizer import Optimizer
@@ -28,6 +36,8 @@ class Objective:
         region: Weight of regions against phrases.
         hard_negative: Weight of regions against near misses of their phrases.
         pooled: Weight of regions against all phrases and near misses of the batch (FG-CLIP 2's CON).
+        best_patch: Weight of phrases against their near misses where the place is not given: each by the patch of the
+            picture that fits it best. For near misses that are false of the whole picture.
         caption_negative: Weight of images against near misses of their captions.
         token_negative: Weight of the same, token by token.
         token: Weight of the triplet loss on late interaction of captions, a mean over all pairs.
@@ -37,6 +47,7 @@ class Objective:
     region: float = 1.0
     hard_negative: float = 2.0
     pooled: float = 0.0
+    best_patch: float = 0.0
     caption_negative: float = 0.5
     token_negative: float = 0.5
     token: float = 0.5
@@ -87,6 +98,9 @@ class Objective:
             terms["hard_negative"] = self.hard_negative * hard_negative(*pairs, *near, world=world)
             if self.pooled:
                 terms["pooled"] = self.pooled * pooled_negatives(*pairs, *near, world=world)
+            if self.best_patch and output.image_tokens is not None and output.region_image is not None:
+                seen = (output.image_tokens, output.image_token_mask, output.phrases, output.region_image)
+                terms["best_patch"] = self.best_patch * best_patch_negative(*seen, *near, world=world)
         return terms
 
 

@@ -1,5 +1,6 @@
 """From a recipe and what the command line adds to it to a training that runs."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,20 +8,22 @@ from ..encoder.protocol import FILE as PROTOCOL
 from .feed import Feed
 from .parallel import processes
 from .run import Run, override
-from .trainer import train
+from .trainer import fit
 
 
-def start(
+def train(
     run: Run,
     out: Path,
     *,
-    data: list[str],
+    data: Sequence[str] = (),
     init: Path | None = None,
     resume: bool = False,
-    changes: list[str],
+    changes: Sequence[str] = (),
     progress: bool = True,
 ) -> Path:
-    """Train a run with other data, other settings and another beginning than its own.
+    """Train a run with other data, other settings and another beginning than its own, where such are given.
+
+    Under torchrun it trains on all processes together.
 
     Args:
         run: What a recipe gave.
@@ -31,6 +34,9 @@ def start(
         resume: Go on with what `out` holds.
         changes: "path.to.field=value" each.
         progress: Whether to show a progress bar.
+
+    Returns:
+        `out`, which then is a model folder.
 
     Raises:
         ValueError: If a change, the data, `init` or `out` is not what it should be.
@@ -44,4 +50,4 @@ def start(
         run = replace(run, data=run.data.following(begun, run.model))
     run = override(run, changes)
     with processes() as (world, device):
-        return train(run, out, init=init, resume=resume, world=world, device=device, progress=progress)
+        return fit(run, out, init=init, resume=resume, world=world, device=device, progress=progress)

@@ -34,7 +34,7 @@ class NotFiniteError(ValueError):
     """A loss or gradient is infinite or not a number."""
 
 
-def train(
+def fit(
     run: Run,
     out: Path,
     *,
@@ -52,7 +52,7 @@ def train(
         run: What is trained, how, and on what.
         out: The folder of results: the model, `run.json`, `log.jsonl`, `curves.png` and `checkpoints/`.
         init: A model folder to start from, ours or a public checkpoint's. None: fresh weights. What the run says of
-            colors and tokenizer counts; `start` takes over those of `init`.
+            colors and tokenizer counts; `train` takes over those of `init`.
         resume: Go on with what `out` holds.
         world: The ranks, see `parallel.processes`.
         device: Of this rank.

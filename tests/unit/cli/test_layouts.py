@@ -13,7 +13,7 @@ from foveal.encoder.load import load
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import fg_clip, tiny
 from foveal.recipes import clip, lookup
-from foveal.training.start import start
+from foveal.training.start import train
 
 
 def save(config, folder, **protocol):
@@ -55,7 +55,7 @@ def test_an_upgraded_clip_starts_training(tmp_path, monkeypatch, capsys, to, rec
     before = load(tmp_path / "start", device="cpu").model
     run = lookup.find(f"{recipe}:smoke")()
     run = replace(run, model=before.config) if to != "fg_clip" else run
-    start(run, tmp_path / "run", data=[], init=tmp_path / "start", changes=["steps=1"], progress=False)
+    train(run, tmp_path / "run", data=[], init=tmp_path / "start", changes=["steps=1"], progress=False)
     after = load(tmp_path / "run", device="cpu").model
     moved = [name for name, tensor in after.state_dict().items() if not torch.equal(tensor, before.state_dict()[name])]
     assert "vision.position" in moved

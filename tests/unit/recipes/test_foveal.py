@@ -6,7 +6,9 @@ import torch.nn.functional as F
 
 from foveal.recipes.foveal import Objective, foveal
 
-WEIGHTS = Objective(region=0.5, hard_negative=0.7, caption_negative=0.9, token_negative=1.3, token=1.1, margin=0.3)
+WEIGHTS = Objective(
+    region=0.5, hard_negative=0.7, best_patch=0.4, caption_negative=0.9, token_negative=1.3, token=1.1, margin=0.3
+)
 
 
 def both_ways(text, text_mask, image, image_mask):
@@ -36,6 +38,16 @@ def token_terms(output):
     return triplet, torch.stack(choices).mean()
 
 
+def best_patches(output):
+    """Each phrase and its near misses by the patch of its picture that each fits best."""
+    losses = []
+    for region in output.negative_region.unique().tolist():
+        patches = output.image_tokens[output.region_image[region]][output.image_token_mask[output.region_image[region]]]
+        texts = torch.cat([output.phrases[region, None], output.negatives[output.negative_region == region]])
+        losses.append(F.cross_entropy(6.0 * (texts @ patches.T).amax(1), torch.tensor(0)))
+    return torch.stack(losses).mean()
+
+
 def test_every_term_is_its_equation(output, info_nce, near_misses, same_terms):
     triplet, token_negative = token_terms(output)
     captions = (output.image, output.caption, output.caption_negatives, output.caption_negative_image)
@@ -48,6 +60,7 @@ def test_every_term_is_its_equation(output, info_nce, near_misses, same_terms):
         "token_negative": 1.3 * token_negative,
         "region": 0.5 * info_nce(output.regions, output.phrases, 5.0, keys=output.phrase_key),
         "hard_negative": 0.7 * near_misses(*block, 6.0),
+        "best_patch": 0.4 * best_patches(output),
     }
     same_terms(WEIGHTS(output), expected)
 
@@ -58,10 +71,10 @@ def test_every_term_is_its_equation(output, info_nce, near_misses, same_terms):
         ("long_caption", {"long_caption"}),
         ("caption_negatives", {"caption_negative"}),
         ("caption_tokens", {"token", "token_negative"}),
-        ("image_tokens", {"token", "token_negative"}),
+        ("image_tokens", {"token", "token_negative", "best_patch"}),
         ("caption_negative_tokens", {"token_negative"}),
-        ("negatives", {"hard_negative"}),
-        ("regions", {"region", "hard_negative"}),
+        ("negatives", {"hard_negative", "best_patch"}),
+        ("regions", {"region", "hard_negative", "best_patch"}),
     ],
 )
 def test_what_was_not_asked_for_has_no_term_and_changes_no_other(output, missing, terms):
@@ -70,14 +83,14 @@ def test_what_was_not_asked_for_has_no_term_and_changes_no_other(output, missing
     assert all(rest[name] == everything[name] for name in rest)
 
 
-@pytest.mark.parametrize("term", ["token", "token_negative", "caption_negative"])
+@pytest.mark.parametrize("term", ["token", "token_negative", "caption_negative", "best_patch"])
 def test_a_weight_of_zero_saves_the_work(output, term):
     assert term not in replace(WEIGHTS, **{term: 0.0})(output)
 
 
 def test_a_batch_without_regions_and_near_misses_costs_nothing(without_rows):
     terms = WEIGHTS(without_rows)
-    for name in ("region", "hard_negative", "caption_negative", "token_negative"):
+    for name in ("region", "hard_negative", "best_patch", "caption_negative", "token_negative"):
         assert terms[name] == 0
 
 

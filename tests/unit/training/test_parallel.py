@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from foveal.distributed import ALONE
 from foveal.training.logbook import read
 from foveal.training.parallel import of_every_rank, processes, spread, to_device
-from foveal.training.trainer import train
+from foveal.training.trainer import fit
 from foveal.types import PatchedPixels
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -37,7 +37,7 @@ def run_two(out, *settings, resume=False):
 
 @pytest.fixture(scope="module")
 def alone(small, tmp_path_factory):
-    return train(small.small_run(*SETTINGS), tmp_path_factory.mktemp("alone") / "run", progress=False)
+    return fit(small.small_run(*SETTINGS), tmp_path_factory.mktemp("alone") / "run", progress=False)
 
 
 @pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from foveal.models.weights import load
 from foveal.training.logbook import read
 from foveal.training.run import override
-from foveal.training.trainer import NotFiniteError, train
+from foveal.training.trainer import NotFiniteError, fit
 
 
 def weights(folder):
@@ -83,7 +83,7 @@ def with_fault(run, at, what):
 def finished(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
     torch.manual_seed(5)
-    return train(small.small_run(), folder, progress=False)
+    return fit(small.small_run(), folder, progress=False)
 
 
 def test_a_training_leaves_a_model_a_log_curves_and_its_description(small, finished):
@@ -111,24 +111,22 @@ def test_the_result_is_the_average_of_the_weights(finished):
 def test_the_loss_goes_down_on_a_batch_seen_again_and_again(small, tmp_path):
     run = small.small_run("steps=12", "optimizer.lr=3e-3", "optimizer.schedule=constant")
     batch = small.random_batch(4, 1)
-    log = log_of(
-        train(replace(run, data=Given(small, lambda batches: repeat(batch))), tmp_path / "run", progress=False)
-    )
+    log = log_of(fit(replace(run, data=Given(small, lambda batches: repeat(batch))), tmp_path / "run", progress=False))
     assert log[-1]["loss"] < 0.6 * log[0]["loss"]
 
 
 def test_micro_batches_and_recomputing_train_to_the_same_weights(small, tmp_path):
     # Keys' biases have a gradient of zero but for rounding, which Adam would blow up to full steps: hence eps.
     run = small.small_run("steps=4", "optimizer.eps=1e-3")
-    plain = train(run, tmp_path / "plain", progress=False)
+    plain = fit(run, tmp_path / "plain", progress=False)
     thrifty = override(run, ["machine.micro_batches=2", "machine.activation_checkpointing=true"])
-    folder = train(thrifty, tmp_path / "thrifty", progress=False)
+    folder = fit(thrifty, tmp_path / "thrifty", progress=False)
     torch.testing.assert_close(weights(folder), weights(plain), rtol=1e-5, atol=1e-6)
 
 
 def test_bf16_stays_near_and_keeps_weights_single(small, finished, tmp_path):
     before = torch.get_float32_matmul_precision()
-    folder = train(small.small_run("machine.precision=bf16"), tmp_path / "run", progress=False)
+    folder = fit(small.small_run("machine.precision=bf16"), tmp_path / "run", progress=False)
     torch.set_float32_matmul_precision(before)
     assert {tensor.dtype for tensor in weights(folder).values()} == {torch.float32}
     losses = [[line["loss"] for line in log_of(path)] for path in (folder, finished)]
@@ -138,22 +136,22 @@ def test_bf16_stays_near_and_keeps_weights_single(small, finished, tmp_path):
 
 def test_an_interrupted_training_is_saved_and_resumes_bit_for_bit(small, tmp_path):
     run = small.small_run()
-    whole = train(with_fault(run, 0, ""), tmp_path / "whole", progress=False)
+    whole = fit(with_fault(run, 0, ""), tmp_path / "whole", progress=False)
     cut = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt, match="after step 5 of 8"):
-        train(with_fault(run, 4, "interrupt"), cut, progress=False)
+        fit(with_fault(run, 4, "interrupt"), cut, progress=False)
     assert (cut / "checkpoints/step-000005").is_dir()
     assert not (cut / "model.safetensors").exists()
     description = (cut / "run.json").read_text()
     (cut / "run.json").write_text(description.replace('"interrupt"', '""').replace('"at": 4', '"at": 0'))
-    train(with_fault(run, 0, ""), cut, resume=True, progress=False)
+    fit(with_fault(run, 0, ""), cut, resume=True, progress=False)
     torch.testing.assert_close(weights(cut), weights(whole), rtol=0, atol=0)
     assert log_of(cut) == log_of(whole)
 
 
 def test_a_loss_that_is_no_number_stops_with_step_term_and_samples(small, tmp_path):
     with pytest.raises(NotFiniteError, match=r"Step 4: region is nan. Samples: 4/0, 4/1, 4/2, 4/3") as caught:
-        train(with_fault(small.small_run(), 4, "nan"), tmp_path / "run", progress=False)
+        fit(with_fault(small.small_run(), 4, "nan"), tmp_path / "run", progress=False)
     assert "\n" not in str(caught.value)
     assert [line["step"] for line in log_of(tmp_path / "run")] == [1, 2, 3]
 
@@ -166,30 +164,30 @@ def test_the_sample_whose_embedding_is_no_number_is_named_alone(small, tmp_path)
 
     run = replace(small.small_run(), data=Given(small, poison))
     with pytest.raises(NotFiniteError, match=r"Step 1: .*Samples: 1/2\. Look"):
-        train(run, tmp_path / "run", progress=False)
+        fit(run, tmp_path / "run", progress=False)
 
 
 def test_a_folder_in_use_is_refused(small, finished):
     with pytest.raises(ValueError, match=r"is not empty\. Resume it with --resume"):
-        train(small.small_run(), finished, progress=False)
+        fit(small.small_run(), finished, progress=False)
 
 
 def test_resuming_nothing_is_refused(small, tmp_path):
     with pytest.raises(ValueError, match="nothing to resume"):
-        train(small.small_run(), tmp_path, resume=True, progress=False)
+        fit(small.small_run(), tmp_path, resume=True, progress=False)
 
 
 def test_resuming_with_other_settings_is_refused_by_name(small, finished):
     run = small.small_run("optimizer.lr=1", "machine.workers=1", "machine.keep=9")
     with pytest.raises(ValueError, match=r"settings \(optimizer.lr: 0.001, now 1.0; machine.workers: 0, now 1\)"):
-        train(run, finished, resume=True, progress=False)
+        fit(run, finished, resume=True, progress=False)
 
 
 def test_a_training_that_ended_can_be_made_longer(small, tmp_path):
     run = small.small_run("optimizer.schedule=constant", "steps=2")
-    folder = train(run, tmp_path / "run", progress=False)
-    train(replace(run, steps=4), folder, resume=True, progress=False)
-    at_once = train(replace(run, steps=4), tmp_path / "at_once", progress=False)
+    folder = fit(run, tmp_path / "run", progress=False)
+    fit(replace(run, steps=4), folder, resume=True, progress=False)
+    at_once = fit(replace(run, steps=4), tmp_path / "at_once", progress=False)
     assert log_of(folder) == log_of(at_once)
     torch.testing.assert_close(weights(folder), weights(at_once), rtol=0, atol=0)
 
@@ -205,10 +203,10 @@ def test_a_batch_that_can_not_be_shared_out_is_refused(small, tmp_path):
 def test_data_that_ends_is_refused(small, tmp_path):
     run = replace(small.small_run(), data=Given(small, lambda batches: islice(batches, 2)))
     with pytest.raises(ValueError, match="data ended after 2 steps"):
-        train(run, tmp_path / "run", progress=False)
+        fit(run, tmp_path / "run", progress=False)
 
 
 def test_a_training_starts_from_a_model_folder(small, finished, tmp_path):
     run = small.small_run("steps=1", "optimizer.lr=0", "optimizer.weight_decay=0")
-    folder = train(replace(run, ema=None), tmp_path / "run", init=finished, progress=False)
+    folder = fit(replace(run, ema=None), tmp_path / "run", init=finished, progress=False)
     torch.testing.assert_close(weights(folder), weights(finished), rtol=0, atol=0)

@@ -22,7 +22,7 @@ from foveal.training.large_batch import split
 from foveal.training.optimizer import Optimizer
 from foveal.training.parallel import processes
 from foveal.training.run import Machine, Run, override
-from foveal.training.trainer import train
+from foveal.training.trainer import fit
 from foveal.types import Batch, Output
 
 VOCABULARY = 40
@@ -154,7 +154,7 @@ def main() -> None:
     if given.kill_at:
         (kill_while_saving if given.saving else kill_at)(given.kill_at)
     with processes() as (world, device):
-        train(
+        fit(
             small_run(*given.assignments),
             given.out,
             resume=given.resume,

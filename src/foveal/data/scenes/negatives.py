@@ -5,13 +5,13 @@ no two things of the scene fit its phrases, or they lie the opposite way. A long
 each place what is there, and places are never shared, so one altered thing is one false sentence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from random import Random
 
 from ...types import Negative
 from .language import COUNTED_CAPTION, Caption, Opening, Placed, Related, Sentence, Twice, describe, write
-from .truth import COLORS, OPPOSITE, SIZES, Scene, Thing, alterations, holds, relation
+from .truth import COLORS, OPPOSITE, PLACES, SIZES, Scene, Thing, alterations, holds, relation
 
 KINDS = (
     "object",
@@ -24,6 +24,7 @@ KINDS = (
     "count",
 )
 ALTERED_KINDS = KINDS[:6]
+MISPLACED = 4  # wrong places of a thing whose place is told
 NEAR_COLORS, FAR_COLORS = 2, 3  # wrong colors of a region: from the scene, and from elsewhere
 
 
@@ -71,17 +72,28 @@ def told_negatives(
         number: How many to make at most.
 
     Returns:
-        The same sentence said of altered scenes, and of the opposite relation; those that move things come first.
+        First the same thing where it does not lie: at other places, those of other things among them, or on the
+        opposite side. Then the same sentence said of altered scenes. No two are equal.
     """
-    made = []
-    if isinstance(told, Related):
-        made.append(Negative(replace(told, is_reversed=True)(scene), "relation"))
-    for kind in ("swapped_position", *ALTERED_KINDS):
+    made = list(_misplaced(told, scene, rng))
+    for kind in ALTERED_KINDS:
         for altered in alterations(scene, kind, nouns, rng):
             if told(altered) != told(scene) and _is_false(told, altered, scene):
                 made.append(Negative(told(altered), kind))
                 break
     return _unrepeated(made)[:number]
+
+
+def _misplaced(told: Placed | Related, scene: Scene, rng: Random) -> Iterator[Negative]:
+    if isinstance(told, Related):
+        yield Negative(replace(told, is_reversed=True)(scene), "relation")
+        return
+    thing, taken = scene.things[told.index], {thing.place for thing in scene.things}
+    for place in rng.sample([place for place in PLACES if place != thing.place], MISPLACED):
+        things = list(scene.things)
+        things[told.index] = thing._replace(place=place)
+        kind = "swapped_position" if place in taken else "position"
+        yield Negative(told(replace(scene, things=tuple(things))), kind)
 
 
 def _is_false(told: Placed | Related, altered: Scene, scene: Scene) -> bool:

@@ -19,6 +19,7 @@ COLORS = {
 }
 BACKGROUNDS = {"white": (255, 255, 255), "gray": (150, 150, 150), "black": (16, 16, 16)}
 SIZES = ("large", "small")
+PLACES = tuple((column, row) for column in range(3) for row in range(3))
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 GRIDS = (*5 * ((2, 2),), (3, 2), (2, 3), (3, 3))  # columns and rows; fewer cells leave room for larger tiles
 SHARE_OF_PAIRS = 0.25  # of the scenes have one noun twice

@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from random import Random
 
@@ -160,7 +161,24 @@ def test_told_regions_are_true_and_their_near_misses_false(read):
             kinds.update(negative.kind for negative in region.negatives)
             for negative in region.negatives:
                 assert not reader.is_true(negative.text), (region.phrase, negative)
-    assert {"swapped_position", "relation", "swapped_attribute", "size", "object"} <= set(kinds)
+    assert {"swapped_position", "position", "relation", "swapped_attribute", "size", "object"} <= set(kinds)
+
+
+def test_a_told_place_has_near_misses_that_differ_in_nothing_but_the_place():
+    """Else nothing teaches places: a sentence about what lies elsewhere is refuted by the thing alone."""
+    words = re.compile(r"\b(?:(?:top|middle|bottom) (?:left|middle|right)|center)\b")
+    seen = 0
+    for sample in Scenes(5, count=30, told=1.0):
+        for region in sample.regions:
+            place = words.search(region.phrase)
+            if place is None:
+                continue
+            seen += 1
+            moved = [near.text for near in region.negatives if near.kind in ("position", "swapped_position")][:4]
+            assert len(set(moved)) == 4
+            assert {words.sub("_", text) for text in moved} == {words.sub("_", region.phrase)}
+            assert place[0] not in {words.search(text)[0] for text in moved}
+    assert seen > 30
 
 
 def test_told_regions_leave_everything_else_as_it_was():

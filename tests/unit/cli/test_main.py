@@ -7,7 +7,7 @@ import pytest
 
 from foveal.cli import main as module
 from foveal.cli.main import main
-from foveal.training import start as training
+from foveal.training import start
 
 COMMAND = Path(sys.executable).with_name("foveal")
 
@@ -115,7 +115,7 @@ def test_what_is_no_mistake_of_the_user_keeps_its_traceback(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(training, "start", broken)
+    monkeypatch.setattr(start, "train", broken)
     with pytest.raises(RuntimeError, match="ours"):
         main(["train", "clip:smoke", "--out", "x"])
 
@@ -127,7 +127,7 @@ def test_an_interruption_says_where_it_stopped_and_exits_with_130(capsys, monkey
     def interrupted(*_, **__):
         raise KeyboardInterrupt(*[said] * bool(said))
 
-    monkeypatch.setattr(training, "start", interrupted)
+    monkeypatch.setattr(start, "train", interrupted)
     assert main(["train", "clip:smoke", "--out", "x"]) == 130
     assert capsys.readouterr().err == f"foveal: {told}\n"
 
@@ -140,7 +140,7 @@ def test_a_recipe_in_the_current_folder_is_found(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
     seen = []
-    monkeypatch.setattr(training, "start", lambda run, out, **options: seen.append((run.name, out, options)))
+    monkeypatch.setattr(start, "train", lambda run, out, **options: seen.append((run.name, out, options)))
     assert main(["train", "recipe_of_mine:mine", "--out", "x", "--data", "a", "--data", "b", "--set", "steps=3"]) == 0
     options = {"data": ["a", "b"], "init": None, "resume": False, "changes": ["steps=3"]}
     assert seen == [("clip", Path("x"), options)]

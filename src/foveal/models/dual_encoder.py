@@ -210,11 +210,12 @@ class DualEncoder(nn.Module):
                     return self._windowed(token_ids, kind, tokens=tokens)
                 token_ids = truncate(token_ids, limit, self.config.text.eos_id)
             token_ids = token_ids[:, :limit]
-        features = self.text(token_ids, kind)
+        features = self.text(token_ids, kind, tokens=tokens)
         project = self.text_projections[kind if kind in self.text_projections else "caption"]
         embedding = F.normalize(project(features.pooled), dim=-1)
         if not tokens:
             return TextEncoding(embedding, None, None)
+        assert features.tokens is not None
         return TextEncoding(embedding, *features.packing.pad(project(features.tokens)))
 
     def image_set(self, image: ImageEncoding) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:

@@ -1,8 +1,9 @@
 """The transformer that both towers are made of, over packed sequences: no layer ever sees padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -128,6 +129,15 @@ class Packing:
             yield slice(begin, groups[-1].stop), Packing(moved, own.cumsum(0) - own, own, order)
             row += count
 
+    def edges(self, *, last: bool) -> Int[Tensor, " B"]:
+        """The first or the last token of every sequence, in the order of the flat row."""
+        starts = self.starts[self.order]
+        return starts + self.lengths[self.order] - 1 if last else starts
+
+    def restore(self, rows: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
+        """One row per sequence in the caller's order, from the order of the flat row."""
+        return torch.empty_like(rows).index_copy(0, self.order, rows)
+
     def rows(self) -> Int[Tensor, " T"]:
         """The caller's row that each token belongs to."""
         return torch.repeat_interleave(self.order, self.lengths[self.order], output_size=self.total)
@@ -212,13 +222,35 @@ class Attention(nn.Module):
         flat = mixed[0] if len(mixed) == 1 else torch.cat([*mixed, qkv[:0, 0]])
         return self.out(flat.flatten(1))
 
+    def of_edges(self, x: Float[Tensor, "T W"], packing: Packing, edges: Int[Tensor, " B"]) -> Float[Tensor, "B W"]:
+        """The first or last token of every sequence attends to its whole sequence; the others give keys and values.
+
+        Args:
+            x: All tokens.
+            packing: Where each sequence lies.
+            edges: Its token that attends, see `Packing.edges`; if attention is causal, the last.
+        """
+        width = x.shape[1]
+        weight, bias = self.qkv.weight, self.qkv.bias
+        query = F.linear(x.index_select(0, edges), weight[:width], bias[:width]).unflatten(-1, (self.heads, 1, -1))
+        pairs = F.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1))  # (T, 2, H, d)
+        mixed, row = [query[:0, :, 0]], 0
+        for group in packing.groups:
+            key, value = self._rows(pairs[group.start : group.stop], group).permute(2, 0, 3, 1, 4)
+            mask = None if group.mask is None else group.mask[:, None, None]
+            own = query[row : row + group.count]  # (n, H, 1, d)
+            mixed.append(F.scaled_dot_product_attention(own, key, value, attn_mask=mask)[:, :, 0])
+            row += group.count
+        return self.out(torch.cat(mixed).flatten(1))
+
+    def _rows(self, flat: Float[Tensor, "t k H d"], group: Group) -> Float[Tensor, "n l k H d"]:
+        """The sequences of a group, padded to one length."""
+        if group.slots is not None:  # copies to distinct places: so is backward, where indexing would add up
+            flat = flat.new_zeros(group.count * group.length, *flat.shape[1:]).index_copy(0, group.slots, flat)
+        return flat.unflatten(0, (group.count, group.length))
+
     def _attend(self, qkv: Float[Tensor, "t 3 H d"], group: Group) -> Float[Tensor, "t H d"]:
-        if group.slots is None:
-            padded = qkv
-        else:  # copies to distinct places: both directions are plain copies, where indexing would add up in backward
-            padded = qkv.new_zeros(group.count * group.length, *qkv.shape[1:]).index_copy(0, group.slots, qkv)
-        padded = padded.unflatten(0, (group.count, group.length))
-        query, key, value = padded.permute(2, 0, 3, 1, 4)  # each (n, H, l, d)
+        query, key, value = self._rows(qkv, group).permute(2, 0, 3, 1, 4)  # each (n, H, l, d)
         # On the right, padding is out of sight of every real token if attention is causal.
         mask = None if group.mask is None or self.causal else group.mask[:, None, None]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
@@ -260,6 +292,11 @@ class Block(nn.Module):
         x = x + self.attention(self.norm1(x), packing)
         return x + self.mlp(self.norm2(x))
 
+    def of_edges(self, x: Float[Tensor, "T W"], packing: Packing, edges: Int[Tensor, " B"]) -> Float[Tensor, "B W"]:
+        """What the block makes of one token of each sequence: a fifth of its work. See `Attention.of_edges`."""
+        kept = x.index_select(0, edges) + self.attention.of_edges(self.norm1(x), packing, edges)
+        return kept + self.mlp(self.norm2(kept))
+
     def without_attention(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
         """The block with its attention map replaced by the identity.
 
@@ -286,22 +323,48 @@ class Transformer(nn.Module):
 
     def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> tuple[Float[Tensor, "T W"], Float[Tensor, "T W"]]:
         """What comes out of the last block, and what went into it."""
+        parts = [self._through(x[where], part) for where, part in self._portions(x, packing)]
+        if len(parts) > 1:
+            return torch.cat([out for out, _ in parts]), torch.cat([before for _, before in parts])
+        return parts[0] if parts else (x, x)
+
+    def edges(self, x: Float[Tensor, "T W"], packing: Packing, *, last: bool) -> Float[Tensor, "B W"]:
+        """The first or last token of each sequence as it comes out of the last block, which does no other work.
+
+        Args:
+            x: All tokens.
+            packing: Where each sequence lies.
+            last: Which token is wanted; the last one if attention is causal.
+
+        Returns:
+            In the caller's order. What `forward` gives at these tokens.
+        """
+        parts = [self._edges(x[where], part, last=last) for where, part in self._portions(x, packing)]
+        return packing.restore(torch.cat(parts)) if parts else x
+
+    def _portions(self, x: Tensor, packing: Packing) -> Iterable[tuple[slice, Packing]]:
         if not torch.compiler.is_compiling() and x.device.type == "cpu" and not torch.is_grad_enabled():
-            parts = [self._through(x[where], part) for where, part in packing.portions(CPU_TOKENS)]
-            if len(parts) > 1:
-                return torch.cat([out for out, _ in parts]), torch.cat([before for _, before in parts])
-            return parts[0] if parts else (x, x)
-        return self._through(x, packing)
+            return packing.portions(CPU_TOKENS)
+        return ((slice(None), packing),)
 
     def _through(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
         before = x
         for block in self.blocks:
             before = x
-            if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, packing, use_reentrant=False)
-            else:
-                x = block(x, packing)
+            x = self._kept(block, x, packing)
         return x, before
+
+    def _edges(self, x: Tensor, packing: Packing, *, last: bool) -> Tensor:
+        *others, final = self.blocks
+        for block in others:
+            x = self._kept(block, x, packing)
+        return self._kept(final.of_edges, x, packing, packing.edges(last=last))  # type: ignore[arg-type]
+
+    def _kept(self, step: Callable[..., Tensor], x: Tensor, *rest: Any) -> Tensor:
+        """A step whose intermediates are kept for the backward pass, or computed again."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(step, x, *rest, use_reentrant=False)
+        return step(x, *rest)
 
 
 def _initialize(blocks: list[Block], config: TowerConfig) -> None:

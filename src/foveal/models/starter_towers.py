@@ -123,8 +123,8 @@ class MiniLM(nn.Module):
         """
         return text_ends(token_ids, self.config.eos_id)
 
-    def forward(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption") -> TextFeatures:
-        """Features of each text, the same for all kinds.
+    def forward(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", *, tokens: bool = True) -> TextFeatures:
+        """Features of each text, the same for all kinds; of its tokens too where `tokens` asks for it.
 
         Raises:
             ValueError: If these are no token ids, the kind is unknown, or a text is too long, has no end or holds
@@ -140,11 +140,11 @@ class MiniLM(nn.Module):
             rows = packing.order[first : first + group.count]
             first += group.count
             flat.append(self._read(token_ids[rows, : group.length], packing.lengths[rows]))
-        tokens = torch.cat(flat)
-        sums = tokens.new_zeros(len(lengths), self.width).index_add(0, packing.rows(), tokens)
+        x = torch.cat(flat)
+        sums = x.new_zeros(len(lengths), self.width).index_add(0, packing.rows(), x)
         mean = sums / packing.lengths[:, None]
         norm = mean.norm(dim=1, keepdim=True).clamp_min(1e-6)
-        return TextFeatures(mean / norm, tokens / norm.index_select(0, packing.rows()), packing)
+        return TextFeatures(mean / norm, x / norm.index_select(0, packing.rows()) if tokens else None, packing)
 
     def _read(self, token_ids: Int[Tensor, "n l"], lengths: Int[Tensor, " n"]) -> Float[Tensor, "t W"]:
         """The real tokens of texts of similar length, one text behind another."""

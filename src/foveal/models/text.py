@@ -20,12 +20,12 @@ class TextFeatures:
 
     Attributes:
         pooled: Of each whole text.
-        tokens: Of every real token, in one flat row.
+        tokens: Of every real token, in one flat row. None if they were not asked for.
         packing: Where each text lies in it.
     """
 
     pooled: Float[Tensor, "B W"]
-    tokens: Float[Tensor, "T W"]
+    tokens: Float[Tensor, "T W"] | None
     packing: Packing
 
 
@@ -76,12 +76,13 @@ class TextTower(nn.Module):
         """
         return text_ends(token_ids, self.config.eos_id)
 
-    def forward(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption") -> TextFeatures:
+    def forward(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", *, tokens: bool = True) -> TextFeatures:
         """Features of each text.
 
         Args:
             token_ids: One text a row, padded on the right with anything.
             kind: Which table of positions is used.
+            tokens: Whether features of tokens are wanted too.
 
         Raises:
             ValueError: If these are no token ids, the kind is unknown, or a text is too long, has no end or holds
@@ -93,6 +94,8 @@ class TextTower(nn.Module):
         packing = self._pack(lengths, token_ids)
         ids, at = packing.take(token_ids), packing.positions()
         x = self.token_embedding(ids) + F.embedding(at, self.table(kind))
+        if self.head is None and not tokens:
+            return TextFeatures(self.norm(self.transformer.edges(x, packing, last=True)), None, packing)
         x = self.norm(self.transformer(x, packing)[0])
         return TextFeatures(self._pool(x, packing), x, packing)
 

@@ -38,8 +38,8 @@ class LanguageTower(Protocol):
     def ends(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
         """Length of each text up to and with its end-of-text token."""
 
-    def __call__(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption") -> TextFeatures:
-        """Features of each text, padded on the right with anything."""
+    def __call__(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", *, tokens: bool = True) -> TextFeatures:
+        """Features of each text, padded on the right with anything; of its tokens too where `tokens` asks for it."""
 
 
 def image_tower(config: VisionConfig) -> ImageTower:

@@ -125,10 +125,12 @@ class VisionTower(nn.Module):
             mask: True where a patch is real. None: all are.
             dense: Whether patch features are wanted too.
         """
-        out, before = self.transformer(self.input_norm(x), packing)
+        x = self.input_norm(x)
+        if self.config.pooling == "class" and not dense:
+            return self.norm(self.transformer.edges(x, packing, last=False)), None
+        out, before = self.transformer(x, packing)
         if self.config.pooling == "class":
-            pooled = self.norm(out.index_select(0, packing.starts))
-            return pooled, self._dense(out, before, packing) if dense else None
+            return self.norm(out.index_select(0, packing.starts)), self._dense(out, before, packing)
         out = self._unpack(self.norm(out), packing)
         assert self.head is not None
         return self.head.pool(out, mask), self._dense_siglip(out, before, packing, mask) if dense else None

@@ -119,8 +119,9 @@ def _shard(model: nn.Module) -> nn.Module:
     blocks = [block for blocks in model.modules() if isinstance(blocks, nn.ModuleList) for block in blocks]
     for block in blocks:
         fully_shard(block)
-        if hasattr(block, "without_attention"):  # dense features read the last block by another door
-            register_fsdp_forward_method(block, "without_attention")
+        for door in ("without_attention", "of_edges"):  # other ways into the last block
+            if hasattr(block, door):
+                register_fsdp_forward_method(block, door)
     fully_shard(model, ignored_params=scalars)
     return model
 

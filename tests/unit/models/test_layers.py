@@ -119,14 +119,35 @@ def test_parity_portions_without_gradients_give_what_all_at_once_gives_with_them
         assert torch.equal(given, x)
 
 
+@pytest.mark.parametrize(("causal", "last"), [(True, True), (False, True), (False, False)])
+def test_edges_are_what_all_tokens_give_there_with_gradients(monkeypatch, causal, last, packing):
+    transformer = Transformer(config(), causal=causal).double()
+    x = torch.randn(packing.total, 16, dtype=torch.double)
+    at = packing.starts + (packing.lengths - 1 if last else 0)
+    expected = transformer(x, packing)[0][at]
+    found = transformer.edges(x, packing, last=last)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(each.square().sum(), list(transformer.parameters())) for each in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr(layers, "CPU_TOKENS", 20)
+    with torch.no_grad():
+        torch.testing.assert_close(transformer.edges(x, packing, last=last), expected.detach())
+
+
+def test_of_no_sequences_there_are_no_edges():
+    nothing = Packing.of([], CPU)
+    assert Transformer(config()).edges(torch.zeros(0, 16), nothing, last=True).shape == (0, 16)
+
+
 def test_recomputation_changes_no_gradient():
     transformer = Transformer(config())
-    x = torch.randn(10, 16)
+    x, packing = torch.randn(10, 16), uniform(2, 5, CPU)
     results = []
     for recompute in (False, True):
         transformer.recompute = recompute
         transformer.zero_grad()
-        transformer(x, uniform(2, 5, CPU))[0].square().sum().backward()
+        transformer(x, packing)[0].square().sum().backward()
+        transformer.edges(x, packing, last=True).square().sum().backward()
         results.append([p.grad.clone() for p in transformer.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 

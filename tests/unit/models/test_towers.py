@@ -44,10 +44,10 @@ class Bag(nn.Module):
     def ends(self, token_ids: torch.Tensor) -> list[int]:
         return [token_ids.shape[1]] * len(token_ids)
 
-    def forward(self, token_ids: torch.Tensor, kind: str = "caption") -> TextFeatures:
+    def forward(self, token_ids: torch.Tensor, kind: str = "caption", *, tokens: bool = True) -> TextFeatures:
         words = self.words(token_ids)
         packing = uniform(len(words), words.shape[1], words.device)
-        return TextFeatures(words.mean(dim=1), words.flatten(0, 1), packing)
+        return TextFeatures(words.mean(dim=1), words.flatten(0, 1) if tokens else None, packing)
 
 
 def config() -> ModelConfig:

@@ -48,6 +48,6 @@ def train(
     begun = init if not resume else out if (out / PROTOCOL).is_file() else None
     if begun is not None and isinstance(run.data, Feed):
         run = replace(run, data=run.data.following(begun, run.model))
-    run = override(run, changes)
+    run = override(run, list(changes))
     with processes() as (world, device):
         return fit(run, out, init=init, resume=resume, world=world, device=device, progress=progress)

@@ -2,15 +2,19 @@
 
 import json
 import re
+import struct
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from PIL import ExifTags, Image
 
 from ..data.images import open_upright
 from .answers import Answer, Answers
@@ -232,17 +236,36 @@ def data_url(content: bytes, longest_side: int, quality: int = 90) -> str:
     Raises:
         ValueError: If the picture is broken.
     """
-    picture, unchanged = open_upright(content, longest_side)
-    if not (unchanged and content[:3] == b"\xff\xd8\xff"):
+    if _fits(content, longest_side):
+        open_upright(content, 1)  # whole, and not decoded at its full size to see so
+    else:
         data = BytesIO()
-        picture.save(data, "JPEG", quality=quality)
+        open_upright(content, longest_side)[0].save(data, "JPEG", quality=quality)
         content = data.getvalue()
     return f"data:image/jpeg;base64,{b64encode(content).decode()}"
 
 
+def _fits(content: bytes, longest_side: int) -> bool:
+    """Whether a picture's header says that it is a JPEG that can be sent as it is."""
+    try:
+        with Image.open(BytesIO(content), formats=("JPEG",)) as header:
+            is_upright = header.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            return header.mode == "RGB" and max(header.size) <= longest_side and is_upright
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+        return False  # whoever decodes it says what is wrong
+
+
+@cache
+def _validator(schema: str) -> Any:
+    """What checks answers by a schema, made once: that takes longer than an answer's other work together."""
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+    return Draft202012Validator(json.loads(schema))
+
+
 def _use(answer: Answer, schema: Mapping[str, Any], check: Callable[[Any], Any] | None) -> Any:
     """What an answer says, checked."""
-    from jsonschema import ValidationError, validate  # type: ignore[import-untyped]
+    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 
     if answer.finish in ("refusal", "content_filter"):
         raise Refused(f"refused: {answer.text[:100]}")
@@ -253,10 +276,9 @@ def _use(answer: Answer, schema: Mapping[str, Any], check: Callable[[Any], Any] 
             raise Refused(f"refused: {answer.text[:100]}") from error
         cut = f"it was cut off at {answer.completion_tokens} tokens" if answer.finish == "length" else str(error)
         raise ValueError(cut) from error
-    try:
-        validate(content, schema)
-    except ValidationError as error:
-        raise ValueError(f"{error.message[:200]} at {error.json_path}") from error
+    fault = best_match(_validator(json.dumps(schema)).iter_errors(content))
+    if fault is not None:
+        raise ValueError(f"{fault.message[:200]} at {fault.json_path}")
     return content if check is None else check(content)
 
 

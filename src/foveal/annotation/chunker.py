@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from .lexicon import lexicon, singular, word_classes, words
 
 _TOKEN = re.compile(r"""["“][^"“”\n]{1,60}["”]|[^\W_]+(?:[-’'][^\W_]+)*|[^\w\s]|_""")
-_POSSESSIVE = re.compile(r"['’]s$")
 KEPT = frozenset({"of", "with", "without", "in", "on"})  # what they bring belongs to the noun before
 _ADJECTIVE_END = re.compile(
     r".{3,}(?:ous|ful|less|ish|able|ible|ive|ical|onal|ular|like|most|tary|rary|atic|istic|etic)"
@@ -47,8 +47,7 @@ class Phrase:
         return self.text[: self.head_start - self.start + len(self.head)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     text: str
     lower: str
     start: int
@@ -98,6 +97,7 @@ def is_unseen(noun: str) -> bool:
     return noun in unseen() or singular(noun) in unseen() or noun in collectives() or (is_color and not is_more)
 
 
+@lru_cache(maxsize=1 << 12)
 def chunk(caption: str) -> tuple[Phrase, ...]:
     """The phrases of a caption, by rules, in the order in which they begin.
 
@@ -132,12 +132,11 @@ def _is_seen(each: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts
 def _tokenize(caption: str) -> list[_Token]:
     tokens = []
     for match in _TOKEN.finditer(caption):
-        text, start = match.group(), match.start()
-        cut = _POSSESSIVE.search(text)
-        if cut is not None and len(text) > 2:
-            tokens.append(_Token(text[: cut.start()], text[: cut.start()].lower(), start, start + cut.start()))
-            text, start = text[cut.start() :], start + cut.start()
-        tokens.append(_Token(text, text.lower(), start, match.end()))
+        text, (start, end) = match.group(), match.span()
+        if text.endswith(("'s", "’s")) and len(text) > 2:
+            tokens.append(_Token(text[:-2], text[:-2].lower(), start, end - 2))
+            text, start = text[-2:], end - 2
+        tokens.append(_Token(text, text.lower(), start, end))
     return tokens
 
 
@@ -145,7 +144,7 @@ def _tokenize(caption: str) -> list[_Token]:
 def _verbs() -> dict[str, str]:
     """Forms of verbs: "s" third person, "base", "ing", "ed"."""
     forms: dict[str, str] = {}
-    for base in words("verbs"):
+    for base in sorted(words("verbs")):  # "goes" is the third person of "go", whatever order a set has
         stem = base[:-1] if base.endswith("e") else base
         doubled = base + base[-1] if re.fullmatch(r".*[^aeiou][aeiou][^aeiouwxy]", base) else base
         soft = base[:-1] + "i" if base.endswith("y") and base[-2] not in "aeiou" else stem
@@ -202,6 +201,11 @@ def _open_class(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 2 and word not in word_classes()["not_adverbs"]:
             return tag
     return "NOUN"
+
+
+@cache
+def _no_attributes() -> frozenset[str]:
+    return word_classes()["DET"] | {"and", "or", "of"}
 
 
 @cache
@@ -428,6 +432,6 @@ def _ends(tags: Sequence[str], at: int) -> bool:
 def _phrase(caption: str, each: _Chunk, tokens: Sequence[_Token]) -> Phrase:
     head = tokens[each.head]
     start, end = tokens[each.first].start, tokens[each.last].end
-    between = [token.text for token in tokens[each.begin : each.head] if token.lower not in word_classes()["DET"]]
-    attributes = tuple(word for word in between if word[0].isalnum() and word.lower() not in ("and", "or", "of"))
+    between = [token.text for token in tokens[each.begin : each.head] if token.lower not in _no_attributes()]
+    attributes = tuple(word for word in between if word[0].isalnum())
     return Phrase(caption[start:end], start, end, head.text, head.start, attributes)

@@ -16,6 +16,8 @@ from .stage import Halted
 WAIT_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Answers that may be different in a moment."""
 
+_STRUCTURE = ("response_format", "json_schema", "guided", "grammar")
+
 
 class NoAnswer(ValueError):  # noqa: N818  # what a sample is kept aside with
     """A question that was not answered, or not usably. The sample is kept aside and can be tried again."""
@@ -139,7 +141,7 @@ class Endpoint:
     def _refuse_forever(self, response: Any, problem: str) -> None:
         """Ends the question, or the run, where another try would be the same."""
         status, told = response.status_code, response.text.lower()
-        if status == 400 and any(word in told for word in ("response_format", "json_schema", "guided", "grammar")):
+        if status in (400, 422) and any(word in told for word in _STRUCTURE):
             raise Unsupported(problem)
         if status in (401, 403):
             name = f"what {self.key_variable} holds" if self.key_variable else "assistant.key_variable"

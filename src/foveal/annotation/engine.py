@@ -2,15 +2,15 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from ..data.formats.pictures import encoded, suffix
 from ..data.formats.rows import row_from_sample
-from ..data.images import ImageTransform
+from ..data.images import open_upright
 from ..types import Sample
 from .fingerprints import Hashes, picture_hash
 from .inputs import Record
@@ -22,9 +22,10 @@ Made = TypeVar("Made")
 READ = "read"
 """Where a sample ends that cannot be read, or whose picture cannot."""
 READERS = 2
+READ_AT_ONCE = 4
+"""Samples that a reader takes at a time: handing them over one by one costs more than some stages."""
 AHEAD = 8
 """Samples under way for each thread: one slow answer does not keep the others waiting."""
-_GLANCE = ImageTransform(size=32)
 FAILURES = (ValueError, OSError)
 """What a stage raises when it cannot work on a sample. Anything else is a fault of the program and ends the run."""
 
@@ -92,8 +93,10 @@ def process(
     Raises:
         Halted: If a stage says that no sample can go on.
     """
-    flow: Iterator[Outcome] = in_threads(partial(_read, hashing), records, READERS)
-    flows = [flow]
+    some = chunks(records, READ_AT_ONCE)
+    read = in_order(ThreadPoolExecutor(READERS), partial(_read_some, hashing), some, ahead=AHEAD)
+    flow: Iterator[Outcome] = chain.from_iterable(read)
+    flows: list[Iterator[Any]] = [read]
     if seen is not None:
         flow = (unseen(outcome, seen) for outcome in flow)
         flows.append(flow)
@@ -107,17 +110,53 @@ def process(
             each.close()  # type: ignore[attr-defined]  # all are generators
 
 
-def in_threads(
-    work: Callable[[Item], Made], items: Iterable[Item], threads: int, stop: Callable[[], None] = nothing
+def entries(
+    records: Iterable[tuple[int, Record]], stages: Mapping[str, Stage], hashing: bool
+) -> Iterator[dict[str, Any]]:
+    """What the journal says of samples, as a worker sends it; {"halted": why} in the end if it cannot go on."""
+    try:
+        for outcome in process(records, stages, hashing=hashing):
+            yield outcome.entry()
+    except Halted as error:
+        yield {"halted": str(error)}
+
+
+def checked(entry: dict[str, Any], seen: Hashes | None) -> dict[str, Any]:
+    """An entry that a worker sent, or that of a near-duplicate: workers do not know one another's pictures.
+
+    Raises:
+        Halted: If the worker could not go on.
+    """
+    if "halted" in entry:
+        raise Halted(entry["halted"])
+    if seen is None or "hash" not in entry:
+        return entry
+    outcome = Outcome(entry["number"], hash=int(entry["hash"], 16))
+    judged = unseen(outcome, seen)
+    return entry if judged is outcome else judged.entry()
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """So many items at a time, in order."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def in_order(
+    pool: Executor,
+    work: Callable[[Item], Made],
+    items: Iterable[Item],
+    ahead: int,
+    stop: Callable[[], None] = nothing,
 ) -> Iterator[Made]:
-    """`map` in threads: in order, with a bounded number under way. What is at work at the end is waited for."""
-    pool = ThreadPoolExecutor(threads)
+    """`map` by a pool: in order, with a bounded number under way. What is at work at the end is waited for."""
     whole = False
     under_way: deque[Future[Made]] = deque()
     try:
         for item in items:
             under_way.append(pool.submit(work, item))
-            if len(under_way) >= AHEAD * threads:
+            if len(under_way) >= ahead:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
@@ -138,9 +177,12 @@ def unseen(outcome: Outcome, seen: Hashes) -> Outcome:
     return Outcome(outcome.number, ended=READ, reason="near-duplicate picture", hash=outcome.hash)
 
 
-def _read(hashing: bool, item: tuple[int, Record]) -> Outcome:
+def _read_some(hashing: bool, items: Sequence[tuple[int, Record]]) -> list[Outcome]:
+    return [_read(hashing, number, record) for number, record in items]
+
+
+def _read(hashing: bool, number: int, record: Record) -> Outcome:
     """A sample whose picture can be decoded, or why there is none."""
-    number, record = item
     sample = None
     try:
         sample = record()
@@ -148,7 +190,7 @@ def _read(hashing: bool, item: tuple[int, Record]) -> Outcome:
         suffix(content)
         value = picture_hash(content) if hashing else None
         if not hashing:
-            _GLANCE(content)
+            open_upright(content, 1)  # as small as its decoder can: what is asked is whether it can
     except FAILURES as error:
         return Outcome(number, sample, READ, _line(error), failed=True)
     return _pass(Outcome(number, hash=value), sample, Counter())
@@ -157,12 +199,15 @@ def _read(hashing: bool, item: tuple[int, Record]) -> Outcome:
 def _through(flow: Iterator[Outcome], name: str, stage: Stage, stop: Callable[[], None]) -> Iterator[Outcome]:
     """Outcomes after one more stage."""
     if isinstance(stage, BatchStage):
-        while some := list(islice(flow, stage.batch_size)):
+        for some in chunks(flow, stage.batch_size):
             yield from _together(name, stage, some)
         return
     threads = getattr(stage, "concurrency", 1)
     work = partial(_one, name, stage)
-    yield from in_threads(work, flow, threads, stop) if threads > 1 else map(work, flow)
+    if threads > 1:
+        yield from in_order(ThreadPoolExecutor(threads), work, flow, AHEAD * threads, stop)
+    else:
+        yield from map(work, flow)
 
 
 def _one(name: str, stage: Stage, outcome: Outcome) -> Outcome:
@@ -214,7 +259,7 @@ def _pass(outcome: Outcome, sample: Sample, remarks: Counter[str]) -> Outcome:
     """An outcome one stage further, with the counts of what its sample holds now."""
     near = sum(len(region.negatives) for region in sample.regions)
     counts = (len(sample.regions), near, dict(remarks))
-    return replace(outcome, sample=sample, passed=(*outcome.passed, counts))
+    return Outcome(outcome.number, sample, passed=(*outcome.passed, counts), hash=outcome.hash)
 
 
 def _line(error: Exception) -> str:

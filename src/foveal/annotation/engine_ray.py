@@ -12,10 +12,10 @@ from typing import Any
 
 from ..data.stream import Indexed, Shard, Sharded, Source
 from .answers import Answers
-from .engine import AHEAD, Outcome, process, unseen
+from .engine import AHEAD, checked, entries
 from .fingerprints import Hashes
 from .inputs import numbered, size
-from .stage import Halted, Stage
+from .stage import Stage
 
 BLOCK = 64
 """Samples, at least, that a worker takes at once."""
@@ -55,12 +55,9 @@ class Ray:
             if kept is not None:
                 keeper = ray.remote(Answers).options(num_cpus=0).remote(kept.path, kept.run)
                 kept.remote, kept.callers = _Remote(keeper), self.workers
-            entries = self._rows(source, stages, start, seen is not None)
-            for number, row in enumerate(entries, start):
-                entry = json.loads(row["entry"])
-                if "halted" in entry:
-                    raise Halted(entry["halted"])
-                yield _judged({**entry, "number": number}, seen)
+            rows = self._rows(source, stages, start, seen is not None)
+            for number, row in enumerate(rows, start):
+                yield checked({**json.loads(row["entry"]), "number": number}, seen)
         finally:
             if kept is not None:
                 kept.remote, kept.callers = None, 1
@@ -80,13 +77,13 @@ class Ray:
         plan = ray.data.from_items(
             [{"piece": number} for number in range(len(pieces))], override_num_blocks=len(pieces)
         )
-        entries = plan.map_batches(
+        rows = plan.map_batches(
             _Worker,
             fn_constructor_args=(pieces, dict(stages), hashing),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(pieces))),
         )
-        return iter(entries.iter_rows())
+        return iter(rows.iter_rows())
 
 
 @dataclass(frozen=True)
@@ -142,11 +139,8 @@ class _Worker:
 
     def __call__(self, rows: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         piece = self.pieces[int(rows["piece"][0])]
-        try:
-            for outcome in process(numbered(piece.source, piece.start, piece.stop), self.stages, hashing=self.hashing):
-                yield {"entry": [json.dumps(outcome.entry())]}
-        except Halted as error:
-            yield {"entry": [json.dumps({"halted": str(error)})]}
+        for entry in entries(numbered(piece.source, piece.start, piece.stop), self.stages, self.hashing):
+            yield {"entry": [json.dumps(entry)]}
 
 
 @dataclass(frozen=True)
@@ -157,15 +151,6 @@ class _Remote:
 
     def __call__(self, method: str, *arguments: Any) -> Any:
         return _ray().get(getattr(self.actor, method).remote(*arguments))
-
-
-def _judged(entry: dict[str, Any], seen: Hashes | None) -> dict[str, Any]:
-    """An entry, or that of a near-duplicate."""
-    if seen is None or "hash" not in entry:
-        return entry
-    outcome = Outcome(entry["number"], hash=int(entry["hash"], 16))
-    judged = unseen(outcome, seen)
-    return entry if judged is outcome else judged.entry()
 
 
 def _ray() -> Any:

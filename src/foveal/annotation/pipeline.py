@@ -51,19 +51,35 @@ def beginning(*, resume: bool, overwrite: bool, retry: bool) -> Begin:
     return found[0] if found else "new"
 
 
-def engine_of(name: str, workers: int) -> Engine | None:
+def engine_of(name: str, workers: int | None = None, *, asks: bool = False) -> Engine | None:
     """The engine of a name; None is this process.
 
+    Args:
+        name: "local" or "ray".
+        workers: Processes. None: one, or two of Ray's.
+        asks: Whether stages ask an endpoint. Locally one process does: it would wait for answers in any case.
+
     Raises:
-        ValueError: If there is none of this name.
+        ValueError: If there is none of this name, or not with so many processes.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"There cannot be {workers} workers. Name 1 or more.")
     if name == "ray":
         from .engine_ray import Ray
 
-        return Ray(workers)
+        return Ray(workers or 2)
     if name != "local":
         raise ValueError(f"There is no engine '{name}'. There are: local, ray.")
-    return None
+    if workers is None or workers == 1:
+        return None
+    if asks:
+        raise ValueError(
+            f"An endpoint is asked from one process, not from {workers}. Leave out workers, take --engine ray,"
+            " or annotate twice: with the endpoint first, and its output with the other stages."
+        )
+    from .engine_processes import Processes
+
+    return Processes(workers)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ _INSIDE = re.compile(rf"\b(?:{_INABILITY}(?: \w+){{0,3}}? {_OBJECT}\b|{_DISCLAIM
 _NO_PICTURE = re.compile(
     r"\bno (?:image|picture|photo)\b.{0,20}\b(?:provided|attached|uploaded|given|shared|see)\b", re.IGNORECASE
 )
+# one of these stands in every refusal: nearly all texts are let pass without a search
+_SIGNS = ("i ", "i'", "i’", "we ", "we'", "we’", "sorry", "apolog", "unfortunately", "as a", "no image", "no p")
 
 
 def refuses(text: str) -> bool:
@@ -24,4 +26,7 @@ def refuses(text: str) -> bool:
     Returns:
         True for "I'm sorry, but I can't help with that.", False for "A sorry sight: a wet dog that cannot get in."
     """
+    low = text.lower()
+    if not any(sign in low for sign in _SIGNS):
+        return False
     return any(found for found in (_START.match(text), _INSIDE.search(text), _NO_PICTURE.search(text)))

@@ -1,7 +1,8 @@
 """Near misses by rule: one term of a phrase gives way to another that excludes it, and the grammar is kept."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from random import Random
 from types import MappingProxyType
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from typing import NamedTuple
 from ..types import Negative
 from .chunker import is_noun
 from .facts import Reading, Term
-from .lexicon import KINDS, Sense, lexicon, word_classes, words
+from .lexicon import KINDS, Sense, lexicon, plural, singular, word_classes, words
+from .wordnet import WordNet
 
 _ARTICLE = re.compile(r"\b(an?)(\s+)$", re.IGNORECASE)
 _VOWEL = re.compile(r"(?:[aeiou]|hour|honest|heir)(?<!\bone)(?!ne\b|ni(?:c|f|v|t)|se|uro|ewe)", re.IGNORECASE)
@@ -60,50 +62,72 @@ def changes(
     rng: Random,
     kinds: tuple[str, ...] = KINDS,
     nearby: Mapping[str, frozenset[str]] = MappingProxyType({}),
-) -> Iterator[Change]:
-    """What makes near misses of a phrase: by turns from each of its terms, attributes before objects, in random order.
+    wordnet: WordNet | None = None,
+) -> tuple[Iterator[Change], Iterator[Change]]:
+    """What makes near misses of a phrase, by turns from each of its terms, in random order.
 
     Args:
         reading: The phrase.
         rng: Where chance comes from.
         kinds: What may be changed.
         nearby: Names that other texts of the picture say, by kind. They come first: what is seen misleads most.
+        wordnet: What may stand for nouns that the lexicon does not know.
 
-    Yields:
-        Changes of one term each. The name of the thing is kept but for the kind "object".
+    Returns:
+        Changes of one attribute each, which keep the name of the thing, and changes of the kind "object".
     """
-    attributes: list[tuple[Term, Frame, list[str]]] = []
-    objects: list[tuple[Term, Frame, list[str]]] = []
+    attributes: list[tuple[Term, list[str]]] = []
+    objects: list[tuple[Term, list[str]]] = []
     for term in reading.terms:
-        if term.sense.kind not in kinds or not _is_exchangeable(reading, term):
+        sense = term.sense
+        if sense.kind not in kinds or not _is_exchangeable(reading, term):
             continue
-        seen = nearby.get(term.sense.kind, frozenset())
-        names = _names(term.sense, seen)
-        said = reading.facts.slots.get((term.sense.kind, term.sense.block), frozenset())
-        names = [name for name in names if name not in said and name not in reading.facts.nouns]
-        if term.sense.kind == "color" and _SHADED.search(reading.text[: term.start]):
-            names = [name for name in names if name not in ("black", "white")]
-        names = _mixed(names, rng)
-        names = [name for name in names if name in seen] + [name for name in names if name not in seen]
-        options = (term, _frame(reading.text, term), names)
-        (objects if term.sense.kind == "object" else attributes).append(options)
-    for group in (attributes, objects):
-        for turn in range(max((len(names) for _, _, names in group), default=0)):
-            for term, frame, names in group:
-                if turn < len(names):
-                    yield Change(term, names[turn], frame)
+        seen = nearby.get(sense.kind, frozenset())
+        said = reading.facts.nouns | reading.facts.slots.get((sense.kind, sense.block), frozenset())
+        if sense.kind == "color" and _SHADED.search(reading.text[: term.start]):
+            said |= {"black", "white"}
+        names = _mixed([name for name in _names(sense, seen) if name not in said], rng)
+        if not seen.isdisjoint(names):
+            names = [name for name in names if name in seen] + [name for name in names if name not in seen]
+        (objects if sense.kind == "object" else attributes).append((term, names))
+    if wordnet is not None and "object" in kinds:
+        for term in _unknown(reading):
+            names = [name for name in wordnet.rivals(term.noun) if name not in reading.facts.nouns]
+            if names and _is_exchangeable(reading, term):
+                objects.append((term, _mixed(names, rng)))
+    return _by_turns(reading.text, attributes), _by_turns(reading.text, objects)
 
 
-def _names(sense: Sense, nearby: frozenset[str]) -> list[str]:
+def _unknown(reading: Reading) -> Iterator[Term]:
+    """The nouns of a phrase that the lexicon says nothing of."""
+    for each in reading.chunks:
+        word = each.head.lower()
+        noun = singular(word)
+        if not any(lexicon().senses.get(form) for form in (word, noun)):
+            sense = Sense("object", -1, noun, frozenset(), is_plural=noun != word)
+            yield Term(each.head_start, each.head_start + len(word), sense, noun)
+
+
+def _by_turns(text: str, options: Sequence[tuple[Term, Sequence[str]]]) -> Iterator[Change]:
+    """One name of each term, then another of each."""
+    framed = [(term, _frame(text, term), names) for term, names in options]
+    for turn in range(max((len(names) for _, names in options), default=0)):
+        for term, frame, names in framed:
+            if turn < len(names):
+                yield Change(term, names[turn], frame)
+
+
+@lru_cache(maxsize=1 << 12)
+def _names(sense: Sense, nearby: frozenset[str]) -> tuple[str, ...]:
     """What excludes a sense; of objects also those nearby that are of another family."""
     known = lexicon()
-    names = list(known.others(sense))
-    if sense.kind == "object":
-        for name in sorted(nearby.difference(names)):
-            other = known.sense(name, "object")
-            if other is not None and other.block != sense.block and known.is_apart(sense, other):
-                names.append(name)
-    return names
+    names = known.others(sense)
+    if sense.kind != "object":
+        return names
+    more = ((name, known.sense(name, "object")) for name in sorted(nearby.difference(names)))
+    return names + tuple(
+        name for name, other in more if other and other.block != sense.block and known.is_apart(sense, other)
+    )
 
 
 def _mixed(names: list[str], rng: Random) -> list[str]:
@@ -153,7 +177,7 @@ def rewrite(change: Change) -> Negative:
     """
     frame, kind, word = change.frame, change.term.sense.kind, change.name
     if frame.is_plural:
-        word = lexicon().plurals[word]
+        word = lexicon().plurals.get(word) or plural(word)
     elif frame.is_noun:
         word = _AS_NOUN.get(word, word)
     if frame.is_capital:

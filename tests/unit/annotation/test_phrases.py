@@ -1,11 +1,15 @@
 """Phrases of captions, by spaCy and by rules, beside marks made by hand and scenes whose things are known."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from runpy import run_path
 
 import pytest
 
+from foveal.annotation import chunker
 from foveal.annotation import phrases as module
 from foveal.annotation.chunker import chunk
 from foveal.annotation.phrases import Phrases, clean, has_spacy, parse
@@ -157,3 +161,17 @@ def test_spacy_that_is_missing_is_named_with_the_way_out(monkeypatch):
     with pytest.raises(ValueError, match="pip install"):
         next(parse(["A dog."], "spacy"))
     assert next(parse(["A dog."], "best"))[0].text == "A dog"
+
+
+def test_phrases_do_not_depend_on_the_order_that_a_set_happens_to_have():
+    """Processes hash words differently; a run that goes on in another one must read the same."""
+    program = (
+        "from foveal.annotation.chunker import _verbs, chunk; print(sorted(_verbs().items()), chunk('A dog goes.'))"
+    )
+    command = [sys.executable, "-c", program]
+    told = [
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert chunker._verbs()["goes"] == "s"

@@ -2,6 +2,7 @@ import json
 import random
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from foveal.annotation import report
 from foveal.annotation.caption import Caption
-from foveal.annotation.engine import AHEAD, in_threads, process
+from foveal.annotation.engine import in_order, process
 from foveal.annotation.inputs import Folder, numbered, open_input
 from foveal.annotation.journal import Journal
 from foveal.annotation.output import Output
@@ -207,7 +208,7 @@ def test_one_broken_sample_does_not_spoil_its_batch(annotation):
     assert remarks == {"looked at": 11}
 
 
-def test_threads_keep_the_order_and_a_bounded_number_under_way():
+def test_a_pool_keeps_the_order_and_a_bounded_number_under_way():
     taken = []
 
     def counted():
@@ -219,9 +220,9 @@ def test_threads_keep_the_order_and_a_bounded_number_under_way():
         time.sleep(random.Random(number).uniform(0, 0.002))
         return number
 
-    for place, number in enumerate(in_threads(slow, counted(), 4)):
+    for place, number in enumerate(in_order(ThreadPoolExecutor(4), slow, counted(), ahead=20)):
         assert place == number
-        assert len(taken) <= place + AHEAD * 4
+        assert len(taken) <= place + 20
     assert place == 199
 
 
@@ -375,7 +376,11 @@ def test_contradictions_and_unknown_names_are_refused(annotation):
         beginning(resume=False, overwrite=False, retry=False),
         beginning(resume=False, overwrite=True, retry=False),
     ] == ["new", "overwrite"]
-    assert engine_of("local", 2) is None
+    assert engine_of("local", 1, asks=True) is engine_of("local") is None
+    with pytest.raises(ValueError, match=r"asked from one process, not from 2\. Leave out workers"):
+        engine_of("local", 2, asks=True)
+    with pytest.raises(ValueError, match="cannot be 0 workers"):
+        engine_of("ray", 0)
     with pytest.raises(ValueError, match=r"no engine 'spark'. There are: local, ray"):
         engine_of("spark", 2)
     with pytest.raises(ValueError, match=r"'.*out.xml' is of no known kind to write"):

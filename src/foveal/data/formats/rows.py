@@ -143,6 +143,8 @@ def _negatives(row: Mapping[str, Any], key: str) -> tuple[Negative, ...]:
 
 
 def _negative(row: Any) -> Negative:
+    if type(row) is dict and type(row.get("text")) is str and type(row.get("kind")) is str:
+        return Negative(row["text"], row["kind"])  # as nearly all are; they are most of what a row holds
     if isinstance(row, str):
         return Negative(row)
     if not isinstance(row, Mapping):

@@ -1,6 +1,9 @@
 """Search in an index of made-up embeddings on disk: seconds, recall and bytes, beside two ways to do without our own.
 
-    python benchmarks/search_scale.py --count 1000000 --folder /big/disk
+    python benchmarks/search_scale.py --count 1000000 --folder /big/disk/scale
+
+Called again with the same folder, it takes the index, the answers of the exhaustive search and LanceDB's index from
+there, and measures again in a few minutes.
 
 Pictures have a 512-d embedding (float16) and 16 tokens of 128 numbers (int8), in the store that `foveal index` writes.
 Three searches answer the same queries in the same run:
@@ -22,7 +25,7 @@ near to what the starter model gives on 135 photos of COCO (in brackets there), 
 """
 
 import argparse
-import shutil
+import json
 import statistics
 import sys
 import tempfile
@@ -122,30 +125,34 @@ def likeness(world: World) -> str:
     )
 
 
-def build(world: World, folder: Path, count: int) -> Store:
-    """The index, written batch by batch as `foveal index` does."""
+def build(world: World, folder: Path, count: int) -> dict[str, float]:
+    """Write the index batch by batch, as `foveal index` does. Gives seconds and bytes."""
+    start = time.perf_counter()
     store = Store.create(folder, Layout(WIDTH, TOKEN_WIDTH, TOKENS, regions=0), {})
     nothing = np.zeros((0, WIDTH), np.float16), np.zeros((0, 4), np.float32)
-    for start in tqdm(range(0, count, BATCH), desc="writing", unit=" batches", disable=not sys.stderr.isatty()):
-        some = min(BATCH, count - start)
-        embeddings, tokens, _ = world.pictures(BATCH, seed=1 + start // BATCH)
+    for first in tqdm(range(0, count, BATCH), desc="writing", unit=" batches", disable=not sys.stderr.isatty()):
+        some = min(BATCH, count - first)
+        embeddings, tokens, _ = world.pictures(BATCH, seed=1 + first // BATCH)
         eight_bits = (tokens / tokens.abs().amax(-1, keepdim=True) * 127).round().to(torch.int8).numpy()
         looks = [Look(e, t, *nothing) for e, t in zip(embeddings.half().numpy(), eight_bits, strict=True)][:some]
         told: dict[str, list[Any]] = {
-            "id": [f"{start + n:024x}" for n in range(some)],
-            "path": [f"{start + n}.jpg" for n in range(some)],
+            "id": [f"{first + n:024x}" for n in range(some)],
+            "path": [f"{first + n}.jpg" for n in range(some)],
             **{name: [0] * some for name in ("bytes", "modified", "width", "height")},
             **{name: [""] * some for name in ("hash", "caption")},
             "thumbnail": [b""] * some,
         }
         store.write(row_batch(store.layout, told, looks), replace=())
-    return store
+    written = time.perf_counter() - start
+    store.finish()
+    store.pictures.optimize(cleanup_older_than=timedelta(0))  # what compaction replaced, which users keep for an hour
+    return {"written": written, "indexed": time.perf_counter() - start - written, "bytes": size(folder)}
 
 
-def ours(store: Store, first_pass: FirstPass, embedding: Tensor, tokens: Tensor) -> list[str]:
+def ours(first_pass: FirstPass, embedding: Tensor, tokens: Tensor) -> list[str]:
     """First pass, then late interaction with the shortlist."""
-    rows = first_pass([Want(embedding, tokens, embedding[None], ("",))], "late", "", SHORTLIST)
-    late = late_interaction(tokens[None], store.looks(rows).tokens)[0]
+    [(rows, looks)] = first_pass([[Want(embedding, tokens, embedding[None], ("",))]], "late", "", SHORTLIST)
+    late = late_interaction(tokens[None], looks.tokens)[0]
     ids = rows["id"].to_pylist()
     return [ids[at] for at in late.topk(min(BEST, len(ids))).indices.tolist()]
 
@@ -157,21 +164,22 @@ def in_memory(store: Store) -> tuple[list[str], Tensor]:
     return rows["id"].to_pylist(), torch.from_numpy(flat).view(-1, TOKENS, TOKEN_WIDTH)
 
 
-def exhaustive(ids: list[str], everything: Tensor, tokens: Tensor) -> list[str]:
-    """Late interaction with all pictures."""
-    late = [late_interaction(tokens[None], F.normalize(some.float(), dim=-1))[0] for some in everything.split(BATCH)]
-    return [ids[at] for at in torch.cat(late).topk(BEST).indices.tolist()]
+def exhaustive(ids: list[str], everything: Tensor, tokens: Tensor) -> list[list[str]]:
+    """Late interaction of queries with all pictures: the best of each."""
+    bar = tqdm(everything.split(BATCH), desc="exhaustive", unit=" batches", disable=not sys.stderr.isatty())
+    late = [late_interaction(tokens, F.normalize(some.float(), dim=-1)) for some in bar]
+    return [[ids[at] for at in best] for best in torch.cat(late, dim=1).topk(BEST).indices.tolist()]
 
 
-def multivector(store: Store, folder: Path) -> tuple[Any, float]:
-    """The same tokens as a multivector column with LanceDB's index, and the seconds that this took."""
+def build_multivector(store: Store, folder: Path) -> dict[str, float]:
+    """The same tokens as a multivector column with LanceDB's index. Gives seconds and bytes."""
     import lancedb
     import pyarrow as pa
     from lancedb.index import IvfPq
 
     start = time.perf_counter()
     schema = pa.schema({"id": pa.string(), "tokens": pa.list_(pa.list_(pa.float16(), TOKEN_WIDTH))})
-    table = lancedb.connect(str(folder)).create_table("tokens", schema=schema)
+    table = lancedb.connect(str(folder)).create_table("tokens", schema=schema, mode="overwrite")
     for rows in store.pictures.search().select(["id", "tokens"]).to_batches():
         flat = rows["tokens"].flatten().to_numpy(zero_copy_only=False).reshape(-1, TOKEN_WIDTH).astype(np.float32)
         unit = (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float16)
@@ -179,7 +187,22 @@ def multivector(store: Store, folder: Path) -> tuple[Any, float]:
         ends = pa.array(np.arange(0, len(unit) + 1, TOKENS, dtype=np.int32))
         table.add(pa.table({"id": rows["id"], "tokens": pa.ListArray.from_arrays(ends, each)}, schema=schema))
     table.create_index("tokens", config=IvfPq(distance_type="cosine", num_sub_vectors=16))
-    return table, time.perf_counter() - start
+    table.optimize(cleanup_older_than=timedelta(0))
+    return {"built": time.perf_counter() - start, "bytes": size(folder)}
+
+
+def theirs(table: Any, tokens: Tensor) -> list[str]:
+    """LanceDB's multivector search."""
+    search = table.search(tokens.numpy(), vector_column_name="tokens").select(["id", "_distance"])
+    return list(search.limit(BEST).nprobes(20).refine_factor(10).to_arrow()["id"].to_pylist())
+
+
+def kept(file: Path, make: Callable[[], Any]) -> Any:
+    """What a file says was made before; else it is made now, and the file says so."""
+    if not file.exists():
+        made = make()
+        file.write_text(json.dumps(made))
+    return json.loads(file.read_text())
 
 
 def measure(search: Callable[[int], list[str]], truth: list[list[str]], runs: range) -> tuple[float, float, float]:
@@ -204,61 +227,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000, help="pictures")
     parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--folder", type=Path, help="where the tables lie; a temporary one if not given")
+    parser.add_argument("--folder", type=Path, help="where everything is kept; a temporary one if not given")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--skip-multivector", action="store_true", help="its tokens take 4 KiB a picture more")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for line in report(Path(folder), options):
+    with tempfile.TemporaryDirectory() as temporary:
+        for line in report(options.folder or Path(temporary), options):
             print(line, flush=True)
 
 
 def report(folder: Path, options: argparse.Namespace) -> Iterator[str]:
     """The whole run, line by line."""
-    world = World.make()
+    import lancedb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    world, count, runs = World.make(), options.count, range(options.queries)
+    if kept(folder / "count.json", lambda: count) != count:
+        raise SystemExit(f"'{folder}' holds another number of pictures than {count}. Name another folder.")
     yield likeness(world)
-    start = time.perf_counter()
-    store = build(world, folder / "index", options.count)
-    written = time.perf_counter() - start
-    store.finish()
-    store.pictures.optimize(cleanup_older_than=timedelta(0))  # what compaction replaced, which users keep for an hour
-    indexed = time.perf_counter() - start - written
+    took = kept(folder / "index.json", lambda: build(world, folder / "index", count))
     yield (
-        f"{options.count} pictures: written in {written:.0f} s ({options.count / written:.0f} a second, with the time"
-        f" to make them), joined, indexed in {indexed:.0f} s; {size(folder / 'index') / options.count:.0f} bytes each"
+        f"{count} pictures: written in {took['written']:.0f} s ({count / took['written']:.0f} a second, with the time"
+        f" to make them), joined, indexed in {took['indexed']:.0f} s; {took['bytes'] / count:.0f} bytes each"
     )
-    embeddings, tokens = world.queries(options.queries, min(BATCH, options.count))
+    store = Store.open(folder / "index")
+    embeddings, tokens = world.queries(options.queries, min(BATCH, count))
     ids, everything = in_memory(store)
+    truth = kept(folder / f"best-{len(runs)}.json", lambda: exhaustive(ids, everything, tokens))
+    slow, _, _ = measure(lambda n: exhaustive(ids, everything, tokens[n : n + 1])[0], truth, runs[:5])
+    del ids, everything
     start = time.perf_counter()
     first_pass = FirstPass(store)
     yield f"opened in {time.perf_counter() - start:.1f} s"
-    runs = range(options.queries)
-    start = time.perf_counter()
-    bar = tqdm(runs, desc="exhaustive", disable=not sys.stderr.isatty())
-    truth = [exhaustive(ids, everything, tokens[n]) for n in bar]
-    slow = (time.perf_counter() - start) / len(runs)
-    del everything
     goal = f"asked: p50 <= {1000 * ASKED_SECONDS:.0f} ms, recall >= {ASKED_RECALL}"
     yield f"\n| search, {options.threads} threads | p50 ms | p95 ms | recall@{BEST} | {goal} |\n|---|---|---|---|---|"
-    fast, tail, recall = measure(lambda n: ours(store, first_pass, embeddings[n], tokens[n]), truth, runs)
+    fast, tail, recall = measure(lambda n: ours(first_pass, embeddings[n], tokens[n]), truth, runs)
     met = "met" if fast <= ASKED_SECONDS and recall >= ASKED_RECALL else "MISSED"
     yield f"| ours: first pass, rerank of {SHORTLIST} | {1000 * fast:.1f} | {1000 * tail:.1f} | {recall:.3f} | {met} |"
     yield f"| exhaustive late interaction | {1000 * slow:.0f} | | 1 | {slow / fast:.0f} times as long |"
-    if not options.skip_multivector:
-        table, took = multivector(store, folder / "multivector")
-
-        def theirs(n: int) -> list[str]:
-            search = table.search(tokens[n].numpy(), vector_column_name="tokens").select(["id", "_distance"])
-            return list(search.limit(BEST).nprobes(20).refine_factor(10).to_arrow()["id"].to_pylist())
-
-        fast, tail, recall = measure(theirs, truth, runs)
-        bytes_each = size(folder / "multivector") / options.count
-        yield (
-            f"| LanceDB multivector | {1000 * fast:.1f} | {1000 * tail:.1f} | {recall:.3f} |"
-            f" built in {took:.0f} s, {bytes_each:.0f} bytes a picture |"
-        )
-    shutil.rmtree(folder / "index")
+    if options.skip_multivector:
+        return
+    took = kept(folder / "multivector.json", lambda: build_multivector(store, folder / "multivector"))
+    table = lancedb.connect(str(folder / "multivector")).open_table("tokens")
+    fast, tail, recall = measure(lambda n: theirs(table, tokens[n]), truth, runs)
+    yield (
+        f"| LanceDB multivector | {1000 * fast:.1f} | {1000 * tail:.1f} | {recall:.3f} |"
+        f" built in {took['built']:.0f} s, {took['bytes'] / count:.0f} bytes a picture |"
+    )
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def process(
         yield from flow
     finally:
         for each in reversed(flows):
-            each.close()  # type: ignore[attr-defined]  # all are generators
+            each.close()  # all are generators
 
 
 def entries(

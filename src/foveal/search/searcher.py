@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,18 @@ from torch import Tensor
 
 from ..encoder import Encoder, Picture
 from ..types import Box, Hit, PhraseBox
-from .background import Usual, confidences
-from .compare import PARTS, Want, Yardstick, best_regions, want_of_picture, wants_of_texts
-from .first_pass import FirstPass
+from .background import SAMPLE, Usual, confidences
+from .compare import (
+    PARTS,
+    Want,
+    Yardstick,
+    best_regions,
+    measure_background,
+    similarities,
+    wants_of_pictures,
+    wants_of_texts,
+)
+from .first_pass import FirstPass, Shortlist
 from .query import Mode, Query
 from .regions import best_windows
 from .rows import same_model
@@ -43,6 +52,19 @@ class Explanation:
     heat: Float[Tensor, "Y X"]
 
 
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A query, what it looks for, and what it does not want."""
+
+    query: Query
+    plus: Sequence[Want]
+    minus: Want | None
+
+    @property
+    def wants(self) -> list[Want]:
+        return [*self.plus, *([] if self.minus is None else [self.minus])]
+
+
 class Searcher:
     """An open index and the model it was made with. Safe to use from several threads."""
 
@@ -64,7 +86,10 @@ class Searcher:
                 " Open it with that model, or index again."
             )
         self.encoder, self.shortlist, self._store = encoder, shortlist, store
-        self._yardstick, self._first_pass = Yardstick.of(store, WEIGHTS), FirstPass(store)
+        self._yardstick, self._first_pass = (
+            Yardstick.of(store, self._about.get("background", {}), WEIGHTS),
+            FirstPass(store),
+        )
 
     @classmethod
     def open(cls, index: str | Path, encoder: Encoder | None = None) -> "Searcher":
@@ -114,10 +139,8 @@ class Searcher:
         return self.search_many([Query(text, image, box, exclude, where, k, mode)])[0]
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """Hits of many queries, whose texts are encoded together."""
-        texts = list(dict.fromkeys(text for each in queries for text in (each.text, each.exclude) if text.strip()))
-        wants = dict(zip(texts, wants_of_texts(self.encoder, texts), strict=True)) if texts else {}
-        return [self._hits(query, wants) for query in queries]
+        """Hits of many queries: what they hold is encoded together, and those that share a filter search together."""
+        return self._hits(self._asked(queries))
 
     def similar(self, picture: str | Picture, k: int = 20) -> list[Hit]:
         """Pictures like one of the index (by id or path), or like any other; the picture itself is left out."""
@@ -126,7 +149,7 @@ class Searcher:
             return self.search(image=picture, k=k)
         looks = self._store.looks_of([own])
         want = Want(looks.embedding[0], looks.tokens[0], looks.regions[0], ("",) * looks.regions.shape[1], "picture")
-        hits = self._rank([want], None, Query(image=b"", k=k + 1))
+        hits = self._hits([_Asked(Query(image=b"", k=k + 1), [want], None)])[0]
         return [hit for hit in hits if hit.id != own][:k]
 
     def picture(self, picture_id: str) -> Path | bytes:
@@ -185,60 +208,105 @@ class Searcher:
         ]
         return next((each for each in names if each.isalnum() and self._store.count(f"id = '{each}'")), "")
 
-    def _hits(self, query: Query, wants: dict[str, Want]) -> list[Hit]:
+    def _asked(self, queries: Sequence[Query]) -> list[_Asked]:
+        """What queries look for; each text and all pictures are encoded once."""
         layout = self._store.layout
-        plus = [wants[query.text]] if query.text.strip() else []
-        if query.image is not None:
-            plus.append(want_of_picture(self.encoder, query.image, query.box, layout.tokens, layout.regions))
-        return self._rank(plus, wants.get(query.exclude), query)
+        texts = list(dict.fromkeys(text for each in queries for text in (each.text, each.exclude) if text.strip()))
+        of_text = dict(zip(texts, wants_of_texts(self.encoder, texts), strict=True)) if texts else {}
+        pictures = [(each.image, each.box) for each in queries if each.image is not None]
+        of_pictures = iter(wants_of_pictures(self.encoder, pictures, layout.tokens, layout.regions))
+        found = []
+        for query in queries:
+            plus = [of_text[query.text]] if query.text.strip() else []
+            plus += [next(of_pictures)] if query.image is not None else []
+            found.append(_Asked(query, plus, of_text.get(query.exclude)))
+        return found
 
-    def _rank(self, plus: Sequence[Want], minus: Want | None, query: Query) -> list[Hit]:
-        """The best of the shortlist. What is to be excluded counts against a picture as far as it stands out."""
-        limit = max(self.shortlist, 2 * query.k) * (1 if minus is None else 3)
-        rows = self._first_pass(plus, query.mode, query.where, limit)
-        looks = self._store.looks(rows)
-        total, background = torch.zeros(len(looks)), torch.zeros(len(self._yardstick.looks))
-        parts: dict[str, Tensor] = {}
-        for want in plus:
-            own, usual, parts = self._yardstick.scores(want, looks, query.mode)
-            total, background = total + own, background + usual
-        if minus is not None:
-            own, usual, _ = self._yardstick.scores(minus, looks, query.mode)
-            total, background = total - own.clamp(min=0), background - usual.clamp(min=0)
+    def _measure(self) -> None:
+        """See what is usual, where indexing was stopped before it could, or the index has grown much since."""
+        if 2 * len(self._yardstick.looks) < min(SAMPLE, self.count):
+            self._yardstick = Yardstick.of(self._store, measure_background(self._store, self.encoder), WEIGHTS)
+
+    def _hits(self, asked: Sequence[_Asked]) -> list[list[Hit]]:
+        """Hits of each; those that are asked alike are compared together."""
+        self._measure()
+        alike: dict[tuple[str, Mode, int], list[int]] = {}
+        for at, each in enumerate(asked):
+            limit = max(self.shortlist, 2 * each.query.k) * (1 if each.minus is None else 3)
+            alike.setdefault((each.query.where, each.query.mode, limit), []).append(at)
+        hits: dict[int, list[Hit]] = {}
+        for (where, mode, limit), places in alike.items():
+            some = [asked[at] for at in places]
+            shortlists = self._first_pass([each.plus for each in some], mode, where, limit)
+            count = self._store.count(where)
+            usual = iter(
+                similarities([want for each in some for want in each.wants], self._yardstick.looks, PARTS[mode])
+            )
+            for at, each, shortlist, here in zip(
+                places, some, shortlists, _compared(some, shortlists, mode), strict=True
+            ):
+                hits[at] = self._rank(each, shortlist, here, [next(usual) for _ in here], count)
+        return [hits[at] for at in range(len(asked))]
+
+    def _rank(
+        self,
+        asked: _Asked,
+        shortlist: Shortlist,
+        here: Sequence[dict[str, Tensor]],
+        usual: Sequence[dict[str, Tensor]],
+        count: int,
+    ) -> list[Hit]:
+        """The best of the shortlist. What is to be excluded counts against a picture as far as it stands out.
+
+        Args:
+            asked: The query.
+            shortlist: Its pictures.
+            here: How well these fit each of its wants.
+            usual: How well the sample does.
+            count: Pictures that were searched.
+        """
+        rows, looks = shortlist
+        query, plus = asked.query, asked.plus
+        scored = [self._yardstick.scores(*each, query.mode) for each in zip(asked.wants, here, usual, strict=True)]
+        signed = [*scored[: len(plus)], *((-own.clamp(min=0), -back.clamp(min=0)) for own, back in scored[len(plus) :])]
+        total, background = (torch.stack(each).sum(dim=0) for each in zip(*signed, strict=True))
         whole = sum(WEIGHTS[part] for part in PARTS[query.mode]) if len(PARTS[query.mode]) > 1 else 1.0
         scores = Usual.of(background, Usual(0.0, whole * len(plus))).standard(total)
         best = scores.sort(descending=True, stable=True).indices[: query.k]
-        sure = confidences(scores[best].tolist(), self._store.count(query.where))
-        chosen = Looks(*(field[best] for field in looks.fields()))
-        boxes = self._boxes(plus[0], chosen)
+        ways = plus[-1].ways(query.mode)
+        told = zip(
+            rows.take(best.numpy()).to_pylist(),
+            scores[best].tolist(),
+            confidences(scores[best].tolist(), count),
+            _boxes(plus[0], looks.at(best)),
+            torch.stack([here[len(plus) - 1][way][best] for way in ways], dim=1).tolist(),
+            strict=True,
+        )
         return [
-            Hit(
-                **row,
-                score=float(scores[at]),
-                confidence=sure[rank],
-                boxes=boxes[rank],
-                similarities=tuple((part, float(values[at])) for part, values in parts.items()),
-            )
-            for rank, (at, row) in enumerate(zip(best.tolist(), _told(rows, best), strict=True))
-        ]
-
-    def _boxes(self, want: Want, looks: Looks) -> list[tuple[PhraseBox, ...]]:
-        """The best box of each phrase in each picture; of a query by picture, the best box of all."""
-        if not len(looks):
-            return []
-        values, boxes = best_regions(want, looks)
-        if want.kind == "picture":
-            best = values.argmax(dim=1)
-            return [(PhraseBox("", as_box(boxes[n, at]), float(values[n, at])),) for n, at in enumerate(best.tolist())]
-        return [
-            tuple(
-                PhraseBox(text, as_box(box), float(value)) for text, box, value in zip(want.texts, *each, strict=True)
-            )
-            for each in zip(boxes, values, strict=True)
+            Hit(**row, score=score, confidence=sure, boxes=boxes, similarities=tuple(zip(ways, values, strict=True)))
+            for row, score, sure, boxes, values in told
         ]
 
 
-def _told(rows: Any, best: Tensor) -> list[dict[str, Any]]:
-    """What a hit says of each picture besides its score."""
-    rows = rows.select(["id", "path", "width", "height", "caption"]).take(best.numpy())
-    return list(rows.to_pylist())
+def _boxes(want: Want, looks: Looks) -> list[tuple[PhraseBox, ...]]:
+    """The best box of each phrase in each picture; of a query by picture, the best box of all."""
+    if not len(looks):
+        return []
+    texts, (values, boxes) = want.texts, best_regions(want, looks)
+    if want.kind == "picture":
+        best = values.argmax(dim=1, keepdim=True)
+        texts, values, boxes = ("",), values.gather(1, best), boxes.gather(1, best[..., None].expand(-1, -1, 4))
+    return [
+        tuple(PhraseBox(text, as_box(box), value) for text, box, value in zip(texts, *found, strict=True))
+        for found in zip(boxes.tolist(), values.tolist(), strict=True)
+    ]
+
+
+def _compared(asked: Sequence[_Asked], shortlists: Sequence[Shortlist], mode: Mode) -> list[list[dict[str, Tensor]]]:
+    """How well the pictures of each shortlist fit each want of its query."""
+    found = []
+    for _, own in groupby(zip(asked, shortlists, strict=True), key=lambda each: id(each[1][1])):  # some share theirs
+        some, [*looks] = zip(*own, strict=True)
+        alike = iter(similarities([want for each in some for want in each.wants], looks[0][1], PARTS[mode]))
+        found += [[next(alike) for _ in each.wants] for each in some]
+    return found

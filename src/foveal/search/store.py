@@ -6,7 +6,7 @@ Needs `pip install "foveal[search]"`.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor
 from ..types import Box
 from .cells import Cells, Postings, taught
 
-PICTURES, ABOUT, CELLS, CODES = "pictures", "about", "cells", "codes"
+PICTURES, ABOUT, CELLS, CODES = "pictures", "about", "{kind}_cells", "set_codes"
 COMPARED = ("embedding", "tokens", "regions", "boxes")
 TOLD = ("id", "path", "width", "height", "caption")
 FRESH = timedelta(seconds=5)  # an open index sees what another process commits after this long at most
@@ -29,8 +29,8 @@ KEPT = timedelta(hours=1)  # replaced files stay this long, for searches that be
 NPROBES, REFINE = 32, 4  # cells that an approximate search visits; rows per row wanted that it compares in full
 APPROXIMATE = 50_000
 """Rows from which on embeddings are searched approximately; below, comparing all of them takes milliseconds."""
-CODED = 2_000
-"""Rows from which on token sets have a first pass of their own; below, a shortlist by embeddings misses little."""
+CODED = 1_000
+"""Rows from which on tokens and regions have a first pass of their own; below, all pictures are compared in full."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Looks:
     Attributes:
         embedding: Of each whole picture.
         tokens: Of each token set.
-        regions: Of each box; pictures with fewer boxes are padded.
+        regions: Of each box; pictures with fewer boxes repeat their first, which changes no maximum.
         region_mask: True where a region is real.
         boxes: Of each region, (x0, y0, x1, y1) in fractions of the picture.
     """
@@ -73,9 +73,15 @@ class Looks:
     def __len__(self) -> int:
         return len(self.embedding)
 
-    def fields(self) -> tuple[Tensor, ...]:
-        """All tensors, in the order of the attributes."""
-        return self.embedding, self.tokens, self.regions, self.region_mask, self.boxes
+    def at(self, places: Tensor) -> "Looks":
+        """Those of some of the pictures, by number or by mask."""
+        return Looks(
+            self.embedding[places],
+            self.tokens[places],
+            self.regions[places],
+            self.region_mask[places],
+            self.boxes[places],
+        )
 
 
 def is_remote(index: str | Path) -> bool:
@@ -172,107 +178,142 @@ class Store:
 
     def finish(self) -> None:
         """Join small files, bring indices up to date, and drop what was replaced a while ago."""
-        from lancedb.index import BTree, IvfPq
+        from lancedb.index import BTree, IvfRq
 
         have = {index.name for index in self.pictures.list_indices()}
         count = self.pictures.count_rows()
         if count and "id_idx" not in have:
             self.pictures.create_index("id", config=BTree(), name="id_idx")
-        for column in ("embedding", "regions")[: 1 + bool(self.layout.regions)]:
-            if count >= APPROXIMATE and f"{column}_idx" not in have:
-                config = IvfPq(distance_type="cosine", num_sub_vectors=self.layout.embed_width // 8)
-                self.pictures.create_index(column, config=config, name=f"{column}_idx")
+        if count >= APPROXIMATE and "embedding_idx" not in have:
+            # one bit a number, compared in full afterwards: as good as product quantization, learnt 100 times as fast
+            self.pictures.create_index("embedding", config=IvfRq(distance_type="cosine"), name="embedding_idx")
         self.pictures.optimize(cleanup_older_than=KEPT)
         if count >= CODED:
             self._code()
 
-    def codes(self) -> tuple[np.ndarray, Postings] | None:
-        """Ids, and the first pass over token sets that gives their numbers. None for a small index."""
-        cells = self._cells()
-        if cells is None:
+    def codes(self) -> tuple[np.ndarray, dict[str, Postings]] | None:
+        """Ids, and the first passes over tokens and regions that give their numbers. None for a small index."""
+        if CODES not in self._tables:
             return None
         rows = self._database.open_table(CODES).to_arrow()
-        codes = _flat(rows["cells"]).reshape(-1, self.layout.tokens)
-        return np.array(rows["id"].to_pylist(), dtype="S24"), Postings(cells, codes)
+        postings = {
+            kind: Postings(self._cells(kind), _flat(rows[kind]).reshape(len(rows), -1)) for kind, _, _ in self._sets
+        }
+        return np.array(rows["id"].to_pylist(), dtype="S24"), postings
 
-    def _cells(self) -> Cells | None:
-        """Where the index's tokens gather. None as long as nobody looked."""
-        if CELLS not in self._database.list_tables().tables:
-            return None
-        rows = self._database.open_table(CELLS).to_arrow()
-        width = self.layout.token_width
+    @property
+    def _tables(self) -> list[str]:
+        return list(self._database.list_tables().tables)
+
+    @property
+    def _sets(self) -> list[tuple[str, int, int]]:
+        """The columns that hold sets: most members of a picture's, and their width."""
+        layout = self.layout
+        sets = [("tokens", layout.tokens, layout.token_width), ("regions", layout.regions, layout.embed_width)]
+        return [(kind, most, width) for kind, most, width in sets if most]
+
+    def _code(self) -> None:
+        """Find the cells of pictures that were not looked at yet; learn the cells where there are none."""
+        import pyarrow as pa
+
+        kinds = {kind: pa.list_(pa.uint16(), most) for kind, most, _ in self._sets}
+        form = pa.schema({"id": pa.string(), **kinds})
+        if CODES not in self._tables:
+            for kind, most, width in self._sets:
+                self._keep_cells(kind, self._learn_cells(kind, most, width))
+            self._database.create_table(CODES, schema=form)  # last: it says that there are cells
+        table, cells = self._database.open_table(CODES), {kind: self._cells(kind) for kind in kinds}
+        coded = set(table.to_arrow()["id"].to_pylist())
+        for rows in self.pictures.search().select(["id", *kinds]).to_batches(8192):
+            some = rows.filter(pa.array([each not in coded for each in rows["id"].to_pylist()], pa.bool_()))
+            if not len(some):
+                continue
+            codes = {
+                kind: cells[kind].of(_full(some[kind], most, width)).numpy().astype(np.uint16)
+                for kind, most, width in self._sets
+            }
+            columns = [pa.FixedSizeListArray.from_arrays(pa.array(codes[kind]), most) for kind, most, _ in self._sets]
+            table.add(pa.table([some["id"], *columns], schema=form))
+        table.optimize(cleanup_older_than=KEPT)
+
+    def _learn_cells(self, kind: str, most: int, width: int) -> Cells:
+        """Cells from members of sets of pictures all over the table."""
+        expected = self.count() * most
+        step = max(1, expected // taught(expected))
+        generator = torch.Generator().manual_seed(0)
+        drawn = []
+        for some in self.pictures.search().select([kind]).to_batches(8192):
+            rows = _full(some[kind], most, width)
+            drawn.append(rows[torch.randperm(len(rows), generator=generator)[: -(-len(rows) // step)]])
+        rows = torch.cat(drawn)
+        return Cells.learn(rows[torch.randperm(len(rows), generator=generator)], expected)
+
+    def _cells(self, kind: str) -> Cells:
+        """Where members of sets gather."""
+        rows = self._database.open_table(CELLS.format(kind=kind)).to_arrow()
+        width = rows.schema.field("group").type.list_size
         sizes = tuple(rows["cells"].combine_chunks().value_lengths().to_pylist())
         return Cells(_numbers(rows["group"], width), _numbers(_members(rows["cells"]), width), sizes)
 
-    def _code(self) -> None:
-        """Find the cells of tokens that were not looked at yet; learn the cells where there are none."""
+    def _keep_cells(self, kind: str, cells: Cells) -> None:
         import pyarrow as pa
 
-        kinds = pa.schema({"id": pa.string(), "cells": pa.list_(pa.uint16(), self.layout.tokens)})
-        cells = self._cells()
-        if cells is None:
-            cells = self._learn_cells()
-            self._database.create_table(CODES, schema=kinds, mode="overwrite")
-            self._keep_cells(cells)
-        table = self._database.open_table(CODES)
-        coded = set(table.to_arrow()["id"].to_pylist())
-        for rows in self.pictures.search().select(["id", "tokens"]).to_batches(8192):
-            new = np.array([each not in coded for each in rows["id"].to_pylist()])
-            if not new.any():
-                continue
-            some = rows.filter(pa.array(new))
-            tokens = F.normalize(_numbers(some["tokens"], self.layout.token_width), dim=-1)
-            codes = pa.array(cells.of(tokens).numpy().astype(np.uint16))
-            fixed = pa.FixedSizeListArray.from_arrays(codes, self.layout.tokens)
-            table.add(pa.table({"id": some["id"], "cells": fixed}, schema=kinds))
-        table.optimize(cleanup_older_than=KEPT)
-
-    def _learn_cells(self) -> Cells:
-        """Cells from tokens of pictures all over the table."""
-        expected = self.count() * self.layout.tokens
-        step = max(1, expected // taught(expected))
-        batches = self.pictures.search().select(["tokens"]).to_batches(8192)
-        some = [_numbers(rows["tokens"], self.layout.token_width)[::step] for rows in batches]
-        tokens = F.normalize(torch.cat(some), dim=-1)
-        return Cells.learn(tokens[torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))], expected)
-
-    def _keep_cells(self, cells: Cells) -> None:
-        import pyarrow as pa
-
-        width = self.layout.token_width
+        width = cells.centers.shape[1]
         vector = pa.list_(pa.float32(), width)
         ends = pa.array(np.cumsum([0, *cells.sizes]).astype(np.int32))
         members = pa.FixedSizeListArray.from_arrays(pa.array(cells.centers.numpy().reshape(-1)), width)
         groups = pa.FixedSizeListArray.from_arrays(pa.array(cells.groups.numpy().reshape(-1)), width)
         columns = {"group": groups, "cells": pa.ListArray.from_arrays(ends, members)}
         rows = pa.table(columns, schema=pa.schema({"group": vector, "cells": pa.list_(vector)}))
-        self._database.create_table(CELLS, data=rows, mode="overwrite")
+        self._database.create_table(CELLS.format(kind=kind), data=rows, mode="overwrite")
 
     def _uncode(self, ids: Sequence[str]) -> None:
         """Drop what was derived from pictures, before these change."""
-        if CODES in self._database.list_tables().tables:
+        if CODES in self._tables:
             table = self._database.open_table(CODES)
             for start in range(0, len(ids), 1000):
                 table.delete(_among(ids[start : start + 1000]))
 
-    def nearest(self, column: str, queries: np.ndarray, where: str, limit: int) -> Any:
-        """Rows near to a vector, or, for regions, near to several vectors together, as a pyarrow table.
+    def nearest(self, embeddings: Float[Tensor, "B E"], where: str, limit: int) -> list[list[str]]:
+        """Ids of the pictures whose embeddings are nearest to each of some, best first, all in one search.
 
         Raises:
             ValueError: If the filter is no SQL over the index's columns.
         """
+        rows = self._near("embedding", embeddings.numpy(), where, limit)
+        if len(embeddings) == 1:
+            return [rows["id"].to_pylist()]
+        found: list[list[str]] = [[] for _ in embeddings]
+        for query, each in zip(rows["query_index"].to_pylist(), rows["id"].to_pylist(), strict=True):
+            found[query].append(each)
+        return found
+
+    def nearest_regions(self, phrases: Float[Tensor, "R E"], where: str, limit: int) -> list[str]:
+        """Ids of the pictures whose regions are nearest to some phrases together, best first.
+
+        Raises:
+            ValueError: If the filter is no SQL over the index's columns.
+        """
+        return list(self._near("regions", phrases.numpy(), where, limit)["id"].to_pylist())
+
+    def _near(self, column: str, queries: np.ndarray, where: str, limit: int) -> Any:
         search = self.pictures.search(queries, vector_column_name=column).distance_type("cosine").limit(limit)
-        search = search.select([*TOLD, *COMPARED, "_distance"]).nprobes(NPROBES).refine_factor(REFINE)
-        return self._filtered(search.where(where) if where else search, where).drop_columns(["_distance"])
+        search = search.select(["id", "_distance"]).nprobes(NPROBES).refine_factor(REFINE)
+        return self._asked((search.where(where) if where else search).to_arrow, where)
 
-    def named(self, ids: Sequence[str], where: str = "") -> Any:
-        """Rows of some pictures that pass a filter, as a pyarrow table.
+    def passing(self, where: str, ids: Sequence[str] | None = None) -> set[str]:
+        """Which pictures pass a filter, of some or of all.
 
         Raises:
             ValueError: If the filter is no SQL over the index's columns.
         """
-        search = self.pictures.search().select([*TOLD, *COMPARED]).limit(max(1, len(ids)))
-        return self._filtered(search.where(_among(ids) + (f" AND ({where})" if where else "")), where)
+        among = f"({where})" if ids is None else f"{_among(ids)} AND ({where})"
+        return set(self._asked(self.pictures.search().select(["id"]).where(among).to_arrow, where)["id"].to_pylist())
+
+    def named(self, ids: Sequence[str] | None = None) -> Any:
+        """What is told of some pictures, or of all, and what they are compared by, as a pyarrow table."""
+        search = self.pictures.search().select([*TOLD, *COMPARED])
+        return (search if ids is None else search.where(_among(ids))).to_arrow()
 
     def rows(self, ids: Iterable[str], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some columns of pictures, in the order of their ids.
@@ -300,24 +341,33 @@ class Store:
         return self.looks(self.named(ids))
 
     def count(self, where: str = "") -> int:
-        """How many pictures there are, or pass a filter."""
-        return int(self.pictures.count_rows(where or None))
+        """How many pictures there are, or pass a filter.
+
+        Raises:
+            ValueError: If the filter is no SQL over the index's columns.
+        """
+        return int(self._asked(lambda: self.pictures.count_rows(where or None), where))
+
+    @property
+    def small(self) -> bool:
+        """Few enough pictures to compare all of them with every query."""
+        return self.count() < CODED
 
     def looks(self, rows: Any) -> Looks:
         """Rows as tensors."""
         layout, count = self.layout, len(rows)
         embedding = _numbers(rows["embedding"], layout.embed_width)
-        tokens = _numbers(rows["tokens"], layout.token_width).view(count, layout.tokens, layout.token_width)
+        tokens = _full(rows["tokens"], layout.tokens, layout.token_width)
         lengths = torch.tensor(rows["regions"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
         mask = torch.arange(int(lengths.max()) if count else 0) < lengths[:, None]
-        regions, boxes = torch.zeros(*mask.shape, layout.embed_width), torch.zeros(*mask.shape, 4)
-        regions[mask] = _numbers(_members(rows["regions"]), layout.embed_width)
-        boxes[mask] = _numbers(_members(rows["boxes"]), 4)
-        return Looks(embedding, F.normalize(tokens, dim=-1), regions, mask, boxes)
+        regions = F.normalize(_padded(rows["regions"], mask.shape[1], layout.embed_width), dim=-1)
+        boxes = _padded(rows["boxes"], mask.shape[1], 4)
+        return Looks(embedding, tokens.view(count, layout.tokens, layout.token_width), regions, mask, boxes)
 
-    def _filtered(self, search: Any, where: str) -> Any:
+    def _asked(self, ask: Callable[[], Any], where: str) -> Any:
+        """What a question with a filter gives."""
         try:
-            return search.to_arrow()
+            return ask()
         except (RuntimeError, ValueError) as error:
             if not where:
                 raise
@@ -428,12 +478,34 @@ def _members(column: Any) -> Any:
 
 def _numbers(column: Any, width: int) -> Tensor:
     """A column of lists of one width as a float32 matrix."""
-    return torch.from_numpy(_flat(column).astype(np.float32)).view(-1, width)
+    return torch.from_numpy(_flat(column)).float().view(-1, width)
+
+
+def _full(column: Any, most: int, width: int) -> Tensor:
+    """A column of sets as unit-length rows, `most` for each picture; a smaller set repeats its first member."""
+    import pyarrow as pa
+
+    fixed = pa.types.is_fixed_size_list(column.type)
+    rows = _numbers(column, width) if fixed else _padded(column, most, width).flatten(0, 1)
+    return F.normalize(rows, dim=-1)
+
+
+def _padded(column: Any, most: int, width: int) -> Tensor:
+    """A column of lists of lists, each filled up with its first."""
+    import pyarrow as pa
+
+    lengths = np.concatenate([np.zeros(0, np.int64), *(each.value_lengths() for each in _chunks(column))])
+    member = np.arange(most) * (np.arange(most) < lengths[:, None]) + (lengths.cumsum() - lengths)[:, None]
+    members = pa.chunked_array([each.flatten() for each in _chunks(column)], column.type.value_type)
+    return _numbers(members, width)[torch.from_numpy(member)]
 
 
 def _flat(column: Any) -> np.ndarray:
     """All numbers of a column of lists of one width, one behind another."""
-    chunks = column.chunks if hasattr(column, "chunks") else [column]
-    return np.concatenate(
-        [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks] or [np.zeros(0, np.int8)]
-    )
+    parts = [each.flatten().to_numpy(zero_copy_only=False) for each in _chunks(column)]
+    return np.concatenate(parts or [np.zeros(0, np.int8)])
+
+
+def _chunks(column: Any) -> list[Any]:
+    """The arrays that a column of a table or of a batch is made of."""
+    return list(getattr(column, "chunks", [column]))

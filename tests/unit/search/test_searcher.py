@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.search import Indexing, Query, Searcher, cells, store
+from foveal.search import Indexing, Query, Searcher, cells, store, todo
 from foveal.search import searcher as module
 from foveal.search.sources import id_of
 from foveal.similarity import late_interaction
@@ -53,15 +53,49 @@ def test_all_modes_together_are_the_weighted_sum(searcher):
     assert [name for name, _ in fused[0].similarities] == ["global", "late", "region"]
 
 
-def test_queries_together_are_answered_like_queries_alone(searcher):
-    queries = [Query(TEXT, k=5), Query("a cat", exclude="a dog", k=3, mode="late"), Query("word " * 30, k=2)]
-    together = searcher.search_many(queries)
+@pytest.fixture(params=["all compared", "coded", "not finished"])
+def of_any_size(request, tmp_path, encoder, fill, monkeypatch):
+    """Searchers that find their shortlists in each way."""
+    monkeypatch.setattr(cells, "PER_CELL", 3)
+    monkeypatch.setattr(store, "CODED", {"all compared": 10**6, "coded": 20, "not finished": 20}[request.param])
+    if request.param == "not finished":
+        monkeypatch.setattr(store.Store, "_code", lambda _: None)
+    Indexing(str(fill(tmp_path / "photos", range(60))), str(tmp_path / "index"), tokens=6, regions=5)(lambda: encoder)
+    return Searcher(store.Store.open(tmp_path / "index"), encoder, shortlist=12)
+
+
+def test_queries_together_are_answered_like_queries_alone(of_any_size, jpeg):
+    box = (0.0, 0.0, 0.5, 0.5)
+    queries = [
+        *(Query(text, k=5, mode=mode) for text in (TEXT, "a dog") for mode in ("global", "late", "region", "fused")),
+        Query("a cat", exclude="a dog", k=3, mode="late"),
+        Query("word " * 30, k=2),
+        Query("a cat", where="path < '030'", k=4),
+        Query("a cat", where="path < '005'", k=4, mode="late"),
+        Query(image=jpeg(7), k=4),
+        Query("a cat", image=jpeg(8), box=box, k=4),
+        Query(image=jpeg(9), box=box, k=4, mode="region"),
+    ]
+    together = of_any_size.search_many(queries)
     for query, hits in zip(queries, together, strict=True):
-        alone = searcher.search_many([query])[0]
+        alone = of_any_size.search_many([query])[0]
         assert [hit.path for hit in hits] == [hit.path for hit in alone]
         assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=1e-3)
+        assert [hit.confidence for hit in hits] == pytest.approx([hit.confidence for hit in alone], abs=1e-3)
+        assert [hit.boxes[0].box for hit in hits] == [hit.boxes[0].box for hit in alone]
         assert len(hits) == query.k
-    assert searcher.search_many([]) == []
+    assert of_any_size.search_many([]) == []
+
+
+def test_a_batch_of_queries_asks_the_index_as_often_as_one_query(of_any_size, monkeypatch):
+    asked = []
+    for name in ("nearest", "named", "passing", "count"):
+        own = getattr(store.Store, name)
+        monkeypatch.setattr(store.Store, name, lambda *given, own=own, name=name: asked.append(name) or own(*given))
+    of_any_size.search_many([Query(TEXT)])
+    alone, asked[:] = list(asked), []
+    of_any_size.search_many([Query(f"{number} cats") for number in range(9)])
+    assert len(asked) <= len(alone)
 
 
 def test_a_picture_finds_itself_first_and_is_sure(searcher, jpeg):
@@ -175,17 +209,17 @@ def test_what_is_indexed_meanwhile_is_found(tmp_path, encoder, fill, monkeypatch
     assert searcher.count == 4
 
 
-def test_a_first_pass_over_tokens_changes_no_best_hit(tmp_path, encoder, fill, monkeypatch):
+@pytest.mark.parametrize("mode", ["late", "region"])
+def test_a_first_pass_over_sets_changes_no_best_hit(tmp_path, encoder, fill, monkeypatch, mode):
     monkeypatch.setattr(store, "CODED", 20)
     monkeypatch.setattr(cells, "PER_CELL", 3)
     photos = fill(tmp_path / "photos", range(60))
     indexing = Indexing(str(photos), str(tmp_path / "index"), tokens=6, regions=5)
     indexing(lambda: encoder)
     searcher = Searcher(store.Store.open(tmp_path / "index"), encoder, shortlist=30)
-    assert searcher._first_pass._codes is not None
-    for text in (TEXT, "a cat", "a photo of three dogs"):
-        assert searcher.search(text, k=1, mode="late")[0].path == exhaustive(searcher, text, "late")[0]
-    filtered = searcher.search(TEXT, where="path < '005'", k=30, mode="late")
+    for text in (TEXT, "a cat", "a photo of three dogs")[: 3 if mode == "late" else 1]:
+        assert searcher.search(text, k=1, mode=mode)[0].path == exhaustive(searcher, text, mode)[0]
+    filtered = searcher.search(TEXT, where="path < '005'", k=30, mode=mode)
     assert sorted(hit.path for hit in filtered) == [f"00{n}.jpg" for n in range(5)]
     (photos / "000.jpg").unlink()  # what goes is found no more, what comes gets cells of its own
     fill(photos, [70])
@@ -195,6 +229,46 @@ def test_a_first_pass_over_tokens_changes_no_best_hit(tmp_path, encoder, fill, m
     assert len(ids) == again.count == 60
     assert id_of("070.jpg").encode() in ids
     assert id_of("000.jpg").encode() not in ids
+
+
+def test_an_index_that_was_never_finished_is_as_sure_as_one_that_was(tmp_path, encoder, fill, monkeypatch, jpeg):
+    """It once had no confidence in anything, as what is usual was measured at the end of indexing alone."""
+    photos = str(fill(tmp_path / "photos", range(40)))
+    Indexing(photos, str(tmp_path / "finished"))(lambda: encoder)
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(todo.Todo, "finish", stop)
+    with pytest.raises(KeyboardInterrupt, match="Stopped with 40 pictures"):
+        Indexing(photos, str(tmp_path / "stopped"))(lambda: encoder)
+    finished, stopped = (Searcher.open(tmp_path / name, encoder) for name in ("finished", "stopped"))
+    assert "background" not in stopped._store.about
+    assert finished.search(image=jpeg(7), k=3) == stopped.search(image=jpeg(7), k=3)
+    assert stopped.search(image=jpeg(7), k=3)[0].confidence > 0.95
+
+
+def test_what_is_usual_is_measured_again_when_an_open_index_has_grown(tmp_path, encoder, fill, monkeypatch, jpeg):
+    monkeypatch.setattr(store, "FRESH", store.timedelta(0))
+    indexing = Indexing(str(fill(tmp_path / "photos", range(3))), str(tmp_path / "index"))
+    indexing(lambda: encoder)
+    searcher = Searcher.open(tmp_path / "index", encoder)
+    fill(tmp_path / "photos", range(40))
+    indexing(lambda: encoder)
+    assert searcher.search(image=jpeg(7)) == Searcher.open(tmp_path / "index", encoder).search(image=jpeg(7))
+
+
+def test_what_came_after_the_cells_were_read_is_found_too(tmp_path, encoder, fill, monkeypatch, jpeg):
+    monkeypatch.setattr(store, "CODED", 20)
+    monkeypatch.setattr(store, "FRESH", store.timedelta(0))
+    photos = fill(tmp_path / "photos", range(30))
+    indexing = Indexing(str(photos), str(tmp_path / "index"), tokens=6, regions=5)
+    indexing(lambda: encoder)
+    searcher = Searcher(store.Store.open(tmp_path / "index"), encoder, shortlist=10)
+    fill(photos, [70])
+    indexing(lambda: encoder)
+    for mode in ("global", "late", "region", "fused"):
+        assert searcher.search(image=jpeg(70), k=1, mode=mode)[0].path == "070.jpg"
 
 
 def test_another_model_or_no_index_is_told_in_one_line(tmp_path, searcher, make_encoder):

@@ -26,6 +26,9 @@ LOSSES = {
     "principal_component": lambda left, right: losses.principal_component(left[:, 0], right[:, 0], SCALE),
     "regional": lambda left, right: losses.regional(left[:, 0], right[:, 0], SCALE),
     "hard_negative": near_miss(losses.hard_negative),
+    "best_patch_negative": lambda left, right: losses.best_patch_negative(
+        left[:, ::2], None, right[:, 0], torch.arange(len(right)), right[:, 1], torch.arange(len(right)), SCALE
+    ),
     "pooled_negatives": near_miss(losses.pooled_negatives),
     "cross_modal_ranking": near_miss(lambda *batch: losses.cross_modal_ranking(*batch, torch.tensor(1.0))),
     "token_triplet": losses.token_triplet,

@@ -14,7 +14,7 @@ _FILLER = re.compile(
     re.I,
 )
 _EMPTY = frozenset(
-    "a an the is are was were of in on at to it its this that some he him his she her they them their one".split()
+    ("a", "an", "the", "is", "are", "was", "were", "of", "in", "on", "at", "to", "it", "its", "this", "that", "some")
 )
 
 

@@ -17,12 +17,14 @@ import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
 
 from annotation_quality import fitting
 from foveal.annotation.detectors import Dense, Found
+from foveal.annotation.engine import LOOKED_AT
 from foveal.annotation.filter import Filter
 from foveal.annotation.ground import Choice, Ground, intersection_over_union, open_phrases
 from foveal.annotation.negatives import Negatives
@@ -61,7 +63,8 @@ class TrueBoxes:
 def annotated(scenes: Scenes, encoder: Encoder | None, parser: Parser) -> Iterator[Sample]:
     """What the engine makes of the pictures and their long captions, and nothing else of them."""
     ground = TrueBoxes(scenes) if encoder is None else Ground(Dense(encoder))
-    stages = (Phrases(parser), ground, Negatives(), Filter())
+    plain = (replace(exact, regions=()) for exact in islice(scenes, LOOKED_AT))
+    stages = (Phrases(parser), ground, Negatives().prepared(plain), Filter())
     for exact in scenes:
         sample = replace(exact, regions=(), caption_negatives=(), long_caption_negatives=())
         try:

@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -11,9 +12,10 @@ from typing import Any, TypeVar
 from ..data.formats.pictures import encoded, suffix
 from ..data.formats.rows import row_from_sample
 from ..data.images import open_upright
+from ..data.stream import Source
 from ..types import Sample
 from .fingerprints import Hashes, picture_hash
-from .inputs import Record
+from .inputs import Record, numbered
 from .stage import BatchStage, Dropped, Halted, Stage, listening
 
 Item = TypeVar("Item")
@@ -24,6 +26,8 @@ READ = "read"
 READERS = 2
 READ_AT_ONCE = 4
 """Samples that a reader takes at a time: handing them over one by one costs more than some stages."""
+LOOKED_AT = 2_000
+"""Samples that a stage may look at before the first of them comes to it."""
 AHEAD = 8
 """Samples under way for each thread: one slow answer does not keep the others waiting."""
 FAILURES = (ValueError, OSError)
@@ -68,6 +72,21 @@ class Outcome:
 
 def nothing() -> None:
     """There is nothing to stop."""
+
+
+def prepared(stages: Mapping[str, Stage], source: Source) -> dict[str, Stage]:
+    """The stages, those that want it after a look at the first samples of a source."""
+    return {
+        name: stage.prepared(_readable(numbered(source, 0, LOOKED_AT))) if hasattr(stage, "prepared") else stage
+        for name, stage in stages.items()
+    }
+
+
+def _readable(records: Iterable[tuple[int, Record]]) -> Iterator[Sample]:
+    """Samples, without those that cannot be read: the run itself will meet and count them."""
+    for _, record in records:
+        with suppress(*FAILURES):
+            yield record()
 
 
 def process(

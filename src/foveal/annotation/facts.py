@@ -270,7 +270,7 @@ def evidence(captions: Sequence[str], phrases: Iterable[str]) -> tuple[Evidence,
 
 @lru_cache(maxsize=1 << 10)
 def _standing(caption: str) -> tuple[Evidence, ...]:
-    """The outermost phrases of a caption, each fact once, without sums of others."""
+    """The outermost phrases of a caption, each fact once, without sums and mentions of others."""
     found: dict[str, Evidence] = {}
     reach = -1
     for each in chunk(caption):
@@ -281,7 +281,17 @@ def _standing(caption: str) -> tuple[Evidence, ...]:
         if reading is not None:
             found.setdefault(each.text.lower(), Evidence(reading.facts, each.text.lower(), 0))
     single = [one.facts for one in found.values() if not one.facts.is_plural]
-    return tuple(one for one in found.values() if not (one.facts.is_plural and _is_sum(one.facts, single)))
+    return tuple(
+        one
+        for one in found.values()
+        if not (_is_sum(one.facts, single) if one.facts.is_plural else _is_mention(one.facts, single))
+    )
+
+
+def _is_mention(facts: Facts, single: Sequence[Facts]) -> bool:
+    """Whether "the dog" is one that is told of by more words besides: then it is no further thing."""
+    more = (other for other in single if facts.says_no_more_than(other) and not other.says_no_more_than(facts))
+    return facts.is_definite and next(more, None) is not None
 
 
 def _is_sum(many: Facts, single: Sequence[Facts]) -> bool:

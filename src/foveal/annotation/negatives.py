@@ -6,8 +6,10 @@ through the same checks. A near miss is never a synonym of the truth, never what
 another thing in it, and never a repeat.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -66,6 +68,8 @@ SCHEMA: dict[str, Any] = {
     "required": ["items"],
     "additionalProperties": False,
 }
+OFTEN = 3
+"""Samples that say a name before it counts as common."""
 _LONGEST = 1.6  # a near miss has at most so many times the words of the truth
 
 
@@ -84,11 +88,13 @@ class Negatives:
         encoder: Looks at the region: an encoder, or its name for `foveal.load`. None: texts alone are judged.
         margin: A near miss that is more similar to the region than its phrase, by more than this, is taken for true.
         wordnet: Folder of WordNet's files. It knows more nouns: their near misses, and what may name the same.
+        common: Names, as the lexicon has them, that rules take before others. A name that is never true of anything
+            teaches nothing but that. None: those that the first texts of a run say, see `prepared`.
     """
 
     count: int = 10
     kinds: tuple[str, ...] = KINDS
-    objects: int = 3
+    objects: int = 4
     assistant: Asked | None = None
     prompt: str = "negatives.v1"
     at_once: int = 8
@@ -96,6 +102,7 @@ class Negatives:
     encoder: Encoder | str | None = None
     margin: float = 0.05
     wordnet: Path | None = None
+    common: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         unknown = next((kind for kind in self.kinds if kind not in KINDS), None)
@@ -111,17 +118,33 @@ class Negatives:
         """With the settings' assistant; by rules if there is none."""
         return cls(assistant=settings.assistant, seed=settings.seed)
 
+    @cached_property
+    def _common(self) -> frozenset[str]:
+        return frozenset(self.common or ())
+
     @property
     def concurrency(self) -> int:
         """How many samples may wait for answers at once."""
         return 1 if self.assistant is None else self.assistant.concurrency
+
+    def prepared(self, samples: Iterable[Sample]) -> "Negatives":
+        """The stage that knows which names are common in a source.
+
+        Args:
+            samples: Its first ones. What `OFTEN` of them say is common.
+        """
+        if self.assistant is not None or self.common is not None:
+            return self
+        spoken = (said(evidence(_texts(sample), ())) for sample in samples)
+        counts = Counter(name for names in spoken for name in frozenset().union(*names.values()))
+        return replace(self, common=tuple(sorted(name for name, count in counts.items() if count >= OFTEN)))
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample, every region with near misses where some could be found."""
         open_regions = [index for index, region in enumerate(sample.regions) if not region.negatives]
         if not open_regions:
             return sample
-        captions = [text for text in (sample.long_caption, *sample.captions) if text]
+        captions = _texts(sample)
         known = evidence(captions, (region.phrase for region in sample.regions))
         context = _Context(known, tuple(caption.lower() for caption in captions), said(known))
         regions = list(sample.regions)
@@ -145,8 +168,8 @@ class Negatives:
             return region
         others = context.witnesses(reading)
         rng = Random(f"negatives {self.seed} {name} {region.phrase}")
-        doubts = _Doubts(reading.facts, others, self._nouns())
-        of_attributes, of_objects = changes(reading, rng, self.kinds, context.nearby, self._nouns())
+        doubts = _Doubts(reading.facts, others, context.nearby["object"], self._nouns())
+        of_attributes, of_objects = changes(reading, rng, self.kinds, context.nearby, self._common, self._nouns())
         attributes = doubts.without(of_attributes, self.count)
         objects = doubts.without(of_objects, min(self.count, max(self.objects, self.count - len(attributes))))
         remark("negative that may be true of another thing", doubts.refused)
@@ -206,9 +229,20 @@ class Negatives:
         return seen
 
 
+def _texts(sample: Sample) -> list[str]:
+    """What is said of a whole picture, the longest first."""
+    return [text for text in (sample.long_caption, *sample.captions) if text]
+
+
 @dataclass(frozen=True)
 class _Context:
-    """What the texts of a sample say, for all its regions."""
+    """What the texts of a sample say, for all its regions.
+
+    Attributes:
+        known: Each phrase of theirs.
+        captions: The texts themselves, in lower case.
+        nearby: Names said, by kind.
+    """
 
     known: tuple[Evidence, ...]
     captions: tuple[str, ...]
@@ -225,8 +259,9 @@ class _Doubts:
         refused: Changes that may be true of another thing, so far.
     """
 
-    def __init__(self, truth: Facts, known: Witnesses, wordnet: WordNet | None = None) -> None:
+    def __init__(self, truth: Facts, known: Witnesses, things: frozenset[str], wordnet: WordNet | None = None) -> None:
         self.truth, self.wordnet, self.refused = truth, wordnet, 0
+        self.things, self.namesakes = things, _namesakes(things)
         self.near = [other for other in known.others if other.may_name(truth)]  # attributes change no noun
         alike = [other for other in (*known.others, *known.around) if not truth.differs(other)]
         self.nouns = frozenset().union(*(other.nouns for other in alike))
@@ -248,10 +283,12 @@ class _Doubts:
     def _contradict(self, sense: Sense, name: str) -> bool:
         """Whether all witnesses contradict the phrase after a name has been put in place of a sense of its."""
         if sense.kind == "object":
+            if self.wordnet is not None and _is_kin(name, {sense.name, *self.nouns}, self.wordnet):
+                return False
+            if name not in self.namesakes and self.things.isdisjoint(namesakes(name)):  # not told of, so not there
+                return True
             main = name if self.truth.main == sense.name else self.truth.main
             if name in self.mains or not self.nouns.isdisjoint(namesakes(main)):
-                return False
-            if self.wordnet is not None and _is_kin(name, {sense.name, *self.nouns}, self.wordnet):
                 return False
             return self.mains.isdisjoint(self.truth.nouns - {sense.name})
         slot = (sense.kind, sense.block)
@@ -261,6 +298,12 @@ class _Doubts:
             theirs = self._said[slot] = tuple({other.slots.get(slot, frozenset()) for other in doubtful})
         said = (self.truth.slots[slot] - {sense.name}) | {name}
         return all(names and exclude(slot, said, names) for names in theirs)
+
+
+@lru_cache(maxsize=1 << 10)
+def _namesakes(nouns: frozenset[str]) -> frozenset[str]:
+    """What some nouns may be called too."""
+    return frozenset().union(*map(namesakes, nouns))
 
 
 def _is_kin(name: str, nouns: Iterable[str], wordnet: WordNet) -> bool:

@@ -21,7 +21,7 @@ from ..data.stream import Source
 from ..types import Sample
 from .answers import Answers, Spend
 from .assistants import Assistant
-from .engine import nothing, process
+from .engine import nothing, prepared, process
 from .fingerprints import Hashes
 from .inputs import Record, numbered, size
 from .journal import Journal
@@ -152,19 +152,20 @@ class Annotation:
         journal = Journal(self.output.memory / "journal.jsonl")
         state = self._begin(begin)
         journal.mend()
+        stages = prepared(self.stages, self.source)
         kept = None if self.assistant is None else self.assistant.kept
         if kept is not None:
             kept.begin(state["run"])
         try:
             if begin == "retry":
-                self._follow(journal.append(self._again(journal), again=True), 0, len(journal.failed()))
+                self._follow(journal.append(self._again(journal, stages), again=True), 0, len(journal.failed()))
             else:
                 done = len(journal)
                 seen = None if self.near_duplicates is None else journal.hashes(self.near_duplicates)
                 if engine is None:
-                    entries = self._locally(numbered(self.source, done), seen)
+                    entries = self._locally(stages, numbered(self.source, done), seen)
                 else:
-                    entries = engine(self.source, self.stages, kept, done, seen)
+                    entries = engine(self.source, stages, kept, done, seen)
                 self._follow(journal.append(entries), done, size(self.source))
         except Halted as error:
             raise Halted(f"{error} {self._kept(journal, begin)}") from error
@@ -201,15 +202,17 @@ class Annotation:
             partial_file.write_text(json.dumps(state, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return state
 
-    def _locally(self, records: Iterator[tuple[int, Record]], seen: Hashes | None = None) -> Entries:
+    def _locally(
+        self, stages: Mapping[str, Stage], records: Iterator[tuple[int, Record]], seen: Hashes | None = None
+    ) -> Entries:
         stop = nothing if self.assistant is None else self.assistant.close
-        return (outcome.entry() for outcome in process(records, self.stages, stop, hashing=seen is not None, seen=seen))
+        return (outcome.entry() for outcome in process(records, stages, stop, hashing=seen is not None, seen=seen))
 
-    def _again(self, journal: Journal) -> Entries:
+    def _again(self, journal: Journal, stages: Mapping[str, Stage]) -> Entries:
         """What becomes of the failed samples now."""
         failed = journal.failed()
         last = max(failed, default=-1) + 1
-        yield from self._locally(item for item in numbered(self.source, 0, last) if item[0] in failed)
+        yield from self._locally(stages, (item for item in numbered(self.source, 0, last) if item[0] in failed))
 
     def _follow(self, entries: Entries, done: int, total: int | None) -> None:
         """Draw all entries, and say how far it has come, how fast, and what it costs."""

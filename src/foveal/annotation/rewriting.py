@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from random import Random
 from types import MappingProxyType
 from typing import NamedTuple
@@ -57,11 +58,16 @@ class Frame(NamedTuple):
     is_noun: bool
 
 
+_Option = tuple[Term, Sequence[list[str]]]
+"""A term, and what may take its place: first names, second names, ..."""
+
+
 def changes(
     reading: Reading,
     rng: Random,
     kinds: tuple[str, ...] = KINDS,
     nearby: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    common: frozenset[str] = frozenset(),
     wordnet: WordNet | None = None,
 ) -> tuple[Iterator[Change], Iterator[Change]]:
     """What makes near misses of a phrase, by turns from each of its terms, in random order.
@@ -71,13 +77,14 @@ def changes(
         rng: Where chance comes from.
         kinds: What may be changed.
         nearby: Names that other texts of the picture say, by kind. They come first: what is seen misleads most.
+        common: Names that come next.
         wordnet: What may stand for nouns that the lexicon does not know.
 
     Returns:
         Changes of one attribute each, which keep the name of the thing, and changes of the kind "object".
     """
-    attributes: list[tuple[Term, list[str]]] = []
-    objects: list[tuple[Term, list[str]]] = []
+    attributes: list[_Option] = []
+    objects: list[_Option] = []
     for term in reading.terms:
         sense = term.sense
         if sense.kind not in kinds or not _is_exchangeable(reading, term):
@@ -86,15 +93,17 @@ def changes(
         said = reading.facts.nouns | reading.facts.slots.get((sense.kind, sense.block), frozenset())
         if sense.kind == "color" and _SHADED.search(reading.text[: term.start]):
             said |= {"black", "white"}
-        names = _mixed([name for name in _names(sense, seen) if name not in said], rng)
-        if not seen.isdisjoint(names):
-            names = [name for name in names if name in seen] + [name for name in names if name not in seen]
-        (objects if sense.kind == "object" else attributes).append((term, names))
+        ranks = [_mixed([name for name in rank if name not in said], rng) for rank in _names(sense, seen, common)]
+        if sense.kind == "object":
+            first, kin, others, rest = ranks
+            objects.append((term, (first[:1], kin, first[1:] + others, rest)))
+        else:
+            attributes.append((term, (list(chain.from_iterable(ranks)),)))
     if wordnet is not None and "object" in kinds:
         for term in _unknown(reading):
             names = [name for name in wordnet.rivals(term.noun) if name not in reading.facts.nouns]
             if names and _is_exchangeable(reading, term):
-                objects.append((term, _mixed(names, rng)))
+                objects.append((term, ([], [], [], _mixed(names, rng))))
     return _by_turns(reading.text, attributes), _by_turns(reading.text, objects)
 
 
@@ -108,26 +117,29 @@ def _unknown(reading: Reading) -> Iterator[Term]:
             yield Term(each.head_start, each.head_start + len(word), sense, noun)
 
 
-def _by_turns(text: str, options: Sequence[tuple[Term, Sequence[str]]]) -> Iterator[Change]:
-    """One name of each term, then another of each."""
-    framed = [(term, _frame(text, term), names) for term, names in options]
-    for turn in range(max((len(names) for _, names in options), default=0)):
-        for term, frame, names in framed:
-            if turn < len(names):
-                yield Change(term, names[turn], frame)
+def _by_turns(text: str, options: Sequence[_Option]) -> Iterator[Change]:
+    """Of the first names that terms have, one of each term, then another of each; then of their second names, ..."""
+    framed = [(term, _frame(text, term), ranks) for term, ranks in options]
+    for rank in range(max((len(ranks) for _, ranks in options), default=0)):
+        for turn in range(max(len(ranks[rank]) for _, ranks in options)):
+            for term, frame, ranks in framed:
+                if turn < len(ranks[rank]):
+                    yield Change(term, ranks[rank][turn], frame)
 
 
 @lru_cache(maxsize=1 << 12)
-def _names(sense: Sense, nearby: frozenset[str]) -> tuple[str, ...]:
-    """What excludes a sense; of objects also those nearby that are of another family."""
+def _names(sense: Sense, nearby: frozenset[str], common: frozenset[str]) -> tuple[tuple[str, ...], ...]:
+    """What excludes a sense: what is nearby, of its family what is common, what else is common, the rest."""
     known = lexicon()
-    names = known.others(sense)
-    if sense.kind != "object":
-        return names
-    more = ((name, known.sense(name, "object")) for name in sorted(nearby.difference(names)))
-    return names + tuple(
-        name for name, other in more if other and other.block != sense.block and known.is_apart(sense, other)
-    )
+    family = known.others(sense)
+    more = sorted((nearby | common).difference(family)) if sense.kind == "object" else ()
+    others = ((name, known.sense(name, "object")) for name in more)
+    apart = {name for name, other in others if other and other.block != sense.block and known.is_apart(sense, other)}
+    ranks: tuple[list[str], ...] = ([], [], [], [])
+    for name in (*family, *sorted(apart)):
+        rank = 0 if name in nearby else 3 if name not in common else 2 if name in apart else 1
+        ranks[rank].append(name)
+    return tuple(map(tuple, ranks))
 
 
 def _mixed(names: list[str], rng: Random) -> list[str]:

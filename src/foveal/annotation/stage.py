@@ -40,7 +40,7 @@ class Stage(Protocol):
     A sample that cannot be worked on (a broken picture, an answer that never came) is a `ValueError` or `OSError`:
     it is kept aside with its message and can be tried again. A sample that is not wanted is a `Dropped`.
 
-    Two further things a stage may have, both optional:
+    Three further things a stage may have, all optional:
 
     - `batch(samples) -> Iterable[Sample | Dropped | ValueError]`, one for each sample and in order, for models that
       work on many at once; then it also has a `batch_size: int`. The engine calls it instead of the stage itself. A
@@ -48,6 +48,8 @@ class Stage(Protocol):
       counted with its first.
     - `concurrency: int`, how many samples may wait for this stage at once: the engine then calls the stage from
       that many threads. For stages that talk to an endpoint.
+    - `prepared(samples) -> Stage`: the stage that does the work, after a look at the first samples of the source.
+      It must depend on these alone: a run that goes on looks at them again.
 
     A stage must survive pickling before its first call (load models when first called).
     """

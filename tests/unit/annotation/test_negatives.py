@@ -151,6 +151,34 @@ def test_what_is_seen_elsewhere_comes_first():
     assert {"a red bus", "a red tree"} <= {one.text for one in negatives}
 
 
+def test_what_a_source_says_often_comes_before_what_it_never_says():
+    said = ["a brown dog and a lion", "a pink lion", "a lion and a dog", "a dog beside a tram", "a tram", "a red tram"]
+    stage = Negatives().prepared(Sample(str(number), b"", (text,)) for number, text in enumerate(said))
+    assert stage.common == ("dog", "lion", "tram")
+    (region,) = stage(sample_of("a brown dog")).regions
+    objects = [one.text for one in region.negatives if one.kind == "object"]
+    assert objects[:2] == ["a brown lion", "a brown tram"]
+    assert Negatives(common=("cat",)).prepared([]).common == ("cat",)
+
+
+def test_a_mention_of_a_thing_told_of_is_no_other_thing():
+    captions = ("A small red cup stands beside a blue lamp. The cup is below the dog. The lamp is old.",)
+    (region,) = Negatives(kinds=("object",))(sample_of("a blue lamp", captions=captions)).regions
+    assert "a blue cup" in {one.text for one in region.negatives}
+    captions = ("A cup stands beside a blue lamp. The cup is below the dog.",)
+    (region,) = Negatives(kinds=("object",))(sample_of("a blue lamp", captions=captions)).regions
+    assert "a blue cup" not in {one.text for one in region.negatives}
+
+
+def test_what_no_text_says_is_there_is_not_there():
+    """Another red chair may carry a cat, for all that is said of it; but no cat is told of."""
+    captions = ("A dog on a red chair. A red chair with a cushion.",)
+    (region,) = Negatives(kinds=("object",))(sample_of("a dog on a red chair", captions=captions)).regions
+    texts = {one.text for one in region.negatives}
+    assert any(text.endswith("on a red chair") for text in texts)
+    assert "a cushion on a red chair" not in texts
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_near_misses_of_scenes_are_false_of_everything_in_them(seed):
     scenes = Scenes(seed, count=8, size=32)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foveal.annotation import report
+from foveal.annotation import engine, report
 from foveal.annotation.caption import Caption
 from foveal.annotation.engine import in_order, process
 from foveal.annotation.inputs import Folder, numbered, open_input
@@ -88,6 +88,19 @@ class Waiting:
     def __call__(self, sample):
         time.sleep(random.Random(sample.id).uniform(0, 0.01))
         return replace(sample, long_caption=f"about {sample.id}")
+
+
+@dataclass(frozen=True)
+class Look:
+    """Says how many samples it saw before the first came."""
+
+    count: int = -1
+
+    def prepared(self, samples):
+        return Look(sum(1 for _ in samples))
+
+    def __call__(self, sample):
+        return replace(sample, captions=(f"one of {self.count}",))
 
 
 @pytest.fixture(autouse=True)
@@ -231,9 +244,25 @@ def test_stages_in_threads_give_what_one_thread_gives(annotation, source):
     assert list(flows[0]) == list(flows[1])
 
 
+def test_a_stage_may_look_at_what_can_be_read_of_the_first_samples(annotation, samples, monkeypatch):
+    def captions(some):
+        made = annotation({"look": Look()}, source=some)
+        made.run("overwrite")
+        return {sample.captions for sample in Jsonl(made.output.path)}
+
+    part = annotation().source
+    assert captions(part) == {("one of 12",)}
+    lines = part.path.read_text().splitlines()
+    broken = Jsonl(part.path.with_name("broken.jsonl"))
+    broken.path.write_text("\n".join(["no JSON", *lines[1:]]))
+    assert captions(broken) == {("one of 11",)}
+    monkeypatch.setattr(engine, "LOOKED_AT", 5)
+    assert captions(Jsonl(part.path)) == {("one of 5",)}
+
+
 @pytest.mark.parametrize("cut", [0, 1, 5, 11, 12])
 def test_a_run_that_was_killed_goes_on_to_the_same_output(annotation, cut):
-    stages = {"add": Add(dropped=("s1",), broken=("s4",)), "batched": Batched()}
+    stages = {"add": Add(dropped=("s1",), broken=("s4",)), "look": Look(), "batched": Batched()}
     whole, killed = annotation(stages), annotation(stages, "killed.jsonl")
     whole.run()
     killed.run()

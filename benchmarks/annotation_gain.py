@@ -43,7 +43,10 @@ from foveal.types import Sample
 
 @dataclass(frozen=True)
 class TrueBoxes:
-    """Puts a phrase that fits one thing of a scene only into its box; of those for one thing, the longest stays."""
+    """Puts a phrase that fits one thing of a scene only into its box.
+
+    Of those for one thing, that of the most words stays, and "a" comes before "the", which only has a sense in context.
+    """
 
     scenes: Scenes
 
@@ -56,7 +59,8 @@ class TrueBoxes:
             fits, count = fitting(region.phrase, self.scenes.truth(index))
             if len(fits) == 1 and count is None:
                 x0, y0, x1, y1 = (edge / self.scenes.size for edge in boxes[things.index(fits[0])])
-                found.append(Found(number, (x0, y0, x1, y1), len(region.phrase) / 1000))
+                words = region.phrase.lower().split()
+                found.append(Found(number, (x0, y0, x1, y1), len(words) - words.count("the") / 10))
         return Choice().place(sample, found)
 
 

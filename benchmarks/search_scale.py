@@ -151,10 +151,9 @@ def build(world: World, folder: Path, count: int) -> dict[str, float]:
 
 def ours(first_pass: FirstPass, embedding: Tensor, tokens: Tensor) -> list[str]:
     """First pass, then late interaction with the shortlist."""
-    [(rows, looks)] = first_pass([[Want(embedding, tokens, embedding[None], ("",))]], "late", "", SHORTLIST)
-    late = late_interaction(tokens[None], looks.tokens)[0]
-    ids = rows["id"].to_pylist()
-    return [ids[at] for at in late.topk(min(BEST, len(ids))).indices.tolist()]
+    [found] = first_pass([[Want(embedding, tokens, embedding[None], ("",))]], "late", "", SHORTLIST)
+    late = late_interaction(tokens[None], found.looks.tokens)[0]
+    return [found.ids[at] for at in late.topk(min(BEST, len(found))).indices.tolist()]
 
 
 def in_memory(store: Store) -> tuple[list[str], Tensor]:

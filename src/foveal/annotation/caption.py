@@ -11,6 +11,7 @@ from typing import Any
 
 from ..types import Sample
 from .assistants import Assistant, Refused
+from .detectors import threads
 from .prompt import fill
 from .refusal import refuses
 from .settings import Settings
@@ -52,7 +53,7 @@ class Caption:
     @property
     def concurrency(self) -> int:
         """Samples that may wait for an answer at once."""
-        return self.assistant.concurrency
+        return threads(self.assistant)
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample with its captions; as it is where it has a long one already.

@@ -280,6 +280,11 @@ class Asked(Protocol):
         """The answer, as JSON or as what `check` makes of it."""
 
 
+def threads(assistant: Asked) -> int:
+    """How many samples may wait for an assistant: some prepare a picture or read an answer while others are asked."""
+    return assistant.concurrency + assistant.concurrency // 4
+
+
 @dataclass(frozen=True)
 class Pointing:
     """An assistant that answers with boxes. It names no confidence: its boxes have a score of 1.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..types import Box, Region, Sample
-from .detectors import Dense, Detector, Found, OpenVocabulary, Pointing
+from .detectors import Dense, Detector, Found, OpenVocabulary, Pointing, threads
 from .stage import WHOLE, remark
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class GroundByAsking:
     @property
     def concurrency(self) -> int:
         """How many samples may wait for answers at once."""
-        return self.detector.assistant.concurrency
+        return threads(self.detector.assistant)
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample with boxes.

@@ -7,16 +7,16 @@ another thing in it, and never a repeat.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ..encoder import Encoder
 from ..types import Negative, Region, Sample
-from .detectors import Asked, opened
+from .detectors import Asked, opened, threads
 from .facts import (
     Evidence,
     Facts,
@@ -34,7 +34,7 @@ from .facts import (
 from .lexicon import KINDS, Sense
 from .phrases import clean
 from .prompt import fill
-from .rewriting import Change, changes, rewrite
+from .rewriting import Change, changes, rewrite, written
 from .stage import remark
 from .wordnet import WordNet
 
@@ -88,8 +88,8 @@ class Negatives:
         encoder: Looks at the region: an encoder, or its name for `foveal.load`. None: texts alone are judged.
         margin: A near miss that is more similar to the region than its phrase, by more than this, is taken for true.
         wordnet: Folder of WordNet's files. It knows more nouns: their near misses, and what may name the same.
-        common: Names, as the lexicon has them, that rules take before others. A name that is never true of anything
-            teaches nothing but that. None: those that the first texts of a run say, see `prepared`.
+        common: Names that rules take before others, and in which words: {"ball": "soccer ball"}. What is never true of
+            anything teaches nothing but that. None: what the first texts of a run say, see `prepared`.
     """
 
     count: int = 10
@@ -102,7 +102,7 @@ class Negatives:
     encoder: Encoder | str | None = None
     margin: float = 0.05
     wordnet: Path | None = None
-    common: tuple[str, ...] | None = None
+    common: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         unknown = next((kind for kind in self.kinds if kind not in KINDS), None)
@@ -118,14 +118,10 @@ class Negatives:
         """With the settings' assistant; by rules if there is none."""
         return cls(assistant=settings.assistant, seed=settings.seed)
 
-    @cached_property
-    def _common(self) -> frozenset[str]:
-        return frozenset(self.common or ())
-
     @property
     def concurrency(self) -> int:
         """How many samples may wait for answers at once."""
-        return 1 if self.assistant is None else self.assistant.concurrency
+        return 1 if self.assistant is None else threads(self.assistant)
 
     def prepared(self, samples: Iterable[Sample]) -> "Negatives":
         """The stage that knows which names are common in a source.
@@ -135,9 +131,14 @@ class Negatives:
         """
         if self.assistant is not None or self.common is not None:
             return self
-        spoken = (said(evidence(_texts(sample), ())) for sample in samples)
-        counts = Counter(name for names in spoken for name in frozenset().union(*names.values()))
-        return replace(self, common=tuple(sorted(name for name, count in counts.items() if count >= OFTEN)))
+        counts: dict[str, Counter[str]] = {}
+        for sample in samples:
+            readings = (read(each.text) for each in evidence(_texts(sample), ()))
+            for name, words in {pair for reading in readings if reading for pair in written(reading)}:
+                counts.setdefault(name, Counter())[words] += 1
+        often = sorted(name for name, found in counts.items() if found.total() >= OFTEN)
+        # of words that are as frequent the first by alphabet: a set has another order in each process
+        return replace(self, common={name: min(found := counts[name], key=lambda w: (-found[w], w)) for name in often})
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample, every region with near misses where some could be found."""
@@ -169,7 +170,7 @@ class Negatives:
         others = context.witnesses(reading)
         rng = Random(f"negatives {self.seed} {name} {region.phrase}")
         doubts = _Doubts(reading.facts, others, context.nearby["object"], self._nouns())
-        of_attributes, of_objects = changes(reading, rng, self.kinds, context.nearby, self._common, self._nouns())
+        of_attributes, of_objects = changes(reading, rng, self.kinds, context.nearby, self.common or {}, self._nouns())
         attributes = doubts.without(of_attributes, self.count)
         objects = doubts.without(of_objects, min(self.count, max(self.objects, self.count - len(attributes))))
         remark("negative that may be true of another thing", doubts.refused)

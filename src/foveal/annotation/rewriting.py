@@ -28,11 +28,13 @@ class Change(NamedTuple):
     Attributes:
         term: The term.
         name: What takes its place, as the lexicon names it.
+        words: The same as it is written.
         frame: What of the phrase stays as it is.
     """
 
     term: Term
     name: str
+    words: str
     frame: "Frame"
 
 
@@ -67,7 +69,7 @@ def changes(
     rng: Random,
     kinds: tuple[str, ...] = KINDS,
     nearby: Mapping[str, frozenset[str]] = MappingProxyType({}),
-    common: frozenset[str] = frozenset(),
+    common: Mapping[str, str] = MappingProxyType({}),
     wordnet: WordNet | None = None,
 ) -> tuple[Iterator[Change], Iterator[Change]]:
     """What makes near misses of a phrase, by turns from each of its terms, in random order.
@@ -77,12 +79,13 @@ def changes(
         rng: Where chance comes from.
         kinds: What may be changed.
         nearby: Names that other texts of the picture say, by kind. They come first: what is seen misleads most.
-        common: Names that come next.
+        common: Names that come next, and how each is written; others are written as the lexicon has them.
         wordnet: What may stand for nouns that the lexicon does not know.
 
     Returns:
         Changes of one attribute each, which keep the name of the thing, and changes of the kind "object".
     """
+    frequent = frozenset(common)
     attributes: list[_Option] = []
     objects: list[_Option] = []
     for term in reading.terms:
@@ -93,18 +96,18 @@ def changes(
         said = reading.facts.nouns | reading.facts.slots.get((sense.kind, sense.block), frozenset())
         if sense.kind == "color" and _SHADED.search(reading.text[: term.start]):
             said |= {"black", "white"}
-        ranks = [_mixed([name for name in rank if name not in said], rng) for rank in _names(sense, seen, common)]
+        ranks = [_mixed([name for name in rank if name not in said], rng) for rank in _names(sense, seen, frequent)]
         if sense.kind == "object":
-            first, kin, others, rest = ranks
-            objects.append((term, (first[:1], kin, first[1:] + others, rest)))
+            near, kin, others, rest = ranks
+            objects.append((term, (near[:1], kin[:1], others[:2], near[1:] + kin[1:] + others[2:], rest)))
         else:
             attributes.append((term, (list(chain.from_iterable(ranks)),)))
     if wordnet is not None and "object" in kinds:
         for term in _unknown(reading):
             names = [name for name in wordnet.rivals(term.noun) if name not in reading.facts.nouns]
             if names and _is_exchangeable(reading, term):
-                objects.append((term, ([], [], [], _mixed(names, rng))))
-    return _by_turns(reading.text, attributes), _by_turns(reading.text, objects)
+                objects.append((term, ([], [], [], [], _mixed(names, rng))))
+    return _by_turns(reading.text, attributes, common), _by_turns(reading.text, objects, common)
 
 
 def _unknown(reading: Reading) -> Iterator[Term]:
@@ -117,14 +120,15 @@ def _unknown(reading: Reading) -> Iterator[Term]:
             yield Term(each.head_start, each.head_start + len(word), sense, noun)
 
 
-def _by_turns(text: str, options: Sequence[_Option]) -> Iterator[Change]:
+def _by_turns(text: str, options: Sequence[_Option], written: Mapping[str, str]) -> Iterator[Change]:
     """Of the first names that terms have, one of each term, then another of each; then of their second names, ..."""
     framed = [(term, _frame(text, term), ranks) for term, ranks in options]
     for rank in range(max((len(ranks) for _, ranks in options), default=0)):
         for turn in range(max(len(ranks[rank]) for _, ranks in options)):
             for term, frame, ranks in framed:
                 if turn < len(ranks[rank]):
-                    yield Change(term, ranks[rank][turn], frame)
+                    name = ranks[rank][turn]
+                    yield Change(term, name, written.get(name, name), frame)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -187,7 +191,7 @@ def rewrite(change: Change) -> Negative:
     Returns:
         For example "an orange dog" of "a red dog".
     """
-    frame, kind, word = change.frame, change.term.sense.kind, change.name
+    frame, kind, word = change.frame, change.term.sense.kind, change.words
     if frame.is_plural:
         word = lexicon().plurals.get(word) or plural(word)
     elif frame.is_noun:
@@ -196,6 +200,14 @@ def rewrite(change: Change) -> Negative:
         word = word[0].upper() + word[1:]
     article = _article(frame.article, word) if frame.article else ""
     return Negative(f"{frame.before}{article}{frame.space}{word}{frame.after}", kind)
+
+
+def written(reading: Reading) -> Iterator[tuple[str, str]]:
+    """The names in a phrase, and the words that say them: "ball" and "soccer ball". Plurals are left out."""
+    for term in reading.terms:
+        if not term.sense.is_plural:
+            start = _with_compound(reading.text, term.start) if term.sense.kind == "object" else term.start
+            yield term.sense.name, reading.text[start : term.end].lower()
 
 
 def _with_compound(text: str, start: int) -> int:

@@ -265,7 +265,6 @@ class Searcher:
             usual: How well the sample does.
             count: Pictures that were searched.
         """
-        rows, looks = shortlist
         query, plus = asked.query, asked.plus
         scored = [self._yardstick.scores(*each, query.mode) for each in zip(asked.wants, here, usual, strict=True)]
         signed = [*scored[: len(plus)], *((-own.clamp(min=0), -back.clamp(min=0)) for own, back in scored[len(plus) :])]
@@ -274,11 +273,12 @@ class Searcher:
         scores = Usual.of(background, Usual(0.0, whole * len(plus))).standard(total)
         best = scores.sort(descending=True, stable=True).indices[: query.k]
         ways = plus[-1].ways(query.mode)
+        rows, looks = shortlist.best(best)
         told = zip(
-            rows.take(best.numpy()).to_pylist(),
+            rows,
             scores[best].tolist(),
             confidences(scores[best].tolist(), count),
-            _boxes(plus[0], looks.at(best)),
+            _boxes(plus[0], looks),
             torch.stack([here[len(plus) - 1][way][best] for way in ways], dim=1).tolist(),
             strict=True,
         )
@@ -305,8 +305,8 @@ def _boxes(want: Want, looks: Looks) -> list[tuple[PhraseBox, ...]]:
 def _compared(asked: Sequence[_Asked], shortlists: Sequence[Shortlist], mode: Mode) -> list[list[dict[str, Tensor]]]:
     """How well the pictures of each shortlist fit each want of its query."""
     found = []
-    for _, own in groupby(zip(asked, shortlists, strict=True), key=lambda each: id(each[1][1])):  # some share theirs
-        some, [*looks] = zip(*own, strict=True)
-        alike = iter(similarities([want for each in some for want in each.wants], looks[0][1], PARTS[mode]))
+    for _, own in groupby(zip(asked, shortlists, strict=True), key=lambda each: id(each[1].looks)):  # some share theirs
+        some, [shortlist, *_] = zip(*own, strict=True)
+        alike = iter(similarities([want for each in some for want in each.wants], shortlist.looks, PARTS[mode]))
         found += [[next(alike) for _ in each.wants] for each in some]
     return found

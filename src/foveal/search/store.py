@@ -19,11 +19,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..types import Box
-from .cells import Cells, Postings, taught
+from .cells import Cells, Postings, remainder_bytes, remainders, taught
 
-PICTURES, ABOUT, CELLS, CODES = "pictures", "about", "{kind}_cells", "set_codes"
+PICTURES, ABOUT, CELLS, CODES = "pictures", "about", "{kind}_cells", "coded"
 COMPARED = ("embedding", "tokens", "regions", "boxes")
 TOLD = ("id", "path", "width", "height", "caption")
+ID = "S24"  # ids are 24 hexadecimal digits
 FRESH = timedelta(seconds=5)  # an open index sees what another process commits after this long at most
 KEPT = timedelta(hours=1)  # replaced files stay this long, for searches that began before
 NPROBES, REFINE = 32, 4  # cells that an approximate search visits; rows per row wanted that it compares in full
@@ -82,6 +83,36 @@ class Looks:
             self.region_mask[places],
             self.boxes[places],
         )
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """One version of the table, by row number.
+
+    Attributes:
+        table: At this version, whatever is written since.
+        version: Its number.
+        ids: Of all pictures, sorted.
+        rows: The number of each one's row.
+    """
+
+    table: Any
+    version: int
+    ids: np.ndarray
+    rows: np.ndarray
+
+    def named(self, ids: Sequence[str], columns: Sequence[str]) -> Any:
+        """Ids and columns of those pictures that this version has, in the order of the table."""
+        import pyarrow as pa
+
+        wanted = np.array(ids, dtype=ID)
+        places = np.searchsorted(self.ids, wanted).clip(max=len(self.ids) - 1)
+        places = places[self.ids[places] == wanted]
+        search = self.table.take_row_ids(self.rows[places].tolist()).select(list(columns))
+        found = search.with_row_id().to_arrow()
+        id_of = dict(zip(self.rows[places].tolist(), self.ids[places].tolist(), strict=True))
+        names = pa.array([id_of[row].decode() for row in found["_rowid"].to_pylist()], pa.string())
+        return found.drop_columns("_rowid").append_column("id", names)
 
 
 def is_remote(index: str | Path) -> bool:
@@ -196,10 +227,11 @@ class Store:
         if CODES not in self._tables:
             return None
         rows = self._database.open_table(CODES).to_arrow()
-        postings = {
-            kind: Postings(self._cells(kind), _flat(rows[kind]).reshape(len(rows), -1)) for kind, _, _ in self._sets
-        }
-        return np.array(rows["id"].to_pylist(), dtype="S24"), postings
+        postings = {}
+        for kind, most, width in self._sets:
+            left = _flat(rows[f"{kind}_left"]).reshape(len(rows), most, remainder_bytes(width))
+            postings[kind] = Postings(self._cells(kind), _flat(rows[kind]).reshape(len(rows), most), left)
+        return np.array(rows["id"].to_pylist(), dtype=ID), postings
 
     @property
     def _tables(self) -> list[str]:
@@ -216,24 +248,28 @@ class Store:
         """Find the cells of pictures that were not looked at yet; learn the cells where there are none."""
         import pyarrow as pa
 
-        kinds = {kind: pa.list_(pa.uint16(), most) for kind, most, _ in self._sets}
-        form = pa.schema({"id": pa.string(), **kinds})
+        fields = {"id": pa.string()}
+        for kind, most, width in self._sets:
+            fields[kind] = pa.list_(pa.uint16(), most)
+            fields[f"{kind}_left"] = pa.list_(pa.uint8(), most * remainder_bytes(width))
         if CODES not in self._tables:
             for kind, most, width in self._sets:
                 self._keep_cells(kind, self._learn_cells(kind, most, width))
-            self._database.create_table(CODES, schema=form)  # last: it says that there are cells
+            self._database.create_table(CODES, schema=pa.schema(fields))  # last: it says that there are cells
+        kinds = [kind for kind, _, _ in self._sets]
         table, cells = self._database.open_table(CODES), {kind: self._cells(kind) for kind in kinds}
-        coded = set(table.to_arrow()["id"].to_pylist())
+        coded = set(table.search().select(["id"]).to_arrow()["id"].to_pylist())
         for rows in self.pictures.search().select(["id", *kinds]).to_batches(8192):
             some = rows.filter(pa.array([each not in coded for each in rows["id"].to_pylist()], pa.bool_()))
             if not len(some):
                 continue
-            codes = {
-                kind: cells[kind].of(_full(some[kind], most, width)).numpy().astype(np.uint16)
-                for kind, most, width in self._sets
-            }
-            columns = [pa.FixedSizeListArray.from_arrays(pa.array(codes[kind]), most) for kind, most, _ in self._sets]
-            table.add(pa.table([some["id"], *columns], schema=form))
+            columns = [some["id"]]
+            for kind, most, width in self._sets:
+                own = _full(some[kind], most, width)
+                codes = cells[kind].of(own)
+                left = remainders(own, cells[kind].centers[codes])
+                columns += [_fixed(codes.numpy().astype(np.uint16), most), _fixed(left, most * left.shape[1])]
+            table.add(pa.table(columns, schema=pa.schema(fields)))
         table.optimize(cleanup_older_than=KEPT)
 
     def _learn_cells(self, kind: str, most: int, width: int) -> Cells:
@@ -261,9 +297,8 @@ class Store:
         width = cells.centers.shape[1]
         vector = pa.list_(pa.float32(), width)
         ends = pa.array(np.cumsum([0, *cells.sizes]).astype(np.int32))
-        members = pa.FixedSizeListArray.from_arrays(pa.array(cells.centers.numpy().reshape(-1)), width)
-        groups = pa.FixedSizeListArray.from_arrays(pa.array(cells.groups.numpy().reshape(-1)), width)
-        columns = {"group": groups, "cells": pa.ListArray.from_arrays(ends, members)}
+        members = pa.ListArray.from_arrays(ends, _fixed(cells.centers.numpy(), width))
+        columns = {"group": _fixed(cells.groups.numpy(), width), "cells": members}
         rows = pa.table(columns, schema=pa.schema({"group": vector, "cells": pa.list_(vector)}))
         self._database.create_table(CELLS.format(kind=kind), data=rows, mode="overwrite")
 
@@ -315,6 +350,15 @@ class Store:
         search = self.pictures.search().select([*TOLD, *COMPARED])
         return (search if ids is None else search.where(_among(ids))).to_arrow()
 
+    def numbered(self) -> "Numbered":
+        """The pictures as they are now, by the number of their row, which is found faster than an id."""
+        version, table = self.pictures.version, self._database.open_table(PICTURES)
+        table.checkout(version)
+        rows = table.search().select(["id"]).with_row_id(True).to_arrow()
+        ids = np.array(rows["id"].to_pylist(), dtype=ID)
+        order = ids.argsort()
+        return Numbered(table, version, ids[order], rows["_rowid"].to_numpy()[order])
+
     def rows(self, ids: Iterable[str], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some columns of pictures, in the order of their ids.
 
@@ -354,15 +398,22 @@ class Store:
         return self.count() < CODED
 
     def looks(self, rows: Any) -> Looks:
-        """Rows as tensors."""
-        layout, count = self.layout, len(rows)
-        embedding = _numbers(rows["embedding"], layout.embed_width)
-        tokens = _full(rows["tokens"], layout.tokens, layout.token_width)
-        lengths = torch.tensor(rows["regions"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
-        mask = torch.arange(int(lengths.max()) if count else 0) < lengths[:, None]
-        regions = F.normalize(_padded(rows["regions"], mask.shape[1], layout.embed_width), dim=-1)
-        boxes = _padded(rows["boxes"], mask.shape[1], 4)
-        return Looks(embedding, tokens.view(count, layout.tokens, layout.token_width), regions, mask, boxes)
+        """Rows as tensors. Of columns that were not read, embeddings and tokens are zeros, and there are no regions."""
+        layout, count, has = self.layout, len(rows), set(rows.column_names)
+        embedding, tokens = torch.zeros(1).expand(count, layout.embed_width), torch.zeros(1)
+        mask, boxes = torch.zeros(count, 0, dtype=torch.bool), torch.zeros(count, 0, 4)
+        regions = torch.zeros(count, 0, layout.embed_width)
+        if "embedding" in has:
+            embedding = _numbers(rows["embedding"], layout.embed_width)
+        if "tokens" in has:
+            tokens = _full(rows["tokens"], layout.tokens, layout.token_width)
+        if "regions" in has:
+            lengths = torch.tensor(rows["regions"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
+            mask = torch.arange(int(lengths.max()) if count else 0) < lengths[:, None]
+            regions = F.normalize(_padded(rows["regions"], mask.shape[1], layout.embed_width), dim=-1)
+            boxes = _padded(rows["boxes"], mask.shape[1], 4)
+        sets = count, layout.tokens, layout.token_width
+        return Looks(embedding, tokens.view(sets) if "tokens" in has else tokens.expand(sets), regions, mask, boxes)
 
     def _asked(self, ask: Callable[[], Any], where: str) -> Any:
         """What a question with a filter gives."""
@@ -412,16 +463,13 @@ def row_batch(layout: Layout, told: dict[str, list[Any]], looks: Sequence["Look"
     if not looks:
         return schema(layout).empty_table()
 
-    def fixed(numbers: np.ndarray, width: int) -> Any:
-        return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), width)
-
     ends = np.cumsum([0, *(len(look.boxes) for look in looks)]).astype(np.int32)
-    regions = fixed(np.concatenate([look.regions for look in looks]), layout.embed_width)
-    boxes = fixed(np.concatenate([look.boxes for look in looks]), 4)
+    regions = _fixed(np.concatenate([look.regions for look in looks]), layout.embed_width)
+    boxes = _fixed(np.concatenate([look.boxes for look in looks]), 4)
     columns = {
         **told,
-        "embedding": fixed(np.stack([look.embedding for look in looks]), layout.embed_width),
-        "tokens": fixed(np.stack([look.tokens for look in looks]), layout.tokens * layout.token_width),
+        "embedding": _fixed(np.stack([look.embedding for look in looks]), layout.embed_width),
+        "tokens": _fixed(np.stack([look.tokens for look in looks]), layout.tokens * layout.token_width),
         "regions": pa.ListArray.from_arrays(pa.array(ends), regions),
         "boxes": pa.ListArray.from_arrays(pa.array(ends), boxes),
     }
@@ -498,6 +546,13 @@ def _padded(column: Any, most: int, width: int) -> Tensor:
     member = np.arange(most) * (np.arange(most) < lengths[:, None]) + (lengths.cumsum() - lengths)[:, None]
     members = pa.chunked_array([each.flatten() for each in _chunks(column)], column.type.value_type)
     return _numbers(members, width)[torch.from_numpy(member)]
+
+
+def _fixed(numbers: np.ndarray, width: int) -> Any:
+    """Numbers as an array of lists of one width."""
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), width)
 
 
 def _flat(column: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from foveal.annotation.settings import Settings
 
 def test_a_picture_gets_a_long_caption_and_keeps_its_alt_text(chat, assistant, samples):
     stage = Caption.of(Settings(assistant=assistant))
-    assert stage.concurrency == assistant.concurrency
+    assert stage.concurrency == 5  # questions at once are 4: one more prepares its picture
     captioned = stage(samples[0])
     assert captioned == replace(samples[0], long_caption="A red cup stands on a small wooden table beside a blue book.")
     assert stage(replace(samples[0], captions=())).captions == ("A red cup.",)

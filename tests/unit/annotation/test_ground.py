@@ -165,7 +165,7 @@ def test_an_assistant_points_in_thousandths():
     assert done.regions == (Region(LEFT, "a cat"),)
     assert told.questions[0][1] == b"picture"
     assert "1. a dog\n2. a cat" in told.questions[0][0]
-    assert stage.concurrency == 5
+    assert stage.concurrency == 6
     assert stage(done) is done
     assert not isinstance(stage, BatchStage)
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from foveal.search import cells as module
-from foveal.search.cells import Cells, Postings, taught
+from foveal.search.cells import Cells, Postings, remainder_bytes, remainders, taught
 from foveal.similarity import late_interaction
 
 
@@ -35,26 +35,93 @@ def test_every_token_lies_in_the_best_cell_of_its_best_groups(sets, cells):
     torch.testing.assert_close(cells.centers.norm(dim=1), torch.ones(len(cells.centers)))
 
 
-def test_the_first_pass_is_late_interaction_with_centers(sets, cells, monkeypatch):
-    """With every cell looked into, against the plain computation."""
-    monkeypatch.setattr(module, "PROBES", 10**6)
+@pytest.fixture(scope="module")
+def postings(sets, cells):
+    return posted(sets, cells)
+
+
+def posted(sets, cells):
+    codes = cells.of(sets.flatten(0, 1))
+    left = remainders(sets.flatten(0, 1), cells.centers[codes])
+    shape = sets.shape[:2]
+    return Postings(cells, codes.view(shape).numpy().astype(np.uint16), left.reshape(*shape, -1))
+
+
+def test_pictures_are_found_by_what_their_tokens_gain_in_near_cells(sets, cells, postings, monkeypatch):
+    """Against the plain loop."""
+    monkeypatch.setattr(module, "PROBES", 8)
+    monkeypatch.setattr(module, "CLOSER", 0)
     codes = cells.of(sets.flatten(0, 1)).view(300, 6)
     query = sets[17, :4]
-    best = late_interaction(query[None], cells.centers[codes])[0].argsort(descending=True, stable=True)
-    found = Postings(cells, codes.numpy().astype(np.uint16)).nearest(query, 20)
-    scores = late_interaction(query[None], cells.centers[codes])[0]
-    torch.testing.assert_close(scores[torch.tensor(found)], scores[best[:20]])
+    gained = torch.zeros(300)
+    for token in query:
+        alike = cells.centers @ token
+        first = alike.sort(descending=True)
+        for cell in first.indices[:8]:
+            gained += (codes == cell).sum(dim=1) * (alike[cell] - first.values[8])
+    found = postings.nearest(query, 20)
+    torch.testing.assert_close(gained[torch.tensor(found)], gained.sort(descending=True).values[:20])
 
 
-def test_few_cells_find_the_best_too(sets, cells, monkeypatch):
+def rebuilt(left, width):
+    """Remainders from their bytes, number by number."""
+    lengths = left[..., :1] / module.LENGTHS
+    twos = np.stack([left[..., 1:] >> shift & 3 for shift in (0, 2, 4, 6)], axis=-1).reshape(*left.shape[:-1], -1)
+    directions = module._directions(width)
+    numbers = torch.tensor(module.LEVELS)[torch.from_numpy(twos[..., : directions.shape[1]].astype(np.int64))]
+    return torch.from_numpy(lengths).float() * numbers @ directions.T / width**0.5
+
+
+def test_remainders_are_compared_as_late_interaction_with_what_their_bytes_say(sets, cells, postings, monkeypatch):
+    """With every picture looked at, against the plain computation."""
+    monkeypatch.setattr(module, "PROBES", 10**6)
+    codes = cells.of(sets.flatten(0, 1))
+    left = remainders(sets.flatten(0, 1), cells.centers[codes])
+    query = sets[17, :4]
+    near = (cells.centers[codes] + rebuilt(left, 16)).view(300, 6, 16)
+    scores = late_interaction(query[None], near)[0]
+    found = postings.nearest(query, 20)
+    torch.testing.assert_close(scores[torch.tensor(found)], scores.sort(descending=True).values[:20])
+
+
+@pytest.mark.parametrize("width", [6, 16, 128, 384])
+def test_remainders_keep_most_of_what_they_have_room_for(width):
+    """Two bits leave 0.1175 of a normal distribution's variance (Max, 1960), and less where directions are few."""
+    generator = torch.Generator().manual_seed(0)
+    tokens, centers = F.normalize(torch.randn(2, 2000, width, generator=generator), dim=-1)
+    left = remainders(tokens, centers)
+    assert left.shape == (2000, remainder_bytes(width))
+    directions = module._directions(width)
+    torch.testing.assert_close(directions.T @ directions, torch.eye(directions.shape[1]), atol=1e-5, rtol=0)
+    true = tokens - centers
+    lost = (true - rebuilt(left, width)).pow(2).sum() / true.pow(2).sum()
+    outside = 1 - directions.shape[1] / width
+    assert lost.item() == pytest.approx(outside + 0.1175 * (1 - outside), abs=0.03)
+
+
+def test_a_token_at_the_center_of_its_cell_leaves_nothing():
+    tokens = F.normalize(torch.randn(3, 16), dim=-1)
+    left = remainders(tokens, tokens)
+    assert not left[:, 0].any()
+    assert not rebuilt(left, 16).any()
+
+
+def test_few_cells_find_the_best_too(sets, postings, monkeypatch):
     monkeypatch.setattr(module, "PROBES", 8)
-    codes = cells.of(sets.flatten(0, 1)).view(300, 6).numpy().astype(np.uint16)
-    postings = Postings(cells, codes)
     for own in range(0, 300, 10):
         truth = late_interaction(sets[own][None], sets)[0].topk(5).indices.tolist()
         found = postings.nearest(sets[own], 60).tolist()
         assert own in found[:5]
         assert len(set(truth) & set(found)) >= 4
+
+
+def test_remainders_tell_pictures_of_one_cell_apart(monkeypatch):
+    tokens = F.normalize(torch.randn(500, 4, 384, generator=torch.Generator().manual_seed(0)), dim=-1)
+    one = Cells(tokens[0, :1], tokens[0, :2], (2,))
+    query = F.normalize(tokens[123] + 0.7 * tokens[7], dim=-1)
+    assert posted(tokens, one).nearest(query, 5)[0] == 123
+    monkeypatch.setattr(module, "CLOSER", 0)
+    assert 123 not in posted(tokens, one).nearest(query, 5)
 
 
 def test_numbers_of_cells_and_of_tokens_they_are_learnt_from():

@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -229,6 +230,27 @@ def test_a_first_pass_over_sets_changes_no_best_hit(tmp_path, encoder, fill, mon
     assert len(ids) == again.count == 60
     assert id_of("070.jpg").encode() in ids
     assert id_of("000.jpg").encode() not in ids
+
+
+def test_rows_by_number_are_rows_by_id_as_long_as_nobody_writes(tmp_path, encoder, fill, monkeypatch):
+    monkeypatch.setattr(store, "CODED", 5)
+    monkeypatch.setattr(store, "FRESH", timedelta(0))
+    photos = fill(tmp_path / "photos", range(12))
+    indexing = Indexing(str(photos), str(tmp_path / "index"))
+    indexing(lambda: encoder)
+    searcher = Searcher.open(tmp_path / "index", encoder)
+    numbered, wanted = searcher._store.numbered(), [id_of(f"{n:03}.jpg") for n in (7, 2, 9)]
+    found = numbered.named([*wanted, "f" * 24, "0" * 24], ("path", "tokens"))  # no picture has these two
+    assert sorted(found["id"].to_pylist()) == sorted(wanted)
+    assert found.sort_by("id") == searcher._store.named(wanted).select(["path", "tokens", "id"]).sort_by("id")
+    assert searcher._first_pass._as_opened is not None
+    (photos / "002.jpg").unlink()
+    fill(photos, [70])
+    indexing(lambda: encoder)
+    assert searcher._first_pass._as_opened is None
+    assert "070.jpg" in [hit.path for hit in searcher.search("a cat", k=20)]
+    assert "002.jpg" not in [hit.path for hit in searcher.search("a cat", k=20)]
+    assert len(numbered.named(wanted, ["path"])) == 3  # as it was
 
 
 def test_an_index_that_was_never_finished_is_as_sure_as_one_that_was(tmp_path, encoder, fill, monkeypatch, jpeg):

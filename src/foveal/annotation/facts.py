@@ -323,7 +323,8 @@ class Witnesses(NamedTuple):
 
     Attributes:
         others: What is said of other things.
-        around: What is said where the phrase is part of what is said: "a dog on a red sofa" around "a red sofa".
+        around: What is said where the phrase is part of what is said: "a dog on a red sofa" around "a red sofa", or
+            where it is named again: "the sofa".
             Only a near miss that names another thing may be true of it.
     """
 
@@ -353,21 +354,16 @@ def witnesses(truth: Reading, known: Sequence[Evidence], captions: Sequence[str]
         elif number >= 0 and number not in mine:  # another caption may name the same thing
             if own.contradicts(facts):
                 found.others.append(facts)
-        elif not _is_named_again(own, facts, is_apart=number < 0):
+        elif own.is_definite and own.says_no_more_than(facts):  # "the sofa" after "a dog on a red sofa"
+            found.around.append(facts)
+        elif not ((facts.is_definite or number < 0) and _is_named_again(own, facts)):
             found.others.append(facts)
     return found
 
 
-def _is_named_again(own: Facts, other: Facts, is_apart: bool) -> bool:
-    """Whether two phrases may name one thing: one says no more than the other, and they are not both introduced.
-
-    Args:
-        own: What one says.
-        other: What the other says.
-        is_apart: The other stands in no caption, so nothing in it is introduced.
-    """
-    less, more = own.says_no_more_than(other), other.says_no_more_than(own)
-    return ((other.is_definite or is_apart) and (less or more)) or (own.is_definite and less)
+def _is_named_again(own: Facts, other: Facts) -> bool:
+    """Whether one of two phrases says no more than the other."""
+    return other.says_no_more_than(own) or own.says_no_more_than(other)
 
 
 def without_article(text: str) -> str:

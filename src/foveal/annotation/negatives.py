@@ -263,7 +263,8 @@ class _Doubts:
     def __init__(self, truth: Facts, known: Witnesses, things: frozenset[str], wordnet: WordNet | None = None) -> None:
         self.truth, self.wordnet, self.refused = truth, wordnet, 0
         self.things, self.namesakes = things, _namesakes(things)
-        self.near = [other for other in known.others if other.may_name(truth)]  # attributes change no noun
+        # attributes change no noun, and what does not name the same thing is no other one of its kind
+        self.near = [other for other in known.others if other.mentions(truth.main)]
         alike = [other for other in (*known.others, *known.around) if not truth.differs(other)]
         self.nouns = frozenset().union(*(other.nouns for other in alike))
         self.mains = frozenset().union(*(namesakes(other.main) for other in alike))

@@ -24,11 +24,10 @@ def serve(
     """
     from ..encoder.load import load
     from ..search import Searcher
-    from ..serving import Batching, create_app, listen, settings_for, share_memory
+    from ..serving import Batching, create_app, listen, settings_for
     from ..serving import serve as run
 
     settings = settings_for(host, key_file, open_to_all, name or [], image_host or [], Batching(most=max_batch))
-    share_memory()
     with listen(host, port) as on:
         searcher = Searcher.open(index, load(model) if model else None)
         where = f"http://{host}:{on.getsockname()[1]}"

@@ -1,7 +1,6 @@
 """uvicorn around the app: patience with clients is limited, stopping is graceful."""
 
 import asyncio
-import ctypes
 import socket
 
 import h11
@@ -12,7 +11,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEADER_SECONDS = 10.0
 _IDLE_SECONDS = 20
 _STOP_SECONDS = 60
-_M_ARENA_MAX, _ARENAS = -8, 2  # of glibc's malloc.h
 
 
 class PatientProtocol(H11Protocol):
@@ -45,18 +43,6 @@ class PatientProtocol(H11Protocol):
         self._deadline = None
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self.transport.close()
-
-
-def share_memory() -> None:
-    """Let all threads share two pools of memory, before there are many threads.
-
-    glibc gives each a pool of its own, and what pictures leave in these is given back late or never: under mixed load
-    the service then grows by 100 MiB a minute. Elsewhere this does nothing.
-    """
-    try:
-        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, _ARENAS)
-    except (OSError, AttributeError):  # no glibc
-        return
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -152,11 +152,11 @@ class Annotation:
         journal = Journal(self.output.memory / "journal.jsonl")
         state = self._begin(begin)
         journal.mend()
-        stages = prepared(self.stages, self.source)
         kept = None if self.assistant is None else self.assistant.kept
         if kept is not None:
             kept.begin(state["run"])
         try:
+            stages = prepared(self.stages, self.source)
             if begin == "retry":
                 self._follow(journal.append(self._again(journal, stages), again=True), 0, len(journal.failed()))
             else:

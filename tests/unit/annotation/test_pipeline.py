@@ -260,6 +260,19 @@ def test_a_stage_may_look_at_what_can_be_read_of_the_first_samples(annotation, s
     assert captions(Jsonl(part.path)) == {("one of 5",)}
 
 
+def test_ctrl_c_while_a_stage_looks_says_how_to_go_on(annotation, monkeypatch):
+    def stop(_, samples):
+        next(samples)
+        raise KeyboardInterrupt
+
+    made = annotation({"look": Look()})
+    with monkeypatch.context() as patch:
+        patch.setattr(Look, "prepared", stop)
+        with pytest.raises(KeyboardInterrupt, match="0 samples are kept in .*--resume"):
+            made.run()
+    assert made.run("resume").written == 12
+
+
 @pytest.mark.parametrize("cut", [0, 1, 5, 11, 12])
 def test_a_run_that_was_killed_goes_on_to_the_same_output(annotation, cut):
     stages = {"add": Add(dropped=("s1",), broken=("s4",)), "look": Look(), "batched": Batched()}

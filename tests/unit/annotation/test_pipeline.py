@@ -268,7 +268,7 @@ def test_ctrl_c_while_a_stage_looks_says_how_to_go_on(annotation, monkeypatch):
     made = annotation({"look": Look()})
     with monkeypatch.context() as patch:
         patch.setattr(Look, "prepared", stop)
-        with pytest.raises(KeyboardInterrupt, match="0 samples are kept in .*--resume"):
+        with pytest.raises(KeyboardInterrupt, match=r"0 samples are kept in .*--resume"):
             made.run()
     assert made.run("resume").written == 12
 

@@ -1,7 +1,7 @@
 """Samples through stages: in order, several at once where a stage waits or works on many."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -69,6 +69,16 @@ class Outcome:
             entry["hash"] = f"{self.hash:x}"
         return entry if self.sample is None else {**entry, "row": row_from_sample(self.sample)}
 
+    def whole(self) -> Sample:
+        """The sample.
+
+        Raises:
+            ValueError: If it could not be read.
+        """
+        if self.sample is None:
+            raise ValueError(self.reason)
+        return self.sample
+
 
 def nothing() -> None:
     """There is nothing to stop."""
@@ -96,7 +106,7 @@ def process(
     *,
     hashing: bool = False,
     seen: Hashes | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Read samples, look whether their pictures are whole, and pass them through stages.
 
     Args:

@@ -6,7 +6,7 @@ its own. A run that asks an endpoint waits for answers, not for cores, and stays
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Processes:
         kept: Answers | None,  # noqa: ARG002  # engines are called alike
         start: int,
         seen: Hashes | None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any]]:
         """The journal's entries of all samples from `start` on, in order.
 
         Args:

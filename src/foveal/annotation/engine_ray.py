@@ -5,7 +5,7 @@ the journal's lines, in order. Answers of an endpoint are kept by one process be
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -33,7 +33,7 @@ class Ray:
 
     def __call__(
         self, source: Source, stages: Mapping[str, Stage], kept: Answers | None, start: int, seen: Hashes | None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any]]:
         """The journal's entries of all samples from `start` on, in order.
 
         Args:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -46,20 +47,27 @@ class Journal:
             if whole != end:
                 file.truncate(whole)
 
-    def append(self, entries: Iterator[dict[str, Any]], again: bool = False) -> Iterator[dict[str, Any]]:
-        """Write entries as they come, and yield them.
+    @contextmanager
+    def appending(self, again: bool = False) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """What writes an entry, as long as the context lasts.
 
-        They are in the file a moment later: a process that is killed loses that moment's work, but no answer that was
-        paid for, as these are kept apart.
+        Entries are in the file a moment later: a process that is killed loses that moment's work, but no answer that
+        was paid for, as these are kept apart.
+
+        Args:
+            again: Whether these samples failed before.
         """
         flushed = monotonic()
         with self.path.open("a", encoding="utf-8") as file:
-            for entry in entries:
+
+            def append(entry: dict[str, Any]) -> None:
+                nonlocal flushed
                 file.write(json.dumps({"again": True, **entry} if again else entry, ensure_ascii=False) + "\n")
                 if monotonic() - flushed > MOMENT:
                     file.flush()
                     flushed = monotonic()
-                yield entry
+
+            yield append
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The last that is known of each sample, in order."""

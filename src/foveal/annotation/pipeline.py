@@ -3,13 +3,14 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from uuid import uuid4
 
 from tqdm import tqdm
@@ -31,7 +32,9 @@ from .stage import Halted, Stage
 from .tally import Tally
 
 Begin = Literal["new", "resume", "overwrite", "retry"]
-Entries = Iterator[dict[str, Any]]
+Entries = Generator[dict[str, Any]]
+Result = tuple[dict[str, Any], Callable[[], Sample]]
+"""A sample's entry in the journal, and what gives the sample with its picture, or says why there is none."""
 Engine = Callable[[Source, Mapping[str, Stage], Answers | None, int, Hashes | None], Entries]
 """Gives the journal's entries of a source's samples from a number on, in order."""
 REFRESH = 2.0
@@ -158,22 +161,20 @@ class Annotation:
         try:
             stages = prepared(self.stages, self.source)
             if begin == "retry":
-                self._follow(journal.append(self._again(journal, stages), again=True), 0, len(journal.failed()))
+                self._retry(journal, stages)
+                bar = tqdm(unit="sample", total=len(journal), desc="write")
+                results = self._restored(journal, 0)
             else:
-                done = len(journal)
-                seen = None if self.near_duplicates is None else journal.hashes(self.near_duplicates)
-                if engine is None:
-                    entries = self._locally(stages, numbered(self.source, done), seen)
-                else:
-                    entries = engine(self.source, stages, kept, done, seen)
-                self._follow(journal.append(entries), done, size(self.source))
+                bar = tqdm(unit="sample", total=size(self.source), desc="annotate")
+                results = self._all(journal, stages, engine)
+            with bar, closing(results):
+                return self._write_down(self._followed(results, bar), writer)
         except Halted as error:
             raise Halted(f"{error} {self._kept(journal, begin)}") from error
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(f"Stopped. {self._kept(journal, begin)}") from error
         finally:
             self._keep_aside(journal)
-        return self._finish(journal, writer)
 
     def _begin(self, begin: Begin) -> dict[str, Any]:
         """What is known of the run: as it was left, or fresh."""
@@ -202,28 +203,67 @@ class Annotation:
             partial_file.write_text(json.dumps(state, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return state
 
+    def _all(self, journal: Journal, stages: Mapping[str, Stage], engine: Engine | None) -> Generator[Result]:
+        """What became of all samples: first what the journal knows, then what the stages make of the others."""
+        start = len(journal)
+        yield from self._restored(journal, 0)
+        seen = None if self.near_duplicates is None else journal.hashes(self.near_duplicates)
+        if engine is None:
+            yield from self._locally(journal, stages, numbered(self.source, start), seen)
+            return
+        kept = None if self.assistant is None else self.assistant.kept
+        with journal.appending() as append, closing(engine(self.source, stages, kept, start, seen)) as entries:
+            for entry, made in self._restored(entries, start):
+                append(entry)
+                yield entry, made
+
     def _locally(
-        self, stages: Mapping[str, Stage], records: Iterator[tuple[int, Record]], seen: Hashes | None = None
-    ) -> Entries:
+        self,
+        journal: Journal,
+        stages: Mapping[str, Stage],
+        records: Iterator[tuple[int, Record]],
+        seen: Hashes | None = None,
+        *,
+        again: bool = False,
+    ) -> Generator[Result]:
+        """What the stages make of samples in this process, where their pictures are at hand."""
         stop = nothing if self.assistant is None else self.assistant.close
-        return (outcome.entry() for outcome in process(records, stages, stop, hashing=seen is not None, seen=seen))
+        flow = process(records, stages, stop, hashing=seen is not None, seen=seen)
+        with journal.appending(again) as append, closing(flow) as outcomes:
+            for outcome in outcomes:
+                entry = outcome.entry()
+                append(entry)
+                yield entry, outcome.whole
 
-    def _again(self, journal: Journal, stages: Mapping[str, Stage]) -> Entries:
-        """What becomes of the failed samples now."""
+    def _retry(self, journal: Journal, stages: Mapping[str, Stage]) -> None:
+        """Let the stages try those samples again that failed."""
         failed = journal.failed()
-        last = max(failed, default=-1) + 1
-        yield from self._locally(stages, (item for item in numbered(self.source, 0, last) if item[0] in failed))
+        records = (item for item in numbered(self.source, 0, max(failed, default=-1) + 1) if item[0] in failed)
+        results = self._locally(journal, stages, records, again=True)
+        with tqdm(unit="sample", total=len(failed), desc="retry") as bar, closing(results):
+            for _ in self._followed(results, bar):
+                pass
 
-    def _follow(self, entries: Entries, done: int, total: int | None) -> None:
-        """Draw all entries, and say how far it has come, how fast, and what it costs."""
+    def _followed(self, results: Iterable[Result], bar: "tqdm[NoReturn]") -> Iterator[Result]:
+        """The same; the bar says how far it has come, how fast, and what it costs."""
         failed, next_look = 0, 0.0
-        with tqdm(entries, unit="sample", initial=done, total=total, desc="annotate") as bar:
-            for entry in bar:
-                failed += "failed" in entry
-                if monotonic() > next_look:
-                    next_look = monotonic() + REFRESH
-                    paid = [] if self.assistant is None else [told(self.assistant.kept.spent())]
-                    bar.set_postfix_str(", ".join([f"{failed:,} failed", *paid]), refresh=False)
+        for entry, made in results:
+            failed += "failed" in entry
+            if monotonic() > next_look:
+                next_look = monotonic() + REFRESH
+                paid = [] if self.assistant is None else [told(self.assistant.kept.spent())]
+                bar.set_postfix_str(", ".join([f"{failed:,} failed", *paid]), refresh=False)
+            yield entry, made
+            bar.update()
+
+    def _restored(self, entries: Iterable[dict[str, Any]], start: int) -> Generator[Result]:
+        """Entries of the samples from a number on, which the source gives the pictures of."""
+        records = numbered(self.source, start)
+        for entry in entries:
+            number, record = next(records, (-1, None))
+            if record is None or number != entry["number"]:
+                raise ValueError(f"'{self.name}' has fewer samples than when the run began. Restore it.")
+            yield entry, partial(_restore, record, entry)
 
     def _kept(self, journal: Journal, begin: Begin) -> str:
         option = "retry" if begin == "retry" else "resume"
@@ -236,14 +276,13 @@ class Annotation:
             for number, entry in journal.failed().items():
                 file.write(json.dumps({"number": number, **entry}, ensure_ascii=False) + "\n")
 
-    def _finish(self, journal: Journal, writer: Writer) -> Summary:
-        """Write the output and the report."""
+    def _write_down(self, results: Iterable[Result], writer: Writer) -> Summary:
+        """Write the output, sample by sample as they come, and then the report."""
         tally, gallery, left_out = Tally(tuple(self.stages)), Gallery(), Counter[str]()
-        samples = fitting(self._merged(journal, tally, gallery), writer, left_out)
+        samples = fitting(_through(results, tally, gallery), writer, left_out)
         first = next(samples, None)
         if first is not None:
-            whole = tqdm(chain([first], samples), unit="sample", total=journal.written(), desc="write")
-            self._write(writer, iter(whole))
+            self._write(writer, chain([first], samples))
         spend = Spend() if self.assistant is None else self.assistant.kept.spent()
         report = self.output.memory / "report.html"
         write_report(
@@ -270,18 +309,14 @@ class Annotation:
             writer.path.rmdir()
         fresh.replace(writer.path)
 
-    def _merged(self, journal: Journal, tally: Tally, gallery: Gallery) -> Iterator[Sample]:
-        """The samples that came through: what the journal says of them, with the source's pictures."""
-        records = numbered(self.source)
-        for entry in journal:
-            number, record = next(records, (-1, None))
-            if record is None or number != entry["number"]:
-                raise ValueError(f"'{self.name}' has fewer samples than when the run began. Restore it.")
-            tally.add(entry)
-            made = partial(_restore, record, entry)
-            gallery.offer(entry, made)
-            if "reason" not in entry:
-                yield made()
+
+def _through(results: Iterable[Result], tally: Tally, gallery: Gallery) -> Iterator[Sample]:
+    """The samples that passed all stages. All are counted, and shown to the gallery."""
+    for entry, made in results:
+        tally.add(entry)
+        gallery.offer(entry, made)
+        if "reason" not in entry:
+            yield made()
 
 
 def told(spend: Spend) -> str:

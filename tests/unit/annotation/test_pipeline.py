@@ -1,3 +1,4 @@
+import itertools
 import json
 import random
 import time
@@ -19,6 +20,7 @@ from foveal.annotation.journal import Journal
 from foveal.annotation.output import Output
 from foveal.annotation.pipeline import Annotation, beginning, engine_of
 from foveal.annotation.stage import Dropped, Halted, remark
+from foveal.annotation.tally import Tally
 from foveal.data.formats import FineHard, Jsonl, Parquet, WebDataset, open_source
 from foveal.data.formats.pictures import encoded
 from foveal.data.scenes import Scenes
@@ -323,17 +325,16 @@ def test_halting_keeps_the_work_and_says_how_to_go_on(annotation):
 
 
 def test_ctrl_c_keeps_the_work_and_says_how_to_go_on(annotation, monkeypatch):
-    append = Journal.append
+    add, count = Tally.add, itertools.count()
 
-    def interrupted(self, entries, again=False):
-        for count, entry in enumerate(append(self, entries, again)):
-            if count == 5:
-                raise KeyboardInterrupt
-            yield entry
+    def interrupted(self, entry):
+        if next(count) == 5:
+            raise KeyboardInterrupt
+        add(self, entry)
 
     made = annotation({"add": Add(), "waiting": Waiting()})
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "append", interrupted)
+        patch.setattr(Tally, "add", interrupted)
         with pytest.raises(KeyboardInterrupt, match=r"6 samples are kept in .*; go on with --resume"):
             made.run()
     whole = annotation({"add": Add(), "waiting": Waiting()}, "whole.jsonl")

@@ -4,7 +4,6 @@ Read with the standard library: what is needed of the convention is a page, and 
 member for the end of a shard, which is caught here.
 """
 
-import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
@@ -94,11 +93,18 @@ def _write_shard(path: Path, samples: Iterable[Sample]) -> int:
             image = encoded(sample)
             row = json.dumps(row_from_sample(sample), ensure_ascii=False).encode()
             for ending, data in ((suffix(image), image), (".json", row)):
-                member = tarfile.TarInfo(f"{written:08d}{ending}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
+                _add(tar, f"{written:08d}{ending}", data)
             written += 1
     return written
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """One more file of a tar. `addfile` does the same by way of a file object, in small pieces."""
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    block = member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+    tar.fileobj.write(block)
+    tar.offset += len(block)
 
 
 def _records(path: Path) -> Iterator[Callable[[], Sample]]:
@@ -124,14 +130,27 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         with tarfile.open(path) as tar:
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep every header of the shard
-                content = tar.extractfile(member)
+                content = _content(tar, member)
                 if content is not None:
-                    yield member.name, content.read()
+                    yield member.name, content
                 last = member.name
             _check_end(tar)
     except (tarfile.TarError, EOFError) as error:
         reason = str(error).partition(":\n")[0]  # what follows lists every compression that was tried
         raise ValueError(f"{path}: cut off or damaged after {last}: {reason}. Copy it again.") from error
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    """What a file of a tar holds; None of what is no file."""
+    if not member.isreg() or member.issparse():
+        file = tar.extractfile(member)
+        return None if file is None else file.read()
+    # plain ones, without the two objects that `extractfile` would read them through
+    tar.fileobj.seek(member.offset_data)
+    content = tar.fileobj.read(member.size)
+    if len(content) < member.size:
+        raise tarfile.ReadError("unexpected end of data")
+    return content
 
 
 def _check_end(tar: tarfile.TarFile) -> None:

@@ -6,10 +6,9 @@ through the same checks. A near miss is never a synonym of the truth, never what
 another thing in it, and never a repeat.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,7 @@ from .facts import (
 from .lexicon import KINDS, Sense
 from .phrases import clean
 from .prompt import fill
-from .rewriting import Change, changes, rewrite, written
+from .rewriting import NOTHING, Change, Common, changes, common_of, rewrite
 from .stage import remark
 from .wordnet import WordNet
 
@@ -88,8 +87,7 @@ class Negatives:
         encoder: Looks at the region: an encoder, or its name for `foveal.load`. None: texts alone are judged.
         margin: A near miss that is more similar to the region than its phrase, by more than this, is taken for true.
         wordnet: Folder of WordNet's files. It knows more nouns: their near misses, and what may name the same.
-        common: Names that rules take before others, and in which words: {"ball": "soccer ball"}. What is never true of
-            anything teaches nothing but that. None: what the first texts of a run say, see `prepared`.
+        common: What rules take before other names. None: what the first texts of a run say, see `prepared`.
     """
 
     count: int = 10
@@ -102,7 +100,7 @@ class Negatives:
     encoder: Encoder | str | None = None
     margin: float = 0.05
     wordnet: Path | None = None
-    common: Mapping[str, str] | None = None
+    common: Common | None = None
 
     def __post_init__(self) -> None:
         unknown = next((kind for kind in self.kinds if kind not in KINDS), None)
@@ -131,14 +129,8 @@ class Negatives:
         """
         if self.assistant is not None or self.common is not None:
             return self
-        counts: dict[str, Counter[str]] = {}
-        for sample in samples:
-            readings = (read(each.text) for each in evidence(_texts(sample), ()))
-            for name, words in {pair for reading in readings if reading for pair in written(reading)}:
-                counts.setdefault(name, Counter())[words] += 1
-        often = sorted(name for name, found in counts.items() if found.total() >= OFTEN)
-        # of words that are as frequent the first by alphabet: a set has another order in each process
-        return replace(self, common={name: min(found := counts[name], key=lambda w: (-found[w], w)) for name in often})
+        phrases = (map(read, {each.text for each in evidence(_texts(sample), ())}) for sample in samples)
+        return replace(self, common=common_of(map(partial(filter, None), phrases), OFTEN))
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample, every region with near misses where some could be found."""
@@ -170,12 +162,13 @@ class Negatives:
         others = context.witnesses(reading)
         rng = Random(f"negatives {self.seed} {name} {region.phrase}")
         doubts = _Doubts(reading.facts, others, context.nearby["object"], self._nouns())
-        of_attributes, of_objects = changes(reading, rng, self.kinds, context.nearby, self.common or {}, self._nouns())
-        attributes = doubts.without(of_attributes, self.count)
-        objects = doubts.without(of_objects, min(self.count, max(self.objects, self.count - len(attributes))))
+        found = changes(reading, rng, self.kinds, context.nearby, self.common or NOTHING, self._nouns())
+        attributes = doubts.without(found.attributes, self.count)
+        objects = doubts.without(found.objects, min(self.count, max(self.objects, self.count - len(attributes))))
+        kept = attributes[: max(self.count - len(objects), self.count - self.objects)] + objects
+        kept += doubts.without(found.strange, max(0, self.count - len(kept)))
         remark("negative that may be true of another thing", doubts.refused)
-        kept = attributes[: max(self.count - len(objects), self.count - self.objects)]
-        return Region(region.box, region.phrase, tuple((kept + objects)[: self.count]))
+        return Region(region.box, region.phrase, tuple(kept[: self.count]))
 
     def _ask(self, phrases: Sequence[str], caption: str) -> list[tuple[Negative, ...]]:
         assert self.assistant is not None

@@ -1,9 +1,10 @@
 """Near misses by rule: one term of a phrase gives way to another that excludes it, and the grammar is kept."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
 from random import Random
 from types import MappingProxyType
 from typing import NamedTuple
@@ -38,6 +39,26 @@ class Change(NamedTuple):
     frame: "Frame"
 
 
+Place = tuple[str, str]
+"""The prepositions before and after a noun: ("", "on") for "a cup" in "a cup on a table", ("on", "") for "table"."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the texts of a source often say.
+
+    Attributes:
+        words: How each name is written there, of things and of what they are like: {"ball": "soccer ball"}.
+        places: Things by where they stand in a phrase, see `place`: {("on", ""): {"table"}}.
+    """
+
+    words: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[Place, frozenset[str]] = field(default_factory=dict)
+
+
+NOTHING = Common()
+
+
 class Frame(NamedTuple):
     """What stays of a phrase around a term.
 
@@ -60,6 +81,20 @@ class Frame(NamedTuple):
     is_noun: bool
 
 
+class Changes(NamedTuple):
+    """What makes near misses of a phrase, by turns from each of its terms, in random order.
+
+    Attributes:
+        attributes: Changes of one attribute each, which keep the name of the thing.
+        objects: Changes of the kind "object".
+        strange: Of both what the source never or seldom says: what is never true of anything teaches nothing but that.
+    """
+
+    attributes: Iterator[Change]
+    objects: Iterator[Change]
+    strange: Iterator[Change]
+
+
 _Option = tuple[Term, Sequence[list[str]]]
 """A term, and what may take its place: first names, second names, ..."""
 
@@ -69,25 +104,23 @@ def changes(
     rng: Random,
     kinds: tuple[str, ...] = KINDS,
     nearby: Mapping[str, frozenset[str]] = MappingProxyType({}),
-    common: Mapping[str, str] = MappingProxyType({}),
+    common: Common = NOTHING,
     wordnet: WordNet | None = None,
-) -> tuple[Iterator[Change], Iterator[Change]]:
-    """What makes near misses of a phrase, by turns from each of its terms, in random order.
+) -> Changes:
+    """What makes near misses of a phrase.
 
     Args:
         reading: The phrase.
         rng: Where chance comes from.
         kinds: What may be changed.
         nearby: Names that other texts of the picture say, by kind. They come first: what is seen misleads most.
-        common: Names that come next, and how each is written; others are written as the lexicon has them.
+        common: Names that come next; of things those that are often told of in such a place. They are written as the
+            source has them, others as the lexicon has. Without any, no change is strange.
         wordnet: What may stand for nouns that the lexicon does not know.
-
-    Returns:
-        Changes of one attribute each, which keep the name of the thing, and changes of the kind "object".
     """
-    frequent = frozenset(common)
     attributes: list[_Option] = []
     objects: list[_Option] = []
+    strange: list[_Option] = []
     for term in reading.terms:
         sense = term.sense
         if sense.kind not in kinds or not _is_exchangeable(reading, term):
@@ -96,18 +129,23 @@ def changes(
         said = reading.facts.nouns | reading.facts.slots.get((sense.kind, sense.block), frozenset())
         if sense.kind == "color" and _SHADED.search(reading.text[: term.start]):
             said |= {"black", "white"}
-        ranks = [_mixed([name for name in rank if name not in said], rng) for rank in _names(sense, seen, frequent)]
+        known = frozenset(common.words)
+        ranks = [_mixed([name for name in rank if name not in said], rng) for rank in _names(sense, seen, known)]
+        usual = known | seen
         if sense.kind == "object":
-            near, kin, others, rest = ranks
+            usual = common.places.get(place(reading.text, term), usual)
+        near, kin, others, rest = ([name for name in rank if name in usual or not known] for rank in ranks)
+        strange.append((term, [[name for name in rank if name not in usual and known] for rank in ranks]))
+        if sense.kind == "object":
             objects.append((term, (near[:1], kin[:1], others[:2], near[1:] + kin[1:] + others[2:], rest)))
         else:
-            attributes.append((term, (list(chain.from_iterable(ranks)),)))
+            attributes.append((term, (near + kin + others + rest,)))
     if wordnet is not None and "object" in kinds:
         for term in _unknown(reading):
             names = [name for name in wordnet.rivals(term.noun) if name not in reading.facts.nouns]
             if names and _is_exchangeable(reading, term):
                 objects.append((term, ([], [], [], [], _mixed(names, rng))))
-    return _by_turns(reading.text, attributes, common), _by_turns(reading.text, objects, common)
+    return Changes(*(_by_turns(reading.text, options, common.words) for options in (attributes, objects, strange)))
 
 
 def _unknown(reading: Reading) -> Iterator[Term]:
@@ -202,12 +240,50 @@ def rewrite(change: Change) -> Negative:
     return Negative(f"{frame.before}{article}{frame.space}{word}{frame.after}", kind)
 
 
-def written(reading: Reading) -> Iterator[tuple[str, str]]:
-    """The names in a phrase, and the words that say them: "ball" and "soccer ball". Plurals are left out."""
+def common_of(readings: Iterable[Iterable[Reading]], often: int) -> Common:
+    """What texts say often.
+
+    Args:
+        readings: Of each text its phrases. What a text says twice counts once.
+        often: Texts that say a thing before it counts.
+    """
+    words: dict[str, Counter[str]] = {}
+    places: Counter[tuple[Place, str]] = Counter()
+    for each in readings:
+        said = set().union(*map(_names_in, each))
+        for name, written in {(name, written) for name, written, _ in said}:
+            words.setdefault(name, Counter())[written] += 1
+        places.update({(where, name) for name, _, where in said if where is not None})
+    usual: dict[Place, set[str]] = {}
+    for (where, name), count in places.items():
+        if count >= often:
+            usual.setdefault(where, set()).add(name)
+    # of words that are as frequent the first by alphabet: a set has another order in each process
+    frequent = sorted(name for name, found in words.items() if found.total() >= often)
+    return Common(
+        {name: min(found := words[name], key=lambda word: (-found[word], word)) for name in frequent},
+        {where: frozenset(names) for where, names in usual.items()},
+    )
+
+
+def _names_in(reading: Reading) -> set[tuple[str, str, Place | None]]:
+    """The names in a phrase, the words that say them ("ball", "soccer ball"), and where things stand. No plurals."""
+    found: set[tuple[str, str, Place | None]] = set()
     for term in reading.terms:
         if not term.sense.is_plural:
-            start = _with_compound(reading.text, term.start) if term.sense.kind == "object" else term.start
-            yield term.sense.name, reading.text[start : term.end].lower()
+            is_thing = term.sense.kind == "object"
+            start = _with_compound(reading.text, term.start) if is_thing else term.start
+            words = reading.text[start : term.end].lower()
+            found.add((term.sense.name, words, place(reading.text, term) if is_thing else None))
+    return found
+
+
+def place(text: str, term: Term) -> Place:
+    """Where a noun stands in a phrase: which prepositions come before and after it, the nearest each."""
+    prepositions = word_classes()["PREP"]
+    before = [word for word in text[: term.start].lower().split() if word in prepositions]
+    after = text[term.end :].lower().split()[:1]
+    return (before[-1] if before else ""), (after[0] if after and after[0] in prepositions else "")
 
 
 def _with_compound(text: str, start: int) -> int:

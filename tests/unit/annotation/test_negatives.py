@@ -13,7 +13,7 @@ from foveal.annotation.facts import Witnesses, evidence, read, witnesses
 from foveal.annotation.lexicon import KINDS, lexicon, plural, singular
 from foveal.annotation.negatives import Negatives, flaw
 from foveal.annotation.phrases import Phrases
-from foveal.annotation.rewriting import changes, rewrite
+from foveal.annotation.rewriting import Common, changes, rewrite
 from foveal.annotation.stage import listening
 from foveal.data.scenes import Scenes
 from foveal.types import Negative, Region, Sample
@@ -154,11 +154,12 @@ def test_what_is_seen_elsewhere_comes_first():
 def test_what_a_source_says_often_comes_before_what_it_never_says_and_in_its_words():
     said = ["a dog and a lion", "a pink lion", "a lion and a dog", "a dog beside a street car", *4 * ["a cable car"]]
     stage = Negatives().prepared(Sample(str(number), b"", (text,)) for number, text in enumerate(said))
-    assert stage.common == {"car": "cable car", "dog": "dog", "lion": "lion"}
+    assert stage.common.words == {"car": "cable car", "dog": "dog", "lion": "lion"}
     (region,) = stage(sample_of("a brown dog")).regions
     objects = [one.text for one in region.negatives if one.kind == "object"]
     assert objects[:2] == ["a brown lion", "a brown cable car"]
-    assert Negatives(common={"cat": "tomcat"}).prepared([]).common == {"cat": "tomcat"}
+    common = Common({"cat": "tomcat"})
+    assert Negatives(common=common).prepared([]).common is common
 
 
 def test_a_mention_of_a_thing_told_of_is_no_other_thing():

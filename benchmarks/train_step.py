@@ -14,7 +14,7 @@ import argparse
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice, repeat
+from itertools import cycle
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -37,17 +37,18 @@ from towers import RECORDED, PaddedTower
 REGIONS, NEGATIVES = 4, 10
 PHRASES = [7, 12, 9, 16, 11, 8, 14, 20, 10, 13]  # tokens of a phrase with a few attributes, marks included
 EOS = 49407
+BATCHES = 3
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """The same batch again and again.
+    """The same few batches again and again.
 
     Attributes:
-        batch: What every step gets.
+        batches: What steps get. Their lengths differ, as those of real ones do.
     """
 
-    batch: Batch
+    batches: tuple[Batch, ...]
 
     def open(self, model: ModelConfig, *, batch_size: int, seed: int, world: World, workers: int) -> "Synthetic":
         """Itself; all that a run may ask of it is settled already."""
@@ -55,8 +56,8 @@ class Synthetic:
         return self
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batch without end."""
-        return repeat(self.batch)
+        """The batches without end."""
+        return cycle(self.batches)
 
     def state_dict(self) -> dict[str, Any]:
         """There is nothing to go on from."""
@@ -68,8 +69,8 @@ class Synthetic:
 
 
 def texts(lengths: Sequence[int], count: int, length: int | None) -> Tensor:
-    """Random texts whose lengths go round; rows are as long as `length`, or as the longest text."""
-    taken = torch.tensor(list(islice(cycle(lengths), count)))
+    """Random texts of lengths drawn from these; rows are as long as `length`, or as the longest text."""
+    taken = torch.tensor(lengths)[torch.randint(len(lengths), (count,))]
     width = length or int(taken.max())
     ids = torch.randint(1, 49000, (count, width))
     return ids.masked_fill(torch.arange(width) >= taken[:, None].clamp(max=width) - 1, EOS)
@@ -150,15 +151,18 @@ def update(training: Training, batch: Batch) -> None:
     training.adam.zero_grad()
 
 
-def measure(run: Run, batch: Batch, device: torch.device, *, padded: bool, rounds: int) -> tuple[float, str]:
+def measure(
+    run: Run, batches: tuple[Batch, ...], device: torch.device, *, padded: bool, rounds: int
+) -> tuple[float, str]:
     """Seconds of a step and the most memory that it held."""
-    training = begin(replace(run, data=Synthetic(batch)), ALONE, device)
+    training = begin(replace(run, data=Synthetic(batches)), ALONE, device)
+    stream = cycle(batches)
     if padded:
         training.model.text.__class__ = PaddedTower  # the same weights, read to the end of every row
     if device.type != "cuda":
-        return seconds(lambda: update(training, batch), rounds, device), "not measured"
+        return seconds(lambda: update(training, next(stream)), rounds, device), "not measured"
     torch.cuda.reset_peak_memory_stats(device)
-    taken = seconds(lambda: update(training, batch), rounds, device)
+    taken = seconds(lambda: update(training, next(stream)), rounds, device)
     return taken, f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
 
 
@@ -168,23 +172,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=1024 if cuda else 8, help="images")
     parser.add_argument("--micro-batches", type=int, default=1, help="parts it is computed in, to save memory")
+    parser.add_argument("--keep", action="store_true", help="keep activations: faster, needs more memory")
+    parser.add_argument("--only", choices=["packed", "padded"], help="one of the two ways to lay out texts")
     parser.add_argument("--rounds", type=int, default=10 if cuda else 3, help="steps that are timed")
     given = parser.parse_args()
     torch.manual_seed(0)
     model = fg_clip(vit_b_16() if cuda else tiny())
-    machine = Machine(precision="bf16", activation_checkpointing=True, micro_batches=given.micro_batches)
+    machine = Machine(precision="bf16", activation_checkpointing=not given.keep, micro_batches=given.micro_batches)
     run = replace(stage2(), model=model, batch_size=given.batch, machine=machine)
     rate = matrix_rate(8192 if cuda else 1024, device)
     name = torch.cuda.get_device_name(device) if cuda else "a processor: a small model that measures nothing"
     print(f"{name}, torch {torch.__version__}, bf16 matrix rate {rate / 1e12:.3g} TFLOP/s, batch {given.batch}")
-    for padded in (False, True):
-        batch = synthetic(model, given.batch, padded=padded)
-        work = useful_work(model, batch)
+    for padded in (False, True) if given.only is None else (given.only == "padded",):
+        batches = tuple(synthetic(model, given.batch, padded=padded) for _ in range(BATCHES))
+        work = sum(useful_work(model, batch) for batch in batches) / BATCHES
         for compiled in (False, True) if cuda else (False,):
             what = f"{'padded' if padded else 'packed'}, {'compiled' if compiled else 'not compiled'}"
             setting = replace(run, machine=replace(machine, compile=compiled))
             try:
-                taken, memory = measure(setting, batch, device, padded=padded, rounds=given.rounds)
+                taken, memory = measure(setting, batches, device, padded=padded, rounds=given.rounds)
             except torch.OutOfMemoryError:
                 print(f"{what:22} does not fit; take --micro-batches", flush=True)
             else:

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from ..data.formats.pictures import encoded, suffix
 from ..data.formats.rows import row_from_sample
-from ..data.images import open_upright
 from ..data.stream import Source
+from ..data.whole import check_whole
 from ..types import Sample
 from .fingerprints import Hashes, picture_hash
 from .inputs import Record, numbered
@@ -219,7 +219,7 @@ def _read(hashing: bool, number: int, record: Record) -> Outcome:
         suffix(content)
         value = picture_hash(content) if hashing else None
         if not hashing:
-            open_upright(content, 1)  # as small as its decoder can: what is asked is whether it can
+            check_whole(content)
     except FAILURES as error:
         return Outcome(number, sample, READ, _line(error), failed=True)
     return _pass(Outcome(number, hash=value), sample, Counter())

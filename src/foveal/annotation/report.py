@@ -174,7 +174,7 @@ def _histogram(title: str, counts: Counter[int], bins: int = 40) -> str:
     columns: Counter[int] = Counter()
     for value, n in counts.items():
         columns[low + (value - low) // step * step] += n
-    figure, axes = _figure(f"{title}, median {median(counts):,}")
+    figure, axes = _figure(f"{title}, median {median(counts):,}", left=0.15)
     axes.bar([at + (step - 1) / 2 for at in columns], list(columns.values()), width=0.9 * step, color=INK)
     axes.set_xlim(low - max(step, 1), high + max(step, 1))
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -183,18 +183,23 @@ def _histogram(title: str, counts: Counter[int], bins: int = 40) -> str:
 
 def _bars(title: str, counts: Counter[str]) -> str:
     """How often each word comes, the most frequent on top."""
-    figure, axes = _figure(title)
+    figure, axes = _figure(title, left=0.3)
     found = counts.most_common(12)[::-1]
     axes.barh([name for name, _ in found], [n for _, n in found], color=INK)
     return _svg(figure)
 
 
-def _figure(title: str) -> tuple[Any, Any]:
-    """An empty plot in the page's manner. Made without pyplot, which would keep figures for a whole process."""
+def _figure(title: str, left: float) -> tuple[Any, Any]:
+    """An empty plot in the page's manner. Made without pyplot, which would keep figures for a whole process.
+
+    Args:
+        title: Above it.
+        left: Share of its width for what stands beside it. Finding that out would take longer than drawing.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6, 2.7), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(4.6, 2.7))
+    axes = figure.add_axes((left, 0.11, 0.97 - left, 0.77))
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)

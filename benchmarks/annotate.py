@@ -205,7 +205,7 @@ def overhead(folder: Path, pictures: Sequence[bytes], count: int) -> None:
             engine, used, gone = None if workers == 1 else Processes(workers), processor(), stolen()
             rate = run(source, some, folder / f"{name}{workers}", engine=engine)
             used, gone = processor() - used, (stolen() - gone) * rate / count
-            told = f"in {workers} process(es), {count / used:.0f} a second of processor time, {gone:.0%} taken by the host"
+            told = f"{workers} process(es), {count / used:.0f} a second of processor time, {gone:.0%} taken by the host"
             print(f"{name}   {rate:8.0f} samples/s   {told}; asked >= {ASKED['overhead']} on 2 cores", flush=True)
             shutil.rmtree(folder / f"{name}{workers}")
 

@@ -162,6 +162,17 @@ def test_what_a_source_says_often_comes_before_what_it_never_says_and_in_its_wor
     assert Negatives(common=common).prepared([]).common is common
 
 
+def test_a_thing_gives_way_to_what_stands_in_such_a_place_and_strange_names_come_last():
+    said = 3 * ["a red cup on a table", "a green dog on a bench", "a bird beside a red cat"]
+    stage = Negatives().prepared(Sample(str(number), b"", (text,)) for number, text in enumerate(said))
+    assert stage.common.places["on", ""] == {"table", "bench"}
+    assert stage.common.places["", "on"] == {"cup", "dog"}
+    (region,) = stage(sample_of("a red cup on a table")).regions
+    texts = [one.text for one in region.negatives]
+    assert set(texts[:3]) == {"a green cup on a table", "a red dog on a table", "a red cup on a bench"}
+    assert len(texts) == 10
+
+
 def test_a_mention_of_a_thing_told_of_is_no_other_thing():
     captions = ("A small red cup stands beside a blue lamp. The cup is below the dog. The lamp is old.",)
     (region,) = Negatives(kinds=("object",))(sample_of("a blue lamp", captions=captions)).regions

@@ -324,6 +324,21 @@ def test_halting_keeps_the_work_and_says_how_to_go_on(annotation):
         annotation({"add": Add(), "stop": Stop("none")}).run("resume")
 
 
+def test_the_output_is_written_while_annotating_and_appears_when_it_is_whole(annotation):
+    seen = []
+
+    @dataclass(frozen=True)
+    class Watch:
+        def __call__(self, sample):
+            seen.append((bool(list(made.output.memory.glob("shards/.*.partial"))), made.output.path.exists()))
+            return sample
+
+    made = annotation({"watch": Watch()}, out="shards")
+    made.run()
+    assert seen[-1] == (True, False)
+    assert len(list(WebDataset(made.output.path))) == 12
+
+
 def test_ctrl_c_keeps_the_work_and_says_how_to_go_on(annotation, monkeypatch):
     add, count = Tally.add, itertools.count()
 

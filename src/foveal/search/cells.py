@@ -162,7 +162,7 @@ def _on_remainders(left: UInt8[np.ndarray, "N S _bytes"], tokens: Tensor) -> Flo
     byte = torch.arange(256)
     levels = torch.tensor(LEVELS)[torch.stack([byte >> shift & 3 for shift in (0, 2, 4, 6)])]  # (4, 256)
     adds = (turned @ levels).permute(1, 2, 0).flatten(0, 1).contiguous()  # (bytes * 256, T)
-    places = torch.from_numpy(left[..., 1:].astype(np.int32)) + 256 * torch.arange(turned.shape[1], dtype=torch.int32)
+    places = torch.from_numpy(left[..., 1:]).int().add_(256 * torch.arange(turned.shape[1], dtype=torch.int32))
     sums = F.embedding_bag(places.flatten(0, 1), adds, mode="sum").view(*left.shape[:2], len(tokens))
     return sums * (torch.from_numpy(left[..., :1]).float() / LENGTHS)
 

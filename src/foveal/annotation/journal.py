@@ -80,15 +80,6 @@ class Journal:
         """How many samples have been through, those tried again counted once."""
         return sum(not again for _, again, _, _ in self._lines())
 
-    def written(self) -> int:
-        """How many samples passed all stages."""
-        ended: set[int] = set()
-        count = 0
-        for number, again, fate, _ in self._lines():
-            count += not again
-            (ended.add if fate else ended.discard)(number)
-        return count - len(ended)
-
     def failed(self) -> dict[int, dict[str, Any]]:
         """The samples that a stage could not work on, by number: their id, the stage, and the error."""
         found: dict[int, dict[str, Any]] = {}

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from random import Random
 from types import MappingProxyType
 from typing import NamedTuple
@@ -54,6 +54,11 @@ class Common:
 
     words: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[Place, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """All that are said."""
+        return frozenset(self.words)
 
 
 NOTHING = Common()
@@ -129,13 +134,11 @@ def changes(
         said = reading.facts.nouns | reading.facts.slots.get((sense.kind, sense.block), frozenset())
         if sense.kind == "color" and _SHADED.search(reading.text[: term.start]):
             said |= {"black", "white"}
-        known = frozenset(common.words)
-        ranks = [_mixed([name for name in rank if name not in said], rng) for rank in _names(sense, seen, known)]
-        usual = known | seen
-        if sense.kind == "object":
-            usual = common.places.get(place(reading.text, term), usual)
-        near, kin, others, rest = ([name for name in rank if name in usual or not known] for rank in ranks)
-        strange.append((term, [[name for name in rank if name not in usual and known] for rank in ranks]))
+        ranks = [_mixed([name for name in rank if name not in said], rng) for rank in _names(sense, seen, common.names)]
+        usual = common.places.get(place(reading.text, term)) if sense.kind == "object" else None
+        parted = _parted(ranks, usual, is_known=bool(common.words))
+        near, kin, others, rest = (fitting for fitting, _ in parted)
+        strange.append((term, [odd for _, odd in parted]))
         if sense.kind == "object":
             objects.append((term, (near[:1], kin[:1], others[:2], near[1:] + kin[1:] + others[2:], rest)))
         else:
@@ -146,6 +149,24 @@ def changes(
             if names and _is_exchangeable(reading, term):
                 objects.append((term, ([], [], [], [], _mixed(names, rng))))
     return Changes(*(_by_turns(reading.text, options, common.words) for options in (attributes, objects, strange)))
+
+
+def _parted(
+    ranks: Sequence[list[str]], usual: frozenset[str] | None, *, is_known: bool
+) -> list[tuple[list[str], list[str]]]:
+    """Of each rank of `_names` what may stand in a place, and what would be strange there.
+
+    Args:
+        ranks: The last is what the source never says.
+        usual: What the source says there. None: what it says anywhere.
+        is_known: Whether it is known what the source says.
+    """
+    *said, never = ranks
+    if usual is None:
+        parted: list[tuple[list[str], list[str]]] = [(rank, []) for rank in said]
+    else:
+        parted = [([n for n in rank if n in usual], [n for n in rank if n not in usual]) for rank in said]
+    return [*parted, ([], never) if is_known else (never, [])]
 
 
 def _unknown(reading: Reading) -> Iterator[Term]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from errno import EDQUOT, ENOSPC
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -148,7 +149,8 @@ class Annotation:
             engine: Passes the samples through the stages; see `engine_ray`. None: this process does.
 
         Raises:
-            ValueError: If there is something already, or nothing to go on with, or the settings are others.
+            ValueError: If there is something already, or nothing to go on with, or the settings are others, or the disk
+                is full; what is done is kept.
             Halted: If no sample can go on. What is done is kept.
         """
         writer = self.output.writer()
@@ -173,6 +175,10 @@ class Annotation:
             raise Halted(f"{error} {self._kept(journal, begin)}") from error
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(f"Stopped. {self._kept(journal, begin)}") from error
+        except OSError as error:
+            journal.mend()
+            what = f"The disk of '{self.output.path}' is full" if error.errno in (ENOSPC, EDQUOT) else str(error)
+            raise ValueError(f"{what}. {self._kept(journal, begin)}") from error
         finally:
             self._keep_aside(journal)
 

@@ -1,3 +1,4 @@
+import errno
 import itertools
 import json
 import random
@@ -337,6 +338,25 @@ def test_the_output_is_written_while_annotating_and_appears_when_it_is_whole(ann
     made.run()
     assert seen[-1] == (True, False)
     assert len(list(WebDataset(made.output.path))) == 12
+
+
+def test_a_full_disk_is_said_and_the_work_is_kept(annotation, monkeypatch):
+    add, count = Tally.add, itertools.count()
+
+    def full(self, entry):
+        if next(count) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add(self, entry)
+
+    made = annotation()
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "add", full)
+        with pytest.raises(
+            ValueError, match=r"The disk of '.*' is full\. 6 samples are kept in .*; go on with --resume"
+        ):
+            made.run()
+    assert not made.output.path.exists()
+    assert made.run("resume").written == 12
 
 
 def test_ctrl_c_keeps_the_work_and_says_how_to_go_on(annotation, monkeypatch):

@@ -114,7 +114,7 @@ def look(encoder: Encoder, folder: Path) -> Photos:
     """Every photo through the picture tower, once."""
     content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
     entries, names = content["images"], content["categories"]
-    transform: ImageTransform = encoder.transform
+    transform: ImageTransform = encoder.decoding(scaled=False).transform
     numbers = sorted(int(number) for number in names)
     grids, boxes, owner, label = [], [], [], []
     for row, entry in enumerate(entries):

@@ -24,6 +24,8 @@ from .refusal import refuses
 ASKED = 2
 """How often an answer is asked for: once more after one that is of no use."""
 
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)  # for `Image.open`
+
 
 class Refused(NoAnswer):
     """The model will not, or says that it cannot. Asking again would be the same."""
@@ -251,7 +253,7 @@ def _fits(content: bytes, longest_side: int) -> bool:
         with Image.open(BytesIO(content), formats=("JPEG",)) as header:
             is_upright = header.getexif().get(ExifTags.Base.Orientation, 1) == 1
             return header.mode == "RGB" and max(header.size) <= longest_side and is_upright
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, *_TOO_LARGE):
         return False  # whoever decodes it says what is wrong
 
 

@@ -16,6 +16,9 @@ def evaluate(
         Literal["global", "late", "fused", "parts"], typer.Option(help="How whole pictures and texts are compared.")
     ] = "global",
     out: Annotated[Path | None, typer.Option(help="Write all numbers and every query's rank into this folder.")] = None,
+    scaled_decoding: Annotated[
+        bool, typer.Option(help="Decode large JPEGs at a part of their size, as an index has it: faster, less exact.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 64,
 ) -> None:
     """Measure a model on benchmarks: recall, choice among near misses, regions; with 95 % intervals."""
@@ -25,7 +28,9 @@ def evaluate(
 
     encoder = load(model)
     encoder.batch_size, encoder.progress = batch_size, True
-    report = measure(encoder, benchmarks, root, model=Path(model).name, similarity=similarity)
+    report = measure(
+        encoder, benchmarks, root, model=Path(model).name, similarity=similarity, scaled_decoding=scaled_decoding
+    )
     print(table([report]))
     if out is not None:
         report.write(out)

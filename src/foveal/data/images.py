@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from ..types import Box, PatchedPixels
 
 Mode = Literal["squash", "crop", "native"]
 Resample = Literal["bicubic", "bilinear"]
+Rounding = Literal["floor", "half_even"]
 Units = Literal["fractions", "pixels"]
 Triple = tuple[float, float, float]
 
@@ -28,7 +30,11 @@ CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
 SIGLIP_MEAN: Triple = (0.5, 0.5, 0.5)
 SIGLIP_STD: Triple = (0.5, 0.5, 0.5)
-MAX_PIXELS = 89_478_485  # Pillow's own limit, beyond which it warns of a decompression bomb
+MAX_PIXELS = 89_478_485  # to decode: Pillow's own limit, beyond which it warns of a decompression bomb
+# A JPEG that is decoded at a part of its size may hold more, so many times as many. A decoder of one scan keeps a few
+# rows at a time; of several (progressive) it keeps 2 bytes for every number of the file, whatever comes out.
+MAX_STORED = 16
+MAX_STORED_IN_SCANS = 1.5
 
 # Formats that photos come in. Pillow knows more, some of which start other programs (EPS) or carry a history of bugs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -38,6 +44,10 @@ _BROKEN = (
     *(struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
 _ORIENTATION = 0x0112
+_JPEG, _SCAN = b"\xff\xd8\xff", 0xDA  # how a JPEG begins, and the mark before its pixels
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # marks that say how pixels are coded
+_SEQUENTIAL = (0xC0, 0xC1)
+_BARE = frozenset(range(0xD0, 0xDA)) | {0xFF}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -105,9 +115,12 @@ class ImageTransform:
         mean: Subtracted from colors between 0 and 1.
         std: Divides them then.
         resample: Filter of the scaling. SigLIP 2 has "bilinear".
+        crop_rounding: Where the middle lies if half of what is cut off is no whole pixel ("crop"): "floor"
+            (`transformers`) or "half_even" (torchvision's CenterCrop, as with OpenAI's code and open_clip).
         cut: Pixels cut off on the right and below where patches don't fill the square (SigLIP's 384 by 14: 6).
         scaled_decoding: Large JPEGs are decoded at a half, a quarter or an eighth of their size where that leaves
-            more pixels than needed. Several times faster; colors differ by about one of 255 levels.
+            more pixels than needed. Several times faster; colors differ by about one of 255 levels on average, by up
+            to 20 at edges. JPEGs beyond `MAX_PIXELS` are read with it only.
         visible: A box is dropped where less than this share of its area lies in the view.
         augmentation: Random changes, made only where a call brings a source of randomness.
     """
@@ -120,6 +133,7 @@ class ImageTransform:
     mean: Triple = CLIP_MEAN
     std: Triple = CLIP_STD
     resample: Resample = "bicubic"
+    crop_rounding: Rounding = "floor"
     cut: int = 0
     scaled_decoding: bool = True
     visible: float = 0.5
@@ -154,8 +168,10 @@ class ImageTransform:
             boxes = [(x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in boxes]
         moved = tuple(_move(box, self._shown(window), flip, self.visible) for box in boxes)
         with _named(image):
-            if self.scaled_decoding and picture is not image:
-                _decode_smaller(picture, turn, window, size)
+            if picture is not image:
+                if self.scaled_decoding:
+                    _decode_smaller(picture, turn, window, size)
+                _check_decoded(picture, scaled=self.scaled_decoding)
             rgb = _rgb(picture)
         rgb = rgb.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else rgb
         pixels = np.asarray(self._scale(rgb, window, size))
@@ -179,10 +195,10 @@ class ImageTransform:
         left, top = 0.0, 0.0
         if self.mode == "crop":
             short = min(width, height)
-            # Whole pixels of the scaled picture, as transformers rounds, so that the two agree.
+            # Whole pixels of the scaled picture, rounded down as by torchvision and transformers, so that all agree.
             columns, rows = int(self.size * width / short), int(self.size * height / short)
             across, down = self.size / columns, self.size / rows
-            left, top = (columns - self.size) // 2 / columns, (rows - self.size) // 2 / rows
+            left, top = self._margin(columns) / columns, self._margin(rows) / rows
         if rng is not None and self.augmentation.smallest_crop < 1:
             side = math.sqrt(rng.uniform(self.augmentation.smallest_crop, 1))
             across, down = across * side, down * side
@@ -194,6 +210,11 @@ class ImageTransform:
             grid = fit_patches(width * across, height * down, most)
             size = (grid[1] * self.patch_size, grid[0] * self.patch_size)
         return (left, top, min(left + across, 1.0), min(top + down, 1.0)), size
+
+    def _margin(self, side: int) -> int:
+        """Pixels cut off at the beginning of a side of the scaled picture."""
+        surplus = side - self.size
+        return surplus // 2 if self.crop_rounding == "floor" else round(surplus / 2)  # Python rounds halves to even
 
     def _shown(self, window: Box) -> Box:
         """A window without what is cut off."""
@@ -252,10 +273,24 @@ def open_upright(image: Path | bytes, longest_side: int) -> tuple[Image.Image, b
         scale = min(1.0, longest_side / max(size))
         wanted = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
         picture.draft(None, (math.ceil(_SPARE * wanted[0]), math.ceil(_SPARE * wanted[1])))
+        _check_decoded(picture, scaled=True)
         rgb = _rgb(picture)
         rgb = rgb if rgb.size == wanted else rgb.resize(wanted, _RESAMPLE["bicubic"])
     rgb = rgb.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else rgb
     return rgb, wanted == size and mode == "RGB" and turn not in _UPRIGHT
+
+
+def stored_size(image: Path | bytes) -> tuple[int, int]:
+    """Width and height of a picture as it is stored, from its header.
+
+    Args:
+        image: A file, or its bytes.
+
+    Raises:
+        ValueError: If it has no sound header, is too large or of no known format.
+    """
+    with _named(image):
+        return _open(image).size
 
 
 def fit_patches(width: float, height: float, most: int) -> tuple[int, int]:
@@ -297,13 +332,43 @@ def _open(image: Path | bytes) -> Image.Image:
     content = image if isinstance(image, bytes) else image.read_bytes()
     if not content:
         raise ValueError("it is empty")
+    if content.startswith(_JPEG):  # `Image.open` refuses by size, before anyone can ask for a part of it
+        picture: Image.Image = JpegImageFile(BytesIO(content))
+        _check_stored(picture, most=int(MAX_PIXELS * (MAX_STORED if _is_one_scan(content) else MAX_STORED_IN_SCANS)))
+        return picture
     try:
         picture = Image.open(BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise ValueError(f"it is none of {', '.join(_FORMATS)}") from error
-    if picture.width * picture.height > MAX_PIXELS:
-        raise ValueError(f"{picture.width} x {picture.height} pixels are more than {MAX_PIXELS}")
+    _check_stored(picture, most=MAX_PIXELS)
     return picture
+
+
+def _check_stored(picture: Image.Image, most: int) -> None:
+    if picture.width * picture.height > most:
+        raise ValueError(f"{picture.width} x {picture.height} pixels are more than {most}")
+
+
+def _check_decoded(picture: Image.Image, *, scaled: bool) -> None:
+    """Refuse what would take too much memory, once it is known at which size a picture will be decoded."""
+    if picture.width * picture.height > MAX_PIXELS:
+        way_out = "" if scaled else ", unless scaled_decoding is on"
+        raise ValueError(f"{picture.width} x {picture.height} pixels to decode are more than {MAX_PIXELS}{way_out}")
+
+
+def _is_one_scan(content: bytes) -> bool:
+    """True if a JPEG's colors come together in one pass over the picture, and plainly so."""
+    place, colors = len(_JPEG) - 1, 0
+    while content[place : place + 1] == b"\xff" and len(content) > place + 9:
+        kind = content[place + 1]
+        if kind == _SCAN:
+            return content[place + 4] == colors
+        if kind in _FRAMES:
+            colors = content[place + 9] if kind in _SEQUENTIAL else 0
+        elif kind < 0xC0 or kind in _BARE:
+            return False  # marks without a length, which don't belong here
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return False
 
 
 def _orientation(picture: Image.Image) -> int:

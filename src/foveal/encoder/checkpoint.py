@@ -16,7 +16,7 @@ from .protocol import FILE as PROTOCOL
 from .protocol import Protocol
 
 # What the families' published numbers were measured with.
-_CLIP = Protocol(family="clip", resize="crop")
+_CLIP = Protocol(family="clip", resize="crop", crop_rounding="half_even")
 _SIGLIP2 = Protocol(
     family="siglip2", resize="naflex", mean=SIGLIP_MEAN, std=SIGLIP_STD, resample="bilinear", lower_case=True
 )
@@ -153,11 +153,13 @@ def _pictures_of(folder: Path, *, naflex: bool) -> dict[str, Any]:
         return _transformers_way(weights.read_json(ours), naflex=naflex)
     if whole.is_file() and "image_processor" in (values := weights.read_json(whole)):
         return _transformers_way(values["image_processor"], naflex=naflex)
-    return _open_clip_way(weights.read_json(theirs).get("preprocess_cfg", {})) if theirs.is_file() else {}
+    if theirs.is_file():
+        return _open_clip_way(weights.read_json(theirs).get("preprocess_cfg", {}))
+    return {"crop_rounding": "floor"}  # weights of `transformers` without its file about pictures
 
 
 def _transformers_way(values: Mapping[str, Any], *, naflex: bool) -> dict[str, Any]:
-    found: dict[str, Any] = _colors(values, "image_mean", "image_std")
+    found: dict[str, Any] = {"crop_rounding": "floor"} | _colors(values, "image_mean", "image_std")
     if values.get("do_normalize") is False:
         found |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     if "resample" in values:
@@ -176,7 +178,8 @@ def _open_clip_way(values: Mapping[str, Any]) -> dict[str, Any]:
             f"open_clip's resize_mode '{way}' with '{filtering}' is not known here. Known: shortest, squash."
         )
     colors = {"mean": CLIP_MEAN, "std": CLIP_STD} | _colors(values, "mean", "std")
-    return {"resize": "crop" if way == "shortest" else "squash", "resample": filtering, **colors}
+    resize = "crop" if way == "shortest" else "squash"
+    return {"resize": resize, "resample": filtering, "crop_rounding": "half_even", **colors}
 
 
 def _colors(values: Mapping[str, Any], mean: str, std: str) -> dict[str, Any]:

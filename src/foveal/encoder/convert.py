@@ -76,8 +76,7 @@ def convert(encoder: Encoder, out: Path, layout: Layout, kind: Kind = "caption")
         rmtree(partial, ignore_errors=True)
         if partial.exists():
             partial.unlink()
-    lost = _lost(encoder.protocol) if layout == "long-clip" else ()
-    return () if published is None else (*published.left_out, *lost)
+    return () if published is None else (*published.left_out, *_lost(encoder.protocol, layout))
 
 
 def upgraded(encoder: Encoder, to: Architecture, seed: int = 0) -> Encoder:
@@ -176,9 +175,13 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def _lost(protocol: Protocol) -> tuple[str, ...]:
-    """What a file without a config doesn't say, and readers take to be as CLIP's."""
-    usual: dict[str, Any] = {"resize": "crop", "resample": "bicubic", "mean": CLIP_MEAN, "std": CLIP_STD}
+def _lost(protocol: Protocol, layout: Layout) -> tuple[str, ...]:
+    """What a layout doesn't say of pictures, and its readers take to be as their own code has it."""
+    usual: dict[str, Any] = {}
+    if layout == "long-clip":
+        usual = {"resize": "crop", "resample": "bicubic", "mean": CLIP_MEAN, "std": CLIP_STD}
+    if protocol.resize == "crop":
+        usual["crop_rounding"] = "floor" if layout == "hf-clip" else "half_even"
     return tuple(
         f"protocol.{name}={getattr(protocol, name)}"
         for name, value in usual.items()

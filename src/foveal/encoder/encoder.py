@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice, repeat, zip_longest
 from pathlib import Path
@@ -110,6 +111,17 @@ class Encoder:
         self.protocol.write(folder)
         self.tokenizer.save(folder)
         weights.save(self.model, folder)
+
+    def decoding(self, *, scaled: bool) -> "Encoder":
+        """Return this encoder with scaled decoding of JPEGs on or off. The model is shared.
+
+        Args:
+            scaled: See `ImageTransform.scaled_decoding`. On is fast, as searching, indexing and training have it; off
+                gives the pixels that the published code sees, as measuring has it.
+        """
+        changed = copy(self)
+        changed.transform = replace(self.transform, scaled_decoding=scaled)
+        return changed
 
     @property
     def device(self) -> torch.device:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..data.images import CLIP_MEAN, CLIP_STD, ImageTransform, Mode, Resample, Triple
+from ..data.images import CLIP_MEAN, CLIP_STD, ImageTransform, Mode, Resample, Rounding, Triple
 from ..data.tokenizer import Tokenizer
 from ..models.config import VisionConfig
 from ..models.weights import parse, read_json
@@ -31,6 +31,8 @@ class Protocol:
         mean: Subtracted from colors between 0 and 1.
         std: Divides them then.
         resample: Filter of the scaling.
+        crop_rounding: How the middle is rounded to whole pixels ("crop"): "half_even" (torchvision: OpenAI, Long-CLIP,
+            FineLIP, open_clip) or "floor" (`transformers`, and folders that foveal wrote before it had this field).
         max_patches: Most patches of a picture ("naflex").
         buckets: Numbers of patches to choose from; a picture gets the first that holds its own number (FG-CLIP 2).
             Empty: every picture gets `max_patches`.
@@ -46,6 +48,7 @@ class Protocol:
     mean: Triple = CLIP_MEAN
     std: Triple = CLIP_STD
     resample: Resample = "bicubic"
+    crop_rounding: Rounding = "floor"
     max_patches: int = 256
     buckets: tuple[int, ...] = ()
     lower_case: bool = False
@@ -64,6 +67,7 @@ class Protocol:
             mean=transform.mean,
             std=transform.std,
             resample=transform.resample,
+            crop_rounding=transform.crop_rounding,
             max_patches=transform.max_patches,
             buckets=transform.buckets,
             lower_case=tokenizer.lower,
@@ -104,5 +108,6 @@ class Protocol:
             mean=self.mean,
             std=self.std,
             resample=self.resample,
+            crop_rounding=self.crop_rounding,
             cut=vision.image_size % vision.patch_size,
         )

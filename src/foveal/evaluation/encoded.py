@@ -26,6 +26,9 @@ class Encodes(Protocol):
     def image_size(self) -> int:
         """Side of the pictures that it sees, in pixels."""
 
+    def decoding(self, *, scaled: bool) -> "Encodes":
+        """Return the same encoder with scaled decoding of JPEGs on or off."""
+
     def encode_images_fully(
         self,
         pictures: Sequence[Path | bytes],

@@ -24,12 +24,14 @@ class Report:
         similarity: How whole pictures and texts were compared.
         results: By benchmark and task.
         seconds: What each benchmark took, encoding included.
+        scaled_decoding: Large JPEGs were decoded at a part of their size.
     """
 
     model: str
     similarity: str
     results: dict[str, dict[str, Result]]
     seconds: dict[str, float]
+    scaled_decoding: bool = False
 
     def write(self, folder: Path) -> None:
         """Write numbers (`report.json`) and the outcome of every query (`queries.npz`), each whole or not at all.
@@ -64,6 +66,7 @@ class Report:
         return {
             "model": self.model,
             "similarity": self.similarity,
+            "scaled_decoding": self.scaled_decoding,
             "seconds": self.seconds,
             "results": results,
         }
@@ -88,7 +91,8 @@ def read_report(folder: Path) -> Report:
             benchmark: {task: _result(row, queries[benchmark, task]) for task, row in tasks.items()}
             for benchmark, tasks in content["results"].items()
         }
-        return Report(content["model"], content["similarity"], results, content["seconds"])
+        scaled = content.get("scaled_decoding", True)  # reports that don't say were measured so
+        return Report(content["model"], content["similarity"], results, content["seconds"], scaled)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no whole report: {error}. Evaluate again.") from error
 
@@ -155,6 +159,8 @@ def _remarks(reports: Sequence[Report]) -> list[str]:
             remarks[f"{benchmark} {task}: {'; '.join((share, *result.notes))}."] = None
     for similarity in dict.fromkeys(report.similarity for report in reports):
         remarks[f"Whole pictures and texts are compared by {similarity} similarity."] = None
+    if any(report.scaled_decoding for report in reports):
+        remarks["Large JPEGs were decoded at a part of their size, so numbers may differ from published ones."] = None
     return [*remarks, "Brackets: 95 % bootstrap intervals over pictures. Shares are in percent."]
 
 

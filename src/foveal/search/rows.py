@@ -13,7 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..data.images import ImageTransform
+from ..data.images import ImageTransform, stored_size
 from ..encoder import Encoder
 from .regions import distinct_tokens, propose_regions, to_int8
 from .sources import Entry
@@ -174,8 +174,7 @@ def _small(data: bytes, side: int) -> tuple[tuple[int, int], bytes]:
     view = ImageTransform(mode="native", patch_size=GRAIN, max_patches=most)(data)
     small = BytesIO()
     Image.fromarray(view.pixels).save(small, "JPEG", quality=QUALITY)
-    with Image.open(BytesIO(data)) as picture:
-        width, height = picture.size
+    width, height = stored_size(data)
     rows, columns = view.pixels.shape[:2]
     if (width - height) * (columns - rows) < 0:  # EXIF says that it was held sideways
         width, height = height, width

@@ -330,9 +330,13 @@ def test_pictures_are_sent_upright_as_jpeg_and_scaled_down(chat, reply, assistan
     exif[0x0112] = 6
     Image.new("RGB", (40, 20)).save(turned, "JPEG", exif=exif)
     assert sent(turned.getvalue())[1].size == (20, 40)
+    large = picture(3)  # of 192 million pixels, as its header says, which Pillow alone refuses to open
+    frame = large.index(b"\xff\xc0")
+    large = large[: frame + 5] + (12_000).to_bytes(2, "big") + (16_000).to_bytes(2, "big") + large[frame + 9 :]
+    assert sent(large)[1].size == (1024, 768)
     with pytest.raises(ValueError, match="cannot be read"):
         assistant.ask("How many?", SCHEMA, b"no picture")
-    paid(assistant, 4)
+    paid(assistant, 5)
 
 
 def test_a_file_that_holds_no_answers_is_named(chat, tmp_path):

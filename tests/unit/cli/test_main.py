@@ -1,7 +1,9 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,7 +48,7 @@ def test_the_command_is_installed_and_returns_the_exit_code(tmp_path):
     ("verb", "words"),
     [
         ("train", ["recipe", "--out", "--data", "--init", "--resume", "--set", "a wrong name lists the right ones"]),
-        ("eval", ["model", "benchmarks", "--data", "--similarity", "--out", "--batch-size"]),
+        ("eval", ["model", "benchmarks", "--data", "--similarity", "--out", "--batch-size", "--scaled-decoding"]),
         ("scenes", ["out", "--count", "--seed", "--split", "--size", "--shard"]),
         ("demo", ["--out", "--recipes", "--scenes", "--steps", "--seed"]),
     ],
@@ -55,6 +57,24 @@ def test_each_verb_explains_itself(capsys, verb, words):
     assert main([verb, "--help"]) == 0
     told = " ".join(capsys.readouterr().out.split()).lower()
     assert [word for word in words if word not in told] == []
+
+
+def test_eval_decodes_whole_pictures_unless_it_is_told_otherwise(monkeypatch, tmp_path, unchecked):
+    asked = []
+
+    class AskedError(Exception):
+        pass
+
+    def measure(*_, scaled_decoding, **__):
+        asked.append(scaled_decoding)
+        raise AskedError
+
+    monkeypatch.setattr("foveal.encoder.load.load", lambda _: SimpleNamespace())
+    monkeypatch.setattr(import_module("foveal.evaluation.evaluate"), "evaluate", measure)
+    for flags in ([], ["--scaled-decoding"], ["--no-scaled-decoding"]):
+        with pytest.raises(AskedError):
+            main(["eval", "model", "scenes", *flags])
+    assert asked == [False, True, False]
 
 
 def test_training_has_no_flags_but_where_things_go(capsys):

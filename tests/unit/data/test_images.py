@@ -2,16 +2,30 @@ import io
 import json
 import math
 import pickle
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from foveal.data import images as module
-from foveal.data.images import CLIP_MEAN, CLIP_STD, Augmentation, ImageTransform, View, fit_patches
+from foveal.data.images import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Augmentation,
+    ImageTransform,
+    View,
+    fit_patches,
+    open_upright,
+    stored_size,
+)
+from foveal.data.whole import check_whole
 from foveal.types import PatchedPixels
 
 
@@ -31,15 +45,72 @@ def plain(**fields) -> ImageTransform:
     return ImageTransform(scaled_decoding=False, **{"size": 32, **fields})
 
 
-@pytest.mark.parametrize("size", [(64, 48), (48, 64), (100, 33), (33, 100), (32, 32), (20, 31), (427, 640)])
-def test_parity_of_the_crop_with_scaling_all_and_cutting(size):
+def cut_begins(side: int, size: int, rounding: str) -> int:
+    """Where the middle of a side begins, found among all places.
+
+    The published rules: (side - size) / 2, rounded to the nearest whole number and halves to the even one
+    (torchvision's `CenterCrop`), or rounded down (`transformers`).
+    """
+    if rounding == "floor":
+        return max(begin for begin in range(side) if 2 * begin <= side - size)
+    return min(range(side), key=lambda begin: (abs(2 * begin - (side - size)), begin % 2))
+
+
+def slow_crop(picture: Image.Image, size: int, rounding: str) -> np.ndarray:
+    """The short side becomes `size`, the long one its share of it, rounded down; the middle is cut out."""
+    short = min(picture.size)
+    columns, rows = int(size * picture.width / short), int(size * picture.height / short)
+    left, top = cut_begins(columns, size, rounding), cut_begins(rows, size, rounding)
+    whole = picture.resize((columns, rows), Image.Resampling.BICUBIC)
+    return np.asarray(whole)[top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize("rounding", ["floor", "half_even"])
+@pytest.mark.parametrize("size", [(64, 48), (48, 64), (100, 33), (33, 100), (32, 32), (20, 31), (7, 9), (427, 640)])
+def test_parity_of_the_crop_with_scaling_all_and_cutting(size, rounding):
     picture = smooth(*size)
-    short = min(size)
-    columns, rows = int(32 * size[0] / short), int(32 * size[1] / short)
-    left, top = (columns - 32) // 2, (rows - 32) // 2
-    scaled = picture.resize((columns, rows), Image.Resampling.BICUBIC)
-    expected = np.asarray(scaled.crop((left, top, left + 32, top + 32)))
-    np.testing.assert_array_equal(plain(mode="crop")(encoded(picture)).pixels, expected)
+    view = plain(mode="crop", crop_rounding=rounding)(encoded(picture))
+    np.testing.assert_array_equal(view.pixels, slow_crop(picture, 32, rounding))
+
+
+@pytest.mark.parametrize("target", [31, 32])
+def test_parity_of_both_roundings_at_every_surplus(target):
+    """A surplus of 3 is where they part first: 1.5 is 1 or 2. At 1 and 5 the even neighbor is the lower one."""
+    parted = set()
+    for surplus in range(14):
+        for size in ((target + surplus, target), (target, target + surplus)):
+            views = {}
+            for rounding in ("floor", "half_even"):
+                picture = smooth(*size)
+                views[rounding] = plain(size=target, mode="crop", crop_rounding=rounding)(picture).pixels
+                np.testing.assert_array_equal(views[rounding], slow_crop(picture, target, rounding))
+            if (views["floor"] != views["half_even"]).any():
+                parted.add(surplus)
+    assert parted == {3, 7, 11}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(3, 90), st.integers(3, 90), st.integers(8, 33), st.sampled_from(["floor", "half_even"]))
+def test_parity_of_crops_of_any_size_and_aspect(width, height, size, rounding):
+    view = plain(size=size, mode="crop", crop_rounding=rounding)(picture := smooth(width, height))
+    short = min(width, height)
+    if int(size * width / short) * int(size * height / short) <= module._WHOLE * size * size:
+        np.testing.assert_array_equal(view.pixels, slow_crop(picture, size, rounding))
+    else:  # a needle: its window alone is scaled, see `_WHOLE`
+        assert np.abs(view.pixels.astype(int) - slow_crop(picture, size, rounding)).max() <= 5
+
+
+def test_parity_of_random_sizes_with_the_image_processor_of_transformers():
+    processors = pytest.importorskip("transformers.models.clip.image_processing_pil_clip")
+    draw = np.random.default_rng(0)
+    for _ in range(40):
+        size, width, height = (int(value) for value in draw.integers((20, 8, 8), (40, 120, 120)))
+        theirs = processors.CLIPImageProcessorPil(
+            size={"shortest_edge": size}, crop_size={"height": size, "width": size}
+        )
+        picture, transform = smooth(width, height), plain(size=size, mode="crop", crop_rounding="floor")
+        expected = theirs(picture, return_tensors="pt")["pixel_values"]
+        torch.testing.assert_close(transform.stack([transform(picture)]), expected, atol=1e-5, rtol=0)
 
 
 def test_parity_with_the_image_processor_of_transformers():
@@ -90,6 +161,13 @@ def test_a_file_its_bytes_and_an_open_picture_are_seen_alike(tmp_path):
 # Scaled decoding
 
 
+def test_without_scaled_decoding_a_large_jpeg_is_seen_as_by_plain_pillow():
+    content = encoded(smooth(1920, 1440), "JPEG", quality=95)
+    whole = Image.open(io.BytesIO(content)).convert("RGB")
+    np.testing.assert_array_equal(plain(mode="crop")(content).pixels, slow_crop(whole, 32, "floor"))
+    assert (ImageTransform(size=32, mode="crop")(content).pixels != slow_crop(whole, 32, "floor")).any()
+
+
 def test_scaled_decoding_changes_colors_little():
     content = encoded(smooth(1600, 1200), "JPEG", quality=95)
     for mode in ("squash", "crop", "native"):
@@ -131,6 +209,106 @@ def test_a_small_crop_is_decoded_large_enough(monkeypatch):
         window, _ = transform._plan(1600, 1200, np.random.default_rng(seed))
         transform(content, rng=rng)
         assert seen[-1] == (1600, 1200) or seen[-1][0] * (window[2] - window[0]) >= 64
+
+
+def dotted(width: int, height: int, **options) -> bytes:
+    """A JPEG of one color but for a dark dot in its first corner."""
+    picture = Image.new("RGB", (width, height), (40, 160, 90))
+    picture.paste((0, 0, 0), (0, 0, width // 4, height // 4))
+    return encoded(picture, "JPEG", quality=40, **options)
+
+
+@pytest.fixture(scope="module", params=["one_scan", "progressive"])
+def photo_of_108_megapixels(request, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("photos") / f"{request.param}.jpg"
+    path.write_bytes(dotted(12_000, 9_000, progressive=request.param == "progressive"))
+    return path
+
+
+def test_a_photo_of_108_megapixels_is_read_at_a_part_of_its_size(photo_of_108_megapixels, monkeypatch):
+    """By every way that a picture is read: for a model, for a thumbnail or an assistant, and to see if it is whole."""
+    seen = decoded_sizes(monkeypatch)
+    content = photo_of_108_megapixels.read_bytes()
+    for mode, side in (("squash", 224), ("crop", 224), ("native", 256)):
+        pixels = ImageTransform(mode=mode)(content).pixels
+        assert seen.pop() == (1500, 1125)
+        corner, opposite = pixels[side // 16, side // 16].astype(int), pixels[-9, -9].astype(int)
+        assert corner.max() < 10 and np.abs(opposite - (40, 160, 90)).max() <= 4
+    assert open_upright(content, 512)[0].size == (512, 384)
+    assert stored_size(content) == (12_000, 9_000)
+    check_whole(content)
+    with pytest.raises(ValueError, match="cannot be read"):
+        check_whole(content[:-300])
+
+
+def test_a_photo_of_108_megapixels_is_not_decoded_at_its_full_size(photo_of_108_megapixels):
+    for transform in (plain(), ImageTransform(size=5000)):
+        way_out = "" if transform.scaled_decoding else ", unless scaled_decoding is on"
+        with pytest.raises(ValueError, match=rf"12000 x 9000 pixels to decode are more than 89478485{way_out}\. Rep"):
+            transform(photo_of_108_megapixels)
+    with pytest.raises(ValueError, match="12000 x 9000 pixels to decode are more"):
+        open_upright(photo_of_108_megapixels, 10_000)
+
+
+def test_reading_a_photo_of_108_megapixels_takes_less_memory_than_its_pixels(photo_of_108_megapixels):
+    """324 MB of pixels. A progressive file keeps 2 bytes of each of its 1.5 numbers a pixel, whatever comes out."""
+    script = """if True:
+        import resource, sys
+        from pathlib import Path
+        from foveal.data.images import ImageTransform
+        transform = ImageTransform()
+        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        before = peak()
+        transform(Path(sys.argv[1]))
+        print(peak() - before)
+    """
+    run = [sys.executable, "-W", "error", "-c", script, str(photo_of_108_megapixels)]
+    grown = int(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+    assert grown < (60 if photo_of_108_megapixels.stem == "one_scan" else 400)
+
+
+def with_size(content: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header claims another size."""
+    frame = next(place for place in range(2, len(content)) if content[place : place + 2] in (b"\xff\xc0", b"\xff\xc2"))
+    return content[: frame + 5] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + content[frame + 9 :]
+
+
+def in_scans_of_one_color(content: bytes) -> bytes:
+    """A JPEG whose first scan claims to hold one color of three, so that a decoder must keep everything."""
+    scan = content.index(b"\xff\xda")
+    return content[: scan + 4] + b"\x01" + content[scan + 5 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "most"),
+    [
+        (with_size(dotted(64, 48), 65_000, 65_000), 16 * 89_478_485),
+        (with_size(dotted(64, 48, progressive=True), 12_000, 12_000), 134_217_727),
+        (in_scans_of_one_color(with_size(dotted(64, 48), 12_000, 12_000)), 134_217_727),
+        (with_size(b"\xff\xd8\xff" + dotted(64, 48)[2:], 12_000, 12_000), 134_217_727),
+    ],
+    ids=["one_scan", "progressive", "color_by_color", "filled_up"],
+)
+def test_a_jpeg_that_no_part_makes_small_is_refused_by_its_header(content, most, monkeypatch):
+    """Also where only the marks before its pixels leave a doubt about how much memory it takes."""
+    seen = decoded_sizes(monkeypatch)
+    for read in (ImageTransform(), lambda given: open_upright(given, 64), stored_size, check_whole):
+        with pytest.raises(ValueError, match=f"pixels are more than {most}"):
+            read(content)
+    assert seen == []
+
+
+def test_a_few_bytes_that_claim_a_billion_pixels_take_no_more_than_a_photo_does(monkeypatch):
+    seen = decoded_sizes(monkeypatch)
+    for read in (ImageTransform(), lambda given: open_upright(given, 64)):
+        read(with_size(dotted(64, 48), 37_000, 37_000))
+        assert seen.pop() == (4625, 4625)
+
+
+def test_limits_leave_a_part_of_every_photo_that_is_let_in():
+    """At an eighth, 16 times the limit are a quarter of it."""
+    assert module.MAX_STORED / 64 <= 1
+    assert module.MAX_STORED_IN_SCANS / 4 <= 1
 
 
 # Any kind of picture
@@ -431,6 +609,20 @@ def test_patches_of_a_mirrored_view_are_read_as_well():
 
 
 # Real photos
+
+
+def test_the_two_roundings_part_on_a_quarter_of_real_photos(shared_data: Path):
+    photos = sorted((shared_data / "coco" / "images").glob("*.jpg"))
+    parted = 0
+    for photo in photos:
+        columns, rows = (int(224 * side / min(stored_size(photo))) for side in stored_size(photo))
+        begins = {}
+        for rounding in ("floor", "half_even"):
+            begins[rounding] = [cut_begins(side, 224, rounding) for side in (columns, rows)]
+            window, _ = ImageTransform(mode="crop", crop_rounding=rounding)._plan(*stored_size(photo), None)
+            assert [round(window[0] * columns, 6), round(window[1] * rows, 6)] == begins[rounding]
+        parted += begins["floor"] != begins["half_even"]
+    assert 0.2 < parted / len(photos) < 0.35
 
 
 def test_real_photos_are_seen_as_transformers_sees_them(shared_data: Path):

@@ -65,11 +65,11 @@ def same(mine, theirs):
     ],
 )
 def test_ours_through_a_layout_and_back_is_ours_bit_for_bit(tmp_path, layout, variant, name):
-    encoder = encoder_of(variant(wide()))
+    encoder = encoder_of(variant(wide()), crop_rounding="floor" if layout == "hf-clip" else "half_even")
     assert convert(encoder, tmp_path / name, layout) == ()
     back = load(tmp_path / name, device="cpu")
     same(back.model.state_dict(), encoder.model.state_dict())
-    told = ("resize", "mean", "std", "resample", "lower_case")
+    told = ("resize", "mean", "std", "resample", "crop_rounding", "lower_case")
     assert [getattr(back.protocol, each) for each in told] == [getattr(encoder.protocol, each) for each in told]
     # the weights are the same bits; where they lie in memory decides about the last bit of a product on some machines
     torch.testing.assert_close(back.encode_texts(TEXTS), encoder.encode_texts(TEXTS), rtol=0, atol=1e-6)
@@ -83,6 +83,30 @@ def test_the_way_with_pictures_survives(tmp_path, layout, resize):
     convert(encoder_of(wide(), resize=resize, **gray), tmp_path / "out", layout)
     back = load(tmp_path / "out", device="cpu").protocol
     assert (back.resize, back.mean, back.std, back.resample) == (resize, *gray.values())
+
+
+@pytest.mark.parametrize(
+    ("layout", "rounding", "lost"),
+    [
+        ("foveal", "half_even", ()),
+        ("foveal", "floor", ()),
+        ("hf-clip", "half_even", ("protocol.crop_rounding=half_even",)),
+        ("hf-clip", "floor", ()),
+        ("open-clip", "half_even", ()),
+        ("open-clip", "floor", ("protocol.crop_rounding=floor",)),
+        ("long-clip", "half_even", ()),
+        ("long-clip", "floor", ("protocol.crop_rounding=floor",)),
+    ],
+)
+def test_how_the_middle_is_rounded_survives_or_is_told_as_lost(tmp_path, layout, rounding, lost):
+    encoder = encoder_of(long_text(wide()), crop_rounding=rounding)
+    out = tmp_path / ("out.pt" if layout == "long-clip" else "out")
+    assert convert(encoder, out, layout) == lost
+    back = load(out, device="cpu").protocol.crop_rounding
+    assert back == (rounding if not lost else {"floor": "half_even", "half_even": "floor"}[rounding])
+    squashing = encoder_of(long_text(wide()), resize="squash", crop_rounding=rounding)
+    other = tmp_path / ("other.pt" if layout == "long-clip" else "other")
+    assert not [part for part in convert(squashing, other, layout) if "crop_rounding" in part]
 
 
 def test_a_file_without_config_says_what_it_cannot_hold(tmp_path):

@@ -194,6 +194,18 @@ def test_pictures_of_every_kind_are_encoded_alike(model, tmp_path):
     torch.testing.assert_close(make(model).encode_images(stack), rows[:2])
 
 
+def test_scaled_decoding_can_be_turned_off_for_the_pixels_of_plain_pillow(model):
+    content = BytesIO()
+    Image.open(BytesIO(png(0, (64, 48)))).resize((1920, 1440)).save(content, "JPEG", quality=90)
+    whole = Image.open(BytesIO(content.getvalue())).convert("RGB")
+    fast = make(model)
+    exact = fast.decoding(scaled=False)
+    assert torch.equal(exact.encode_images([content.getvalue()]), fast.encode_images([whole]))
+    assert not torch.equal(fast.encode_images([content.getvalue()]), fast.encode_images([whole]))
+    assert exact.model is fast.model
+    assert exact.decoding(scaled=True).transform == fast.transform
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_a_single_picture_or_text_is_refused(model):
     with pytest.raises(ValueError, match="Pictures come as a list, this is one bytes"):

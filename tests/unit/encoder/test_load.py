@@ -38,12 +38,26 @@ def clip_of_wide_heads(layouts, context=77, text_heads=1, **options):
     return layouts.randomized(CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)))
 
 
-@torch.no_grad()
-def check_clip(encoder, clip, photos, context=77, kind="caption"):
-    """Both towers of a CLIP, with its library's own preparation of pictures."""
-    size = clip.config.vision_config.image_size
+def in_transformers(photos, size=32):
+    """Pictures as the library prepares them: it rounds the middle down."""
     processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
-    pixels = processor(photos, return_tensors="pt")["pixel_values"]
+    return processor(photos, return_tensors="pt")["pixel_values"]
+
+
+def in_torchvision(photos, size=32, mean=MEAN, std=STD):
+    """Pictures as `Resize`, `CenterCrop`, `ToTensor` and `Normalize` prepare them: halves go to the even pixel."""
+    rows = []
+    for photo in photos:
+        scaled = photo.resize([int(size * side / min(photo.size)) for side in photo.size], Image.Resampling.BICUBIC)
+        left, top = (round((side - size) / 2) for side in scaled.size)
+        rows.append((np.asarray(scaled)[top : top + size, left : left + size] / 255 - mean) / std)
+    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float()
+
+
+@torch.no_grad()
+def check_clip(encoder, clip, photos, context=77, kind="caption", prepared=in_transformers):
+    """Both towers of a CLIP, with pictures as its own library prepares them."""
+    pixels = prepared(photos, clip.config.vision_config.image_size)
     close(encoder.encode_images(photos), clip.visual_projection(clip.vision_model(pixels).pooler_output))
     ids = Tokenizer.clip().encode(TEXTS, context)
     close(encoder.encode_texts(TEXTS, kind), clip.text_projection(clip.text_model(ids).pooler_output))
@@ -205,11 +219,48 @@ def test_parity_openai_state_dictionary(layouts, photos, tmp_path):
     clip = clip_of_wide_heads(layouts)
     torch.save(layouts.openai_state(clip), tmp_path / "ViT.pt")
     encoder = foveal.load(tmp_path / "ViT.pt")
-    check_clip(encoder, clip, photos)
-    assert encoder.protocol == Protocol(family="clip", resize="crop", source="ViT.pt")
+    check_clip(encoder, clip, photos, prepared=in_torchvision)
+    assert encoder.protocol == Protocol(family="clip", resize="crop", crop_rounding="half_even", source="ViT.pt")
     wrapped = {f"module.{name}": tensor for name, tensor in layouts.openai_state(clip).items()}
     torch.save({"epoch": 3, "state_dict": wrapped}, tmp_path / "wrapped.pt")
-    check_clip(foveal.load(tmp_path / "wrapped.pt"), clip, photos)
+    check_clip(foveal.load(tmp_path / "wrapped.pt"), clip, photos, prepared=in_torchvision)
+
+
+@torch.no_grad()
+def test_the_middle_is_rounded_as_the_familys_own_code_does(layouts, photos, tmp_path):
+    """Two of three pictures part: 43 x 32 begins at 5 or 6, 32 x 87 at 27 or 28."""
+    clip = clip_of_wide_heads(layouts, hidden_act="gelu")
+    theirs, opened = tmp_path / "transformers", tmp_path / "open_clip"
+    clip.save_pretrained(theirs)
+    opened.mkdir()
+    open_clip_folder(opened, layouts.openai_state(clip))
+    model = json.loads((opened / "open_clip_config.json").read_text())["model_cfg"]
+    model["text_cfg"]["heads"] = 1
+    cropping = {"mean": list(MEAN), "std": list(STD), "interpolation": "bicubic", "resize_mode": "shortest"}
+    for preprocessing in ({"preprocess_cfg": cropping}, {}):
+        (opened / "open_clip_config.json").write_text(json.dumps({"model_cfg": model} | preprocessing))
+        check_clip(foveal.load(opened), clip, photos, prepared=in_torchvision)
+    check_clip(foveal.load(theirs), clip, photos, prepared=in_transformers)
+    apart = (in_transformers(photos) - in_torchvision(photos)).abs().amax(dim=(1, 2, 3))
+    assert [bool(each > 0.05) for each in apart] == [True, False, True]
+
+
+def test_a_model_folder_goes_on_as_it_was_written(layouts, photos, tmp_path):
+    """Folders of earlier releases say nothing of the middle's rounding, and were used rounded down."""
+    torch.save(layouts.openai_state(clip_of_wide_heads(layouts)), tmp_path / "ViT.pt")
+    foveal.load(tmp_path / "ViT.pt").save(tmp_path / "ours")
+    file = tmp_path / "ours" / "protocol.json"
+    assert foveal.load(tmp_path / "ours").protocol.crop_rounding == "half_even"
+    earlier = (
+        '{"family": "clip", "resize": "crop", "mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, '
+        '0.26130258, 0.27577711], "resample": "bicubic", "max_patches": 256, "buckets": [], "lower_case": false, '
+        '"drop_punctuation": false, "source": "ViT.pt", "revision": "", "licence": ""}'
+    )
+    assert earlier.count(":") == len(json.loads(file.read_text())) - 1
+    file.write_text(earlier)
+    encoder = foveal.load(tmp_path / "ours")
+    pixels = encoder.transform.stack([encoder.transform(photo) for photo in photos])
+    torch.testing.assert_close(pixels, in_transformers(photos), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
@@ -222,7 +273,7 @@ def test_parity_long_clip_and_finelip_files(layouts, photos, tmp_path):
         torch.save(tensors, tmp_path / name)
         encoder = foveal.load(tmp_path / name)
         for kind in ("caption", "long_caption"):
-            check_clip(encoder, clip, photos, 248, kind)
+            check_clip(encoder, clip, photos, 248, kind, in_torchvision)
     assert encoder.protocol.family == "finelip"
     tokens, mask = encoder.encode_tokens(pictures=photos)
     assert tokens.shape == (3, 4, 24)

@@ -32,6 +32,12 @@ class KnownEncoder:
     image_size: int = 32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
+    scaled: bool = True
+
+    def decoding(self, *, scaled):
+        self.scaled = scaled
+        return self
+
     def of(self, key: object) -> Tensor:
         if key not in self.known:
             return vector(key)

@@ -54,6 +54,26 @@ def test_similarity_reaches_the_tasks_that_have_one(encoder, tmp_path):
     assert values[0][1] == values[1][1]
 
 
+def test_what_is_measured_is_decoded_whole_unless_the_one_switch_says_otherwise(encoder, tmp_path):
+    one = encoder()
+    small()["scenes"](tmp_path)(one)
+    assert one.scaled is False
+    for scaled in (True, False):
+        report = evaluate(one, ["scenes"], tmp_path, scaled_decoding=scaled, benchmarks=small())
+        assert (one.scaled, report.scaled_decoding) == (scaled, scaled)
+        report.write(tmp_path / "out")
+        assert read_report(tmp_path / "out").scaled_decoding is scaled
+        assert ("decoded at a part of their size" in table([report])) is scaled
+
+
+def test_a_report_of_an_earlier_release_was_measured_with_scaled_decoding(tmp_path):
+    report_of("m", top1=(1.0, 1.0, 1.0)).write(tmp_path)
+    content = json.loads((tmp_path / "report.json").read_text())
+    del content["scaled_decoding"]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    assert read_report(tmp_path).scaled_decoding is True
+
+
 def test_made_up_pictures_are_drawn_at_the_size_that_the_encoder_sees(encoder, tmp_path):
     one = encoder()
     one.image_size = 48

@@ -1,10 +1,12 @@
 import json
 import os
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from foveal.data.formats import Parquet, WebDataset
 from foveal.encoder import Encoder
@@ -99,6 +101,20 @@ def test_broken_pictures_are_listed_and_cost_no_other(photos, run, tmp_path, jpe
     assert json.loads((tmp_path / "index/report.json").read_text())["broken"] == report.broken
     assert "text.jpg is broken" in caplog.text
     assert "4 broken, 1 other files" in str(report)
+
+
+def test_a_photo_of_108_megapixels_is_indexed_as_any_other(tmp_path, run):
+    """At an eighth of its size: an index is made with scaled decoding."""
+    (tmp_path / "photos").mkdir()
+    photo = Image.new("L", (12_000, 9_000), 90)
+    photo.paste(200, (6_000, 0, 12_000, 9_000))
+    photo.save(tmp_path / "photos" / "large.jpg", quality=30)
+    report = run(tmp_path / "photos")
+    assert (report.added, report.broken) == (1, {})
+    (row,) = rows(tmp_path / "index")
+    assert (row["width"], row["height"]) == (12_000, 9_000)
+    thumbnail = np.asarray(Image.open(BytesIO(row["thumbnail"])).convert("L")).astype(int)
+    assert np.abs(thumbnail[:, [5, -5]] - (90, 200)).max() <= 3
 
 
 def test_a_picture_that_has_become_broken_is_forgotten(photos, run):

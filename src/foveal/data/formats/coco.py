@@ -5,13 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
-from PIL import Image
-
 from ...types import Region, Sample
+from ..images import stored_size
 from .paths import expand, replacing
 from .pictures import encoded, place
 from .rows import checked_box, items, refuse_loss, text
@@ -110,8 +108,7 @@ class Coco:
     def _image(self, sample: Sample, number: int) -> dict[str, Any]:
         """The entry of an image."""
         refuse_loss(sample, self.holds, type(self).__name__.upper())
-        with Image.open(BytesIO(encoded(sample))) as picture:
-            width, height = picture.size
+        width, height = stored_size(encoded(sample))
         folder = self.images or self.path.parent / "images"
         digits = sample.id.isdecimal() and str(int(sample.id)) == sample.id
         return {

@@ -62,7 +62,7 @@ def resize_grid(
     side = round(len(table) ** 0.5)
     if (rows, columns) == (side, side):
         return table
-    square = table.float().T.reshape(1, -1, side, side)
+    square = table.to(torch.promote_types(table.dtype, torch.float32)).T.reshape(1, -1, side, side)
     bicubic = interpolation == "bicubic"
     resized = F.interpolate(
         square,

@@ -101,8 +101,8 @@ class View:
 class ImageTransform:
     """Makes views of pictures, and pixels of views. The defaults are FG-CLIP's.
 
-    Pictures are turned upright as their EXIF says; transparency is dropped, as the published pipelines do;
-    of 16 bits the upper 8 are kept; of several frames the first is.
+    Pictures are turned upright as their EXIF says; transparency is dropped; of 16 bits the upper 8 are kept; of
+    several frames the first is. `docs/departures.md` says where published code does otherwise.
 
     Attributes:
         size: Side of the square that comes out, in pixels ("squash" and "crop").

@@ -97,8 +97,9 @@ class Feed:
         """
         protocol = protocol_of(place)
         theirs = protocol.transform(model.vision)
-        ways: dict[str, Any] = {"mean": theirs.mean, "std": theirs.std, "resample": theirs.resample}
-        transform = replace(self.transform, **ways, crop_rounding=theirs.crop_rounding)
+        transform = replace(self.transform, mean=theirs.mean, std=theirs.std, resample=theirs.resample)
+        if theirs.mode == transform.mode == "crop":
+            transform = replace(transform, crop_rounding=theirs.crop_rounding)
         if theirs.mode == "native" != transform.mode:
             transform = replace(transform, mode="native", max_patches=theirs.max_patches, buckets=theirs.buckets)
         tokenizer = tokenizer_of(place, model.text, protocol) or self.tokenizer

@@ -194,6 +194,15 @@ def test_how_pictures_are_fitted_stays_the_recipes(tmp_path):
     assert EVERYTHING.following(tmp_path, tiny()) == EVERYTHING
 
 
+def test_a_recipe_that_crops_rounds_the_middle_as_the_checkpoint_that_it_begins_from(tmp_path):
+    save(DualEncoder(tiny()), tmp_path)
+    FAMILIES["clip"].write(tmp_path)
+    cropping = replace(EVERYTHING, transform=ImageTransform(mode="crop"))
+    assert cropping.following(tmp_path, tiny()).transform == ImageTransform(mode="crop", crop_rounding="half_even")
+    replace(FAMILIES["clip"], crop_rounding="floor").write(tmp_path)
+    assert cropping.following(tmp_path, tiny()) == cropping
+
+
 def test_a_protocol_is_written_with_where_the_weights_came_from(of_any_aspect, tmp_path):
     replace(FAMILIES["siglip2"], source="someone/siglip", revision="abc", licence="mit").write(of_any_aspect)
     model = load(of_any_aspect).config

@@ -149,6 +149,8 @@ def _pictures_of(folder: Path, *, naflex: bool) -> dict[str, Any]:
     """How the files of `transformers` or open_clip prepare pictures, as far as they say."""
     theirs, ours = folder / weights.OPEN_CLIP, folder / "preprocessor_config.json"
     whole = folder / "processor_config.json"
+    if _is_open_clip(folder):
+        return _open_clip_way(weights.read_json(theirs).get("preprocess_cfg", {}))
     if ours.is_file():
         return _transformers_way(weights.read_json(ours), naflex=naflex)
     if whole.is_file() and "image_processor" in (values := weights.read_json(whole)):
@@ -156,6 +158,12 @@ def _pictures_of(folder: Path, *, naflex: bool) -> dict[str, Any]:
     if theirs.is_file():
         return _open_clip_way(weights.read_json(theirs).get("preprocess_cfg", {}))
     return {"crop_rounding": "floor"}  # weights of `transformers` without its file about pictures
+
+
+def _is_open_clip(folder: Path) -> bool:
+    """True if the weights that are read from a folder are open_clip's, whatever else it holds."""
+    names = (name for name in weights.candidates(folder) if (folder / name).exists())
+    return (folder / weights.OPEN_CLIP).is_file() and next(names, "").startswith("open_clip")
 
 
 def _transformers_way(values: Mapping[str, Any], *, naflex: bool) -> dict[str, Any]:

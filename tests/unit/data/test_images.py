@@ -243,7 +243,7 @@ def test_a_photo_of_108_megapixels_is_read_at_a_part_of_its_size(photo_of_108_me
 
 def test_a_photo_of_108_megapixels_is_not_decoded_at_its_full_size(photo_of_108_megapixels):
     for transform in (plain(), ImageTransform(size=5000)):
-        way_out = "" if transform.scaled_decoding else ", unless scaled_decoding is on"
+        way_out = "" if transform.scaled_decoding else "; scaled_decoding=True reads it at a part of its size"
         with pytest.raises(ValueError, match=rf"12000 x 9000 pixels to decode are more than 89478485{way_out}\. Rep"):
             transform(photo_of_108_megapixels)
     with pytest.raises(ValueError, match="12000 x 9000 pixels to decode are more"):
@@ -312,6 +312,13 @@ def test_limits_leave_a_part_of_every_photo_that_is_let_in():
 
 
 # Any kind of picture
+
+
+def test_of_several_pictures_in_a_jpeg_the_first_is_seen():
+    """As phones write them (MPO)."""
+    first, second = smooth(64, 48), smooth(64, 48, 1)
+    several = encoded(first, "MPO", save_all=True, append_images=[second], quality=95)
+    np.testing.assert_array_equal(plain()(several).pixels, plain()(encoded(first, "JPEG", quality=95)).pixels)
 
 
 @pytest.mark.parametrize("turn", range(1, 9))

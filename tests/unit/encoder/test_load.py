@@ -240,6 +240,9 @@ def test_the_middle_is_rounded_as_the_familys_own_code_does(layouts, photos, tmp
     for preprocessing in ({"preprocess_cfg": cropping}, {}):
         (opened / "open_clip_config.json").write_text(json.dumps({"model_cfg": model} | preprocessing))
         check_clip(foveal.load(opened), clip, photos, prepared=in_torchvision)
+    (opened / "config.json").write_text(json.dumps({"architecture": "vit"}))
+    (opened / "preprocessor_config.json").write_text(json.dumps({"do_center_crop": True}))  # of other weights
+    check_clip(foveal.load(opened), clip, photos, prepared=in_torchvision)
     check_clip(foveal.load(theirs), clip, photos, prepared=in_transformers)
     apart = (in_transformers(photos) - in_torchvision(photos)).abs().amax(dim=(1, 2, 3))
     assert [bool(each > 0.05) for each in apart] == [True, False, True]

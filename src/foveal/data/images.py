@@ -352,7 +352,7 @@ def _check_stored(picture: Image.Image, most: int) -> None:
 def _check_decoded(picture: Image.Image, *, scaled: bool) -> None:
     """Refuse what would take too much memory, once it is known at which size a picture will be decoded."""
     if picture.width * picture.height > MAX_PIXELS:
-        way_out = "" if scaled else "; scaled_decoding=True reads it at a part of its size"
+        way_out = "" if scaled else "; scaled_decoding=True (foveal eval --scaled-decoding) reads a part of them"
         raise ValueError(f"{picture.width} x {picture.height} pixels to decode are more than {MAX_PIXELS}{way_out}")
 
 

@@ -2,10 +2,9 @@
 
 import gzip
 import html
-import json
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,18 +16,47 @@ import numpy as np
 import tokenizers
 import torch
 from jaxtyping import Int
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
-Overflow = Literal["error", "truncate", "keep"]
+from ..outside import read_object
 
-_FILE = "tokenizer.json"
+Overflow = Literal["error", "truncate", "keep"]
+Cleaning = Literal["ftfy", "nfc"]
+
+FILE = "tokenizer.json"
 _MARKS = "tokenizer_config.json"  # says beside it which marks stand around a text, and what fills rows
 _VOCABULARY = Path(__file__).parent / "vocabulary" / "clip_bpe.txt.gz"
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
-_ASCII_WORDS = re.compile(r"[a-z]+|'(?:s|t|re|ve|m|ll|d)|[0-9]|[^\sa-z0-9]+")  # the same for ASCII, in lower case
+# OpenAI's code ignores case where it parts words, so that a long s (\u017f) is an s; that of `transformers` does not.
+_WORDS: Mapping[Cleaning, str] = {
+    "ftfy": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+",
+    "nfc": r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+",
+}
+# The same for ASCII, in lower case. What Python alone takes for white space (\x1c to \x1f) is a sign, as it is there.
+_ASCII_WORDS = re.compile(r"[a-z]+|'(?:s|t|re|ve|m|ll|d)|[0-9]|[^ \t\n\r\x0b\x0ca-z0-9]+")
 # Text that neither ftfy nor HTML unescaping can change: printable ASCII without "&", and plain white space.
 _CLEAN = re.compile(r"[\t\n\r -%'-~]*")
+# As the tokenizer of `transformers` cleans CLIP's texts, by the library that it uses.
+_NFC = normalizers.Sequence(
+    [normalizers.NFC(), normalizers.Replace(tokenizers.Regex(r"\s+"), " "), normalizers.Lowercase()]
+)
+# Texts that show another vocabulary, another cleaning or another way to part words than CLIP's.
+_PROBES = (
+    *(
+        "A photo of a cat.",
+        "&amp; it\u2019s \u201cquoted\u201d",
+        "cafe\u0301 \u212b \uff21\uff11",
+        "tabs\tand\u00a0more\n  spaces",
+    ),
+    *(
+        "don't I'LL 1234 ?!...",
+        "\U0001f600\ufe0f \u4e2d\u6587",
+        "sch\u00c3\u00b6n \u0130 \u03a3\u0391\u03a3",
+        "a\u00ad\u200bb <b>_-",
+    ),
+)
+_UNKNOWN = "a \u4e2d\U0010fffd"
+_LARGEST_FILE = 256 << 20  # bytes of a tokenizer.json; Gemma's has 34 MB
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _REMEMBERED_WORDS = 1 << 17
 
@@ -43,8 +71,7 @@ class Tokenizer:
     its children without them; data workers bring the parallelism.
 
     Attributes:
-        path: A `tokenizer.json`. None: CLIP's byte-pair encoding (arXiv:2103.00020, section 2.4), with OpenAI's
-            cleaning of the text (ftfy, HTML entities, white space, lower case).
+        path: A `tokenizer.json`. None: CLIP's byte-pair encoding (arXiv:2103.00020, section 2.4).
         lower: Texts are lower-cased first. CLIP's always are.
         drop_punctuation: Punctuation of ASCII is left out (SigLIP, not SigLIP 2).
         pad_to_length: Rows are as long as texts may be, as SigLIP needs, whose pooling reads the last position.
@@ -57,11 +84,16 @@ class Tokenizer:
     pad_to_length: bool = False
     pad_id: int = 0
     drop_punctuation: bool = False
+    cleaning: Cleaning = "ftfy"
 
     @classmethod
-    def clip(cls) -> "Tokenizer":
-        """CLIP's tokenizer. Equal to OpenAI's but for literal marks in the text."""
-        return cls()
+    def clip(cls, cleaning: Cleaning = "ftfy") -> "Tokenizer":
+        """Return CLIP's tokenizer, equal but for literal marks in the text to OpenAI's, or to that of `transformers`.
+
+        Args:
+            cleaning: OpenAI's "ftfy" or the "nfc" of `transformers`.
+        """
+        return cls(cleaning=cleaning)
 
     @classmethod
     def open(
@@ -86,7 +118,7 @@ class Tokenizer:
             ValueError: If there is no such file, or it is no tokenizer, or it sets no end mark.
         """
         path = Path(path)
-        file = path / _FILE if path.is_dir() else path
+        file = path / FILE if path.is_dir() else path
         _vocabulary(file)
         return cls(file, lower, pad_to_length, pad_id, drop_punctuation)
 
@@ -96,23 +128,23 @@ class Tokenizer:
             return
         folder.mkdir(parents=True, exist_ok=True)
         for source in (self.path, self.path.with_name(_MARKS)):
-            target = folder / (_FILE if source == self.path else _MARKS)
+            target = folder / (FILE if source == self.path else _MARKS)
             if source.is_file() and source.resolve() != target.resolve():
                 copyfile(source, target)
 
     @property
     def eos_id(self) -> int:
         """The id of the end mark."""
-        return _vocabulary(self.path).suffix[-1]
+        return _vocabulary(self.path, self.cleaning).suffix[-1]
 
     @property
     def vocabulary(self) -> int:
         """Number of token ids."""
-        return _vocabulary(self.path).size
+        return _vocabulary(self.path, self.cleaning).size
 
     def backend(self) -> tokenizers.Tokenizer:
         """A tokenizer in Rust of one's own, to change and to write. CLIP's has neither OpenAI's cleaning nor marks."""
-        return _clip_backend() if self.path is None else tokenizers.Tokenizer.from_file(str(self.path))
+        return _clip_backend(self.cleaning) if self.path is None else tokenizers.Tokenizer.from_file(str(self.path))
 
     def encode(self, texts: Sequence[str], length: int, overflow: Overflow = "error") -> Int[Tensor, "B L"]:
         """Token ids of texts, padded on the right.
@@ -129,7 +161,7 @@ class Tokenizer:
         Raises:
             ValueError: If a text is too long and `overflow` is "error", or `length` holds no more than the marks.
         """
-        known = _vocabulary(self.path)
+        known = _vocabulary(self.path, self.cleaning)
         marks = len(known.prefix) + len(known.suffix)
         if length <= marks:
             raise ValueError(f"A length of {length} leaves no room beside {marks} marks; take at least {marks + 1}.")
@@ -147,12 +179,12 @@ class Tokenizer:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, marks included. 2 for an empty text with CLIP's tokenizer."""
-        known = _vocabulary(self.path)
+        known = _vocabulary(self.path, self.cleaning)
         return [len(ids) + len(known.prefix) + len(known.suffix) for ids in self._ids(texts)]
 
     def decode(self, token_ids: Int[Tensor, "B L"]) -> list[str]:
         """The texts of rows of token ids, up to the end mark. CLIP's gives words and signs parted by spaces."""
-        known = _vocabulary(self.path)
+        known = _vocabulary(self.path, self.cleaning)
         texts = []
         for row in token_ids.tolist():
             ids = row[len(known.prefix) :] if tuple(row[: len(known.prefix)]) == known.prefix else row
@@ -164,11 +196,13 @@ class Tokenizer:
         """Token ids of each text, without marks."""
         if isinstance(texts, str):
             raise ValueError(f"Texts come as a list, not as one string: {texts[:40]!r}.")  # noqa: TRY004
-        known = _vocabulary(self.path)
+        known = _vocabulary(self.path, self.cleaning)
         return (known.ids(self._prepared(text)) for text in texts)
 
     def _prepared(self, text: str) -> str:
         text = text.lower() if self.lower else text
+        if self.path is None:
+            return _clean(text, self.cleaning)
         return " ".join(text.translate(_NO_PUNCTUATION).split()) if self.drop_punctuation else text
 
 
@@ -192,9 +226,7 @@ class _Vocabulary:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text, without marks."""
-        if not text.isascii():  # halves of surrogate pairs, which JSON lets through, have no UTF-8 form
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return self.backend.encode(text, add_special_tokens=False).ids
+        return self.backend.encode(_whole_pairs(text), add_special_tokens=False).ids
 
     def text(self, ids: list[int]) -> str:
         """The text of token ids."""
@@ -205,7 +237,7 @@ class _Vocabulary:
 
 @dataclass(frozen=True)
 class _ClipVocabulary(_Vocabulary):
-    """CLIP's: cleans as OpenAI does, and remembers the tokens of words, over 3 times faster than Rust.
+    """CLIP's: takes clean texts, and remembers the tokens of words, over 3 times faster than Rust.
 
     Attributes:
         words: Token ids of words seen before.
@@ -215,7 +247,7 @@ class _ClipVocabulary(_Vocabulary):
 
     def ids(self, text: str) -> list[int]:
         found: list[int] = []
-        for word in _words(_clean(text)):
+        for word in _words(text):
             found += self.words.get(word) or self._learn(word)
         return found
 
@@ -235,39 +267,67 @@ def _words(text: str) -> list[str]:
     return [word for words in parts for word in words]
 
 
-def _clean(text: str) -> str:
-    """OpenAI's cleaning. ftfy straightens quotes, mends broken encodings and composes letters (NFC)."""
+def _clean(text: str, cleaning: Cleaning) -> str:
+    """A text as CLIP's encoding takes it. ftfy straightens quotes, mends broken encodings and composes letters."""
     if _CLEAN.fullmatch(text):
         return text.lower()
+    if cleaning == "nfc":
+        return str(_NFC.normalize_str(_whole_pairs(text)))
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
 
 
+def _whole_pairs(text: str) -> str:
+    """A text without halves of surrogate pairs, which JSON lets through and which have no UTF-8 form."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def is_clips(path: Path) -> bool:
+    """Whether a tokenizer.json is the one that `transformers` has for CLIP: "nfc" and CLIP's encoding.
+
+    Raises:
+        ValueError: If the file is broken.
+    """
+    theirs, ours = _vocabulary(path), Tokenizer.clip("nfc")
+    if theirs.backend.get_vocab() != _vocabulary(None).backend.get_vocab():
+        return False
+    marked = [[*theirs.prefix, *theirs.ids(text), *theirs.suffix] for text in _PROBES]
+    return marked == [ours.encode([text], 77)[0].tolist() for text in _PROBES]
+
+
 @lru_cache(maxsize=8)
-def _vocabulary(path: Path | None) -> _Vocabulary:
+def _vocabulary(path: Path | None, cleaning: Cleaning = "ftfy") -> _Vocabulary:
     """Read once per process."""
     if path is None:
-        backend = _clip_backend()
+        backend = _clip_backend(cleaning)
         size = backend.get_vocab_size()
         return _ClipVocabulary(backend, (size - 2,), (size - 1,))
     if not path.is_file():
         raise ValueError(f"There is no tokenizer at {path}; a model folder holds a tokenizer.json.")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{path} has more than {_LARGEST_FILE:,} bytes, the most of a tokenizer.json. Copy it again.")
+    config = _config_beside(path)
     try:
         backend = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
-        raise ValueError(f"{path} is no tokenizer.json: {error}.") from error
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-    prefix, suffix = _marks_around(backend, path)
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True
+        backend.encode(_UNKNOWN)  # some have no token for what they do not know, which no text would get past
+        prefix, suffix = _marks_around(backend, config)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises nothing narrower, and its panics are no Exceptions
+        raise ValueError(f"{path} is no tokenizer.json: {str(error).partition(chr(10))[0]}.") from error
     if not suffix:
         raise ValueError(f"{path} sets no end mark behind a text; give its post_processor one.")
+    size = backend.get_vocab_size(with_added_tokens=True)
+    if max(*prefix, *suffix, 0) >= size:
+        raise ValueError(f"{path} sets the mark {max(*prefix, *suffix)} and has {size} tokens. Copy it again.")
     return _Vocabulary(backend, prefix, suffix)
 
 
-def _marks_around(backend: tokenizers.Tokenizer, path: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _marks_around(backend: tokenizers.Tokenizer, config: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The marks before and behind a text: as the config beside says (Gemma's, Llama's), else as the file does."""
-    config = _config_beside(path)
     if config.get("add_eos_token"):
         start = _mark(backend, config, "bos_token") if config.get("add_bos_token") else None
         end = _mark(backend, config, "eos_token")
@@ -285,8 +345,8 @@ def padding_id(folder: Path) -> int | None:
     Raises:
         ValueError: If a file is broken.
     """
-    backend = _vocabulary(folder / _FILE).backend
-    return _mark(backend, _config_beside(folder / _FILE), "pad_token")
+    backend = _vocabulary(folder / FILE).backend
+    return _mark(backend, _config_beside(folder / FILE), "pad_token")
 
 
 def _mark(backend: tokenizers.Tokenizer, config: dict[str, Any], kind: str) -> int | None:
@@ -298,14 +358,10 @@ def _mark(backend: tokenizers.Tokenizer, config: dict[str, Any], kind: str) -> i
 
 def _config_beside(path: Path) -> dict[str, Any]:
     file = path.with_name(_MARKS)
-    try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{file} is no JSON ({error}). Copy it again.") from error
-    return found if isinstance(found, dict) else {}
+    return read_object(file) if file.is_file() else {}
 
 
-def _clip_backend() -> tokenizers.Tokenizer:
+def _clip_backend(cleaning: Cleaning = "ftfy") -> tokenizers.Tokenizer:
     """CLIP's byte-pair encoding: 256 bytes, the same as word ends, 48,894 merges, two marks."""
     with gzip.open(_VOCABULARY, "rt", encoding="utf-8") as lines:
         next(lines)
@@ -317,7 +373,7 @@ def _clip_backend() -> tokenizers.Tokenizer:
     backend = tokenizers.Tokenizer(models.BPE(ids, merges, end_of_word_suffix="</w>"))
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(tokenizers.Regex(_WORDS), "removed", invert=True),
+            pre_tokenizers.Split(tokenizers.Regex(_WORDS[cleaning]), "removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..data.images import CLIP_MEAN, CLIP_STD, SIGLIP_MEAN, SIGLIP_STD, Resample
-from ..data.tokenizer import Tokenizer, padding_id
+from ..data.tokenizer import FILE as TOKENIZER
+from ..data.tokenizer import Tokenizer, is_clips, padding_id
 from ..models import weights
 from ..models.config import ModelConfig, TextConfig
 from ..models.dual_encoder import DualEncoder
 from ..models.layouts import SIGLIP_VOCABULARY, family
+from ..outside import read_object
 from .protocol import FILE as PROTOCOL
 from .protocol import Protocol
 
@@ -32,6 +34,7 @@ FAMILIES = {
 _OWN_WAY = ("fg_clip", "fg_clip2")  # their papers prepare pictures otherwise than the file beside their weights says
 _RESAMPLE: dict[int, Resample] = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _CLIP_VOCABULARY = 49408
+_FRONT_MATTER = 1 << 16  # characters of a card that are looked at
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,27 @@ def read(path: Path) -> Checkpoint:
     """A checkpoint of any family that foveal knows.
 
     Args:
-        path: A folder of foveal, `transformers` or open_clip, or a file of OpenAI's CLIP, Long-CLIP or FineLIP. Folders
-            of foveal without a protocol are read as foveal first wrote them: squashed pictures, CLIP's colors.
+        path: A folder of foveal, `transformers` or open_clip, or a file of weights. A file with its config beside it is
+            read as its folder is; OpenAI's CLIP, Long-CLIP and FineLIP need none. Folders of foveal without a protocol
+            are read as foveal first wrote them: squashed pictures, CLIP's colors.
 
     Raises:
-        ValueError: If nothing is there, or a file or tensor is missing, broken or unknown. The message names it.
+        ValueError: If nothing is there, or a file or tensor is missing, broken or unknown, or the tokenizer ends texts
+            otherwise than the model. The message names it.
     """
-    tokens = not _is_own(path) and (path / "tokenizer.json").is_file()
-    model = weights.load(path, pad_id=padding_id(path) if tokens else None)
-    protocol = _protocol(path, model.config)
-    tokenizer = tokenizer_of(path, model.config.text, protocol)
+    stored = weights.read(path)
+    protocol = _protocol(path, stored)
+    config = _padded(stored)
+    tokenizer = _tokenizer(stored.folder, config.text, protocol)
     if tokenizer is None:
         raise ValueError(f"{path} holds no tokenizer.json, and this model's is not CLIP's. Put it there.")
-    return Checkpoint(model, tokenizer, protocol)
+    if config.text.pooling == "first_eos" and tokenizer.eos_id != config.text.eos_id:
+        raise ValueError(
+            f"{path}: its tokenizer ends texts with id {tokenizer.eos_id}, its model reads them at id"
+            f" {config.text.eos_id}. Take the tokenizer.json and config.json that were published together."
+        )
+    with weights.named(path):
+        return Checkpoint(weights.build(config, stored.state), tokenizer, protocol)
 
 
 def protocol_of(path: Path) -> Protocol:
@@ -77,8 +88,9 @@ def protocol_of(path: Path) -> Protocol:
     Raises:
         ValueError: As `read`, but for the numbers in the tensors.
     """
-    known = Protocol.read(path)
-    return known or _protocol(path, weights.read(path)[0])
+    folder = weights.folder_of(path)
+    known = Protocol.read(folder) if folder else None
+    return known or _protocol(path, weights.read(path))
 
 
 def tokenizer_of(path: Path, text: TextConfig, protocol: Protocol) -> Tokenizer | None:
@@ -92,14 +104,23 @@ def tokenizer_of(path: Path, text: TextConfig, protocol: Protocol) -> Tokenizer 
     Returns:
         None if the folder should hold one and does not.
     """
-    own, there = _is_own(path), (path / "tokenizer.json").is_file()
-    clip = text.vocabulary == _CLIP_VOCABULARY and text.pooling != "last"
-    if (clip and not own) or (own and not there):
-        return Tokenizer.clip()
-    if not there:
+    return _tokenizer(weights.folder_of(path), text, protocol)
+
+
+def _tokenizer(folder: Path | None, text: TextConfig, protocol: Protocol) -> Tokenizer | None:
+    file = folder / TOKENIZER if folder else None
+    file = file if file and file.is_file() else None
+    if folder and _is_own(folder):
+        clip = file is None
+    else:
+        clip = text.vocabulary == _CLIP_VOCABULARY and text.pooling != "last"
+        clip = clip and (file is None or protocol.cleaning == "ftfy" or is_clips(file))
+    if clip:
+        return Tokenizer.clip(protocol.cleaning)
+    if file is None:
         return None
     return Tokenizer.open(
-        path,
+        file,
         lower=protocol.lower_case,
         pad_to_length=text.pooling == "last",
         pad_id=text.pad_id,
@@ -107,63 +128,86 @@ def tokenizer_of(path: Path, text: TextConfig, protocol: Protocol) -> Tokenizer 
     )
 
 
+def origin_of(path: Path) -> dict[str, Any]:
+    """Where a checkpoint's weights come from: fields source, revision and licence of a protocol.
+
+    Args:
+        path: As for `read`.
+    """
+    folder = weights.folder_of(path)
+    known = Protocol.read(folder) if folder else None
+    if known is not None:
+        return {"source": known.source, "revision": known.revision, "licence": known.licence}
+    return {"source": (folder or path).name, "licence": licence_of(folder / "README.md") if folder else ""}
+
+
 def licence_of(card: Path) -> str:
     """The licence that a model card names in its front matter. Empty if it names none, or there is no card."""
     if not card.is_file():
         return ""
-    front = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    with card.open(encoding="utf-8", errors="replace") as file:
+        front = re.match(r"---\n(.*?)\n---", file.read(_FRONT_MATTER), re.DOTALL)
     found = re.search(r"^license:\s*['\"]?([\w.+-]+)", front[1], re.MULTILINE) if front else None
     return found[1] if found else ""
 
 
-def _is_own(path: Path) -> bool:
+def _is_own(folder: Path) -> bool:
     """Whether foveal wrote this folder."""
-    config = path / weights.CONFIG
-    return (path / PROTOCOL).is_file() or (config.is_file() and "vision" in weights.read_json(config))
+    config = folder / weights.CONFIG
+    return (folder / PROTOCOL).is_file() or (config.is_file() and "vision" in read_object(config))
 
 
-def _protocol(path: Path, config: ModelConfig) -> Protocol:
-    known = Protocol.read(path)
+def _padded(stored: weights.Stored) -> ModelConfig:
+    """The config with what fills texts, where a public checkpoint's tokenizer says it and its config doesn't."""
+    config, folder = stored.config, stored.folder
+    if stored.source == "foveal" or folder is None or not (folder / TOKENIZER).is_file():
+        return config
+    pad_id = padding_id(folder)
+    return config if pad_id is None else replace(config, text=replace(config.text, pad_id=pad_id))
+
+
+def _protocol(path: Path, stored: weights.Stored) -> Protocol:
+    known = Protocol.read(stored.folder) if stored.folder else None
     if known is not None:
         return known
-    return Protocol(family=family(config)) if _is_own(path) else _published(path, config)
-
-
-def _published(path: Path, config: ModelConfig) -> Protocol:
-    """The protocol of a public checkpoint: its family's, and what its own files say of pictures."""
-    name = family(config)
-    if name not in FAMILIES:
-        raise ValueError(f"{path} mixes parts of several families; how its pictures were prepared is unknown.")
-    protocol = replace(FAMILIES[name], source=path.name, licence=licence_of(path / "README.md"))
-    if name == "siglip" and config.text.vocabulary == SIGLIP_VOCABULARY:
-        protocol = replace(protocol, drop_punctuation=True)
-    if name in _OWN_WAY or not path.is_dir():
-        return protocol
+    if stored.source == "foveal":
+        return Protocol(family=family(stored.config))
     try:
-        return replace(protocol, **_pictures_of(path, naflex=protocol.resize == "naflex"))
+        return _published(path, stored)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} prepares pictures in a way that is unknown here ({error!r}). Correct it.") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
-def _pictures_of(folder: Path, *, naflex: bool) -> dict[str, Any]:
+def _published(path: Path, stored: weights.Stored) -> Protocol:
+    """The protocol of a public checkpoint: its family's, and what its own files say of pictures."""
+    config, folder, name = stored.config, stored.folder, family(stored.config)
+    if name not in FAMILIES:
+        raise ValueError("It mixes parts of several families; how its pictures were prepared is unknown.")
+    protocol = replace(FAMILIES[name], **origin_of(path))
+    if folder is None:
+        return protocol
+    if stored.source == "transformers" and config.text.pooling != "last":
+        protocol = replace(protocol, cleaning="nfc")
+    if name == "siglip" and config.text.vocabulary == SIGLIP_VOCABULARY:
+        protocol = replace(protocol, drop_punctuation=True)
+    if name in _OWN_WAY:
+        return protocol
+    return replace(protocol, **_pictures_of(folder, stored.source, naflex=protocol.resize == "naflex"))
+
+
+def _pictures_of(folder: Path, source: weights.Source, *, naflex: bool) -> dict[str, Any]:
     """How the files of `transformers` or open_clip prepare pictures, as far as they say."""
-    theirs, ours = folder / weights.OPEN_CLIP, folder / "preprocessor_config.json"
-    whole = folder / "processor_config.json"
-    if _is_open_clip(folder):
-        return _open_clip_way(weights.read_json(theirs).get("preprocess_cfg", {}))
+    if source == "open_clip":
+        hub, theirs = folder / weights.OPEN_CLIP, folder / weights.CONFIG
+        return _open_clip_way(read_object(hub if hub.is_file() else theirs).get("preprocess_cfg", {}))
+    ours, whole = folder / "preprocessor_config.json", folder / "processor_config.json"
     if ours.is_file():
-        return _transformers_way(weights.read_json(ours), naflex=naflex)
-    if whole.is_file() and "image_processor" in (values := weights.read_json(whole)):
+        return _transformers_way(read_object(ours), naflex=naflex)
+    if whole.is_file() and "image_processor" in (values := read_object(whole)):
         return _transformers_way(values["image_processor"], naflex=naflex)
-    if theirs.is_file():
-        return _open_clip_way(weights.read_json(theirs).get("preprocess_cfg", {}))
-    return {"crop_rounding": "floor"}  # weights of `transformers` without its file about pictures
-
-
-def _is_open_clip(folder: Path) -> bool:
-    """True if the weights that are read from a folder are open_clip's, whatever else it holds."""
-    names = (name for name in weights.candidates(folder) if (folder / name).exists())
-    return (folder / weights.OPEN_CLIP).is_file() and next(names, "").startswith("open_clip")
+    return {"crop_rounding": "floor"} if source == "transformers" else {}
 
 
 def _transformers_way(values: Mapping[str, Any], *, naflex: bool) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from ..models.upgrade import upgrade
 from ..types import Kind
 from .checkpoint import FAMILIES
 from .encoder import Encoder
-from .protocol import Protocol
 
 Layout = Literal["foveal", "hf-clip", "open-clip", "long-clip"]
 Architecture = Literal["long", "fg_clip", "finelip", "fg_clip2"]
@@ -76,7 +75,7 @@ def convert(encoder: Encoder, out: Path, layout: Layout, kind: Kind = "caption")
         rmtree(partial, ignore_errors=True)
         if partial.exists():
             partial.unlink()
-    return () if published is None else (*published.left_out, *_lost(encoder.protocol, layout))
+    return () if published is None else (*published.left_out, *_lost(encoder, layout))
 
 
 def upgraded(encoder: Encoder, to: Architecture, seed: int = 0) -> Encoder:
@@ -175,13 +174,16 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def _lost(protocol: Protocol, layout: Layout) -> tuple[str, ...]:
-    """What a layout doesn't say of pictures, and its readers take to be as their own code has it."""
+def _lost(encoder: Encoder, layout: Layout) -> tuple[str, ...]:
+    """What a layout doesn't say of pictures and texts, and its readers take to be as their own code has it."""
+    protocol = encoder.protocol
     usual: dict[str, Any] = {}
     if layout == "long-clip":
         usual = {"resize": "crop", "resample": "bicubic", "mean": CLIP_MEAN, "std": CLIP_STD}
     if protocol.resize == "crop":
         usual["crop_rounding"] = "floor" if layout == "hf-clip" else "half_even"
+    if encoder.tokenizer.path is None:
+        usual["cleaning"] = "nfc" if layout == "hf-clip" else "ftfy"
     return tuple(
         f"protocol.{name}={getattr(protocol, name)}"
         for name, value in usual.items()

@@ -1,19 +1,22 @@
 """How pictures and texts must be prepared for a checkpoint: what published numbers hang on, and no tensor says."""
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..data.images import CLIP_MEAN, CLIP_STD, ImageTransform, Mode, Resample, Rounding, Triple
-from ..data.tokenizer import Tokenizer
+from ..data.tokenizer import Cleaning, Tokenizer
 from ..models.config import VisionConfig
-from ..models.weights import parse, read_json
+from ..models.weights import named, parse
+from ..outside import read_object, shown
 
 Resize = Literal["squash", "crop", "naflex"]
 
 FILE = "protocol.json"
+_MOST_PATCHES = 65_536  # of a picture: a square of 4,096 pixels in patches of 16
 _MODES: dict[Resize, Mode] = {"squash": "squash", "crop": "crop", "naflex": "native"}
 
 
@@ -36,6 +39,8 @@ class Protocol:
         max_patches: Most patches of a picture ("naflex").
         buckets: Numbers of patches to choose from; a picture gets the first that holds its own number (FG-CLIP 2).
             Empty: every picture gets `max_patches`.
+        cleaning: What is done to texts before CLIP's own tokenizer: "ftfy" (OpenAI, Long-CLIP, FineLIP, open_clip) or
+            "nfc" (checkpoints in the layout of `transformers`), see `Tokenizer`. A tokenizer.json says it itself.
         lower_case: Texts are lower-cased before the folder's tokenizer. CLIP's own does that by itself.
         drop_punctuation: Texts lose their punctuation first (SigLIP, not SigLIP 2).
         source: Where the weights came from: a hub name, or a file's name.
@@ -51,11 +56,21 @@ class Protocol:
     crop_rounding: Rounding = "floor"
     max_patches: int = 256
     buckets: tuple[int, ...] = ()
+    cleaning: Cleaning = "ftfy"
     lower_case: bool = False
     drop_punctuation: bool = False
     source: str = ""
     revision: str = ""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in self.mean):
+            raise ValueError(f"mean is {shown(self.mean)}. It must be three numbers.")
+        if not all(math.isfinite(value) and value > 0 for value in self.std):
+            raise ValueError(f"std is {shown(self.std)}. It must be three numbers above 0.")
+        for name, value in (("max_patches", self.max_patches), *(("buckets", bucket) for bucket in self.buckets)):
+            if type(value) is not int or not 1 <= value <= _MOST_PATCHES:
+                raise ValueError(f"{name} is {shown(value)}. It must be a whole number from 1 to {_MOST_PATCHES:,}.")
 
     @classmethod
     def of(cls, transform: ImageTransform, tokenizer: Tokenizer, family: str = "foveal") -> "Protocol":
@@ -70,6 +85,7 @@ class Protocol:
             crop_rounding=transform.crop_rounding,
             max_patches=transform.max_patches,
             buckets=transform.buckets,
+            cleaning=tokenizer.cleaning,
             lower_case=tokenizer.lower,
             drop_punctuation=tokenizer.drop_punctuation,
         )
@@ -84,7 +100,8 @@ class Protocol:
         path = folder / FILE
         if not path.is_file():
             return None
-        protocol: Protocol = parse(cls, read_json(path), str(path))
+        with named(path):
+            protocol: Protocol = parse(cls, read_object(path), FILE)
         return protocol
 
     def write(self, folder: Path) -> None:

@@ -1,8 +1,10 @@
 """What a model is made of, as frozen values. A config travels with its weights and rebuilds the model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..outside import shown
 from ..types import Kind
 
 Activation = Literal["quick_gelu", "gelu", "tanh_gelu"]
@@ -10,6 +12,27 @@ Pooling = Literal["class", "first_eos", "last", "attention", "mean"]
 Dense = Literal["plain", "identity_attention", "attention_head"]
 Interpolation = Literal["bicubic", "bilinear_antialias"]
 Tokens = Literal["none", "raw", "refined"]
+
+# Least and largest of each number. The upper ends are several times those of any published model: what lies beyond is
+# a mistake or an attack, and would take all memory before a tensor is compared with it.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "width": (1, 16_384),
+    "layers": (1, 256),
+    "heads": (1, 1_024),
+    "mlp_width": (1, 131_072),
+    "norm_eps": (0, 1),
+    "image_size": (1, 4_096),
+    "patch_size": (1, 4_096),
+    "vocabulary": (1, 4_000_000),
+    "context": (1, 65_536),
+    "long_context": (1, 65_536),
+    "kept_positions": (0, 65_536),
+    "slots": (1, 65_536),
+    "hidden_ratio": (0, 64),
+    "embed_width": (1, 65_536),
+    "initial_scale": (0, 1e6),
+    "initial_bias": (-1e6, 1e6),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,3 +169,23 @@ class ModelConfig:
     bias: bool = False
     initial_scale: float = 1 / 0.07
     initial_bias: float = -10.0
+
+
+def check(config: ModelConfig) -> None:
+    """Refuse a config whose numbers no model has, before anything is built of it.
+
+    Raises:
+        ValueError: If there is one. The message names field, value and range.
+    """
+    parts = {"": config, "vision: ": config.vision, "text: ": config.text, "refine: ": config.refine}
+    for where, part in parts.items():
+        foreign = getattr(part, "tower", "transformer") != "transformer"
+        for name, (least, largest) in _RANGES.items():
+            value = getattr(part, name, None)
+            low = 0 if foreign else least  # towers of another make say 0 where a number means nothing to them
+            if value is not None and not low <= value <= largest:
+                raise ValueError(f"{where}{name} is {shown(value)}. It must be from {low:,} to {largest:,}.")
+    text = config.text
+    for name, token in (("eos_id", text.eos_id), ("pad_id", text.pad_id)):
+        if text.tower == "transformer" and not 0 <= token < text.vocabulary:
+            raise ValueError(f"text: {name} is {shown(token)}. It must be from 0 to {text.vocabulary - 1:,}.")

@@ -12,14 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..outside import shown
 from .config import Activation, ModelConfig, TextConfig, VisionConfig
-from .sizes import fg_clip, fg_clip2, finelip, long_text
+from .open_clip_options import COCA, HUGGING_FACE, OWN, RESNET, TIMM, check_options
+from .sizes import fg_clip, fg_clip2, finelip, long_text, vit_b_16, vit_b_32, vit_l_14, vit_l_14_336
 
 State = dict[str, Tensor]
 
 KEPT = 20  # positions that Long-CLIP, and all who follow it, do not stretch, and
 RATIO = 4  # how far they stretch the others
 SIGLIP_VOCABULARY = 32_000  # of SigLIP's own tokenizer, which fills texts with its end mark and drops punctuation
+
+_LARGEST = 4_000_000  # of the numbers that configs state here; what a model of ours may have is less, see `config`
+
+_PUT_CONFIG = "Put the open_clip_config.json that was published with these weights beside them."
 
 _ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": "quick_gelu",
@@ -85,15 +91,13 @@ _OPENAI_NAMES = (
 # OpenAI's archives hold these beside the weights.
 _ARCHIVE_NUMBERS = ("input_resolution", "context_length", "vocab_size")
 
-# Options of open_clip that shapes say too, that are read, or that only matter in training.
-_OPEN_CLIP_READ = frozenset(
-    (
-        *("embed_dim", "quick_gelu", "custom_text", "init_logit_scale", "vision_cfg", "text_cfg", "image_size"),
-        *("layers", "width", "patch_size", "head_width", "mlp_ratio", "patch_dropout", "context_length"),
-        *("vocab_size", "heads", "attn_pooler_heads", "attn_pooler_queries"),
-    )
-)
-_OPEN_CLIP_NEUTRAL: tuple[Any, ...] = (None, False, {}, "", "tok", "argmax", "learnable", "linear")  # False is 0 too
+# What is not known here, in files without a config, by how their tensors' names begin.
+_OTHER_TOWERS = {
+    "visual.layer1.": RESNET,
+    "visual.trunk.": TIMM,
+    "text.transformer.embeddings.": HUGGING_FACE,
+    "text_decoder.": COCA,
+}
 
 _FAMILIES = {
     ("class", "first_eos", False, "plain", (), False, False, "none"): "clip",
@@ -106,8 +110,27 @@ _FAMILIES = {
 }
 
 
+def is_openai(state: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are named as OpenAI's code names them: CLIP, Long-CLIP, FineLIP, open_clip."""
+    return any(name.startswith("visual.") for name in state)
+
+
+def is_open_clip(config: Mapping[str, Any]) -> bool:
+    """Whether a config is open_clip's: as its hub has it, or as its package has it for each model's name."""
+    return "model_cfg" in config or "vision_cfg" in config
+
+
+def needs_no_config(state: Mapping[str, Tensor]) -> bool:
+    """Whether tensors in OpenAI's layout say by themselves what made them, and so their heads and activation.
+
+    OpenAI's archives hold numbers beside the weights, Long-CLIP and FineLIP a second table of positions. Without them
+    the tensors of open_clip's models look the same.
+    """
+    return "positional_embedding_res" in state or state.keys() >= set(_ARCHIVE_NUMBERS)
+
+
 def from_public(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> tuple[ModelConfig, State]:
-    """A public checkpoint in whichever layout its tensors' names show.
+    """Read a public checkpoint in whichever layout its config and its tensors' names show.
 
     Args:
         state: The checkpoint's tensors.
@@ -117,37 +140,37 @@ def from_public(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = 
         What `weights.build` needs.
 
     Raises:
-        ValueError: If the layout needs a config and there is none, or the checkpoint is not complete.
+        ValueError: If the layout needs a config and there is none, the two contradict each other, or the checkpoint is
+            not complete.
     """
-    if "visual.conv1.weight" in state:
-        return openai_clip(state) if config is None or "model_cfg" not in config else open_clip(state, config)
+    if config is not None and is_open_clip(config):
+        return open_clip(state, config)
+    if is_openai(state):
+        return openai_clip(state)
     if config is None:
         raise ValueError("These tensors need the config.json that was published with them. Put it beside them.")
     return siglip2(state, config) if "text_model.head.weight" in state else clip(state, config)
 
 
 def clip(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelConfig, State]:
-    """CLIPModel of `transformers`, and FG-CLIP 1 (arXiv:2505.05071), which adds to its tensors.
+    """Read CLIPModel and MetaClip2Model of `transformers`, and FG-CLIP 1 (arXiv:2505.05071), which adds to its tensors.
 
     FG-CLIP stores two tables for long captions and reads the first rows of one, the rest of the other; the rows
     that are never read are dropped. A scale that a checkpoint lacks starts as the global one, as in stage 2.
 
     Raises:
-        ValueError: If a tensor is missing, or the config names an unknown activation.
+        ValueError: If a tensor is missing, or the config names an unknown activation or other sizes than the tensors'.
     """
     tensors = _from_transformers(state)
     _split_class_position(tensors)
-    vision, text = _section(config, "vision_config"), _section(config, "text_config")
-    eos = text.get("eos_token_id", 49407)
-    vocabulary = len(_get(tensors, "text.token_embedding.weight"))
+    vision, text = _sections(config, heads=(12, 8), activation="quick_gelu", eps=1e-5)
+    shape, words = _shapes(tensors, config)
+    eos = _whole(_section(config, "text_config"), "text_config", "eos_token_id", 49407)
+    # Configs of OpenAI's own models say 2, for which `transformers` pools at the highest id; MetaCLIP 2 means 2.
+    highest = eos == 2 and config.get("model_type") != "metaclip_2"
     ours = ModelConfig(
-        vision=VisionConfig(**_vision_shape(tensors), **_details(vision, heads=12, activation="quick_gelu", eps=1e-5)),
-        text=TextConfig(
-            **_text_shape(tensors),
-            **_details(text, heads=8, activation="quick_gelu", eps=1e-5),
-            # Configs of OpenAI's own models say 2, for which `transformers` pools at the highest id.
-            eos_id=vocabulary - 1 if eos == 2 else eos,
-        ),
+        vision=VisionConfig(**shape, **vision),
+        text=TextConfig(**words, **text, eos_id=words["vocabulary"] - 1 if highest else eos),
         embed_width=len(_get(tensors, "image_projection.weight")),
     )
     if "text_projections.long_caption.weight" in tensors:
@@ -164,25 +187,22 @@ def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[Mod
     probe is never read and is dropped; scales that a checkpoint lacks start as the global one.
 
     Raises:
-        ValueError: If a tensor is missing, or the config names an unknown activation.
+        ValueError: As `clip`.
     """
     tensors = _from_transformers(state)
     for name in ("log_scale", "bias"):
         tensors[name] = _take(tensors, name).reshape(())
     tensors["vision.head.probe"] = _take(tensors, "vision.head.probe").flatten()
     tensors.pop("vision.dense_head.probe", None)
-    vision, text = _section(config, "vision_config"), _section(config, "text_config")
+    vision, text = _sections(config, heads=(12, 12), activation="gelu_pytorch_tanh", eps=1e-6)
     one_size = _get(tensors, "vision.patch_embedding.weight").ndim == 4
     if one_size:
         _flatten_kernel(tensors)
-    shape = _vision_shape(tensors)
-    side = vision.get("image_size", 224) if one_size else shape["image_size"]
-    if side // shape["patch_size"] == shape["image_size"] // shape["patch_size"]:
-        shape["image_size"] = side  # patches may not fill the square: 27 of 14 pixels in 384
+    shape, words = _shapes(tensors, config, naflex=not one_size)
     ours = ModelConfig(
         vision=VisionConfig(
             **shape,
-            **_details(vision, heads=12, activation="gelu_pytorch_tanh", eps=1e-6),
+            **vision,
             pooling="attention",
             interpolation="bicubic" if one_size else "bilinear_antialias",
             input_norm=False,
@@ -190,10 +210,10 @@ def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[Mod
             projection=False,
         ),
         text=TextConfig(
-            **_text_shape(tensors),
-            **_details(text, heads=12, activation="gelu_pytorch_tanh", eps=1e-6),
+            **words,
+            **text,
             eos_id=1,
-            pad_id=int(_text_shape(tensors)["vocabulary"] == SIGLIP_VOCABULARY),
+            pad_id=int(words["vocabulary"] == SIGLIP_VOCABULARY),
             start=False,
             causal=False,
             pooling="last",
@@ -210,14 +230,31 @@ def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[Mod
 
 
 def openai_clip(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
-    """OpenAI's CLIP, and what adds to its tensors: Long-CLIP (arXiv:2403.15378), FineLIP (arXiv:2504.01916).
+    """Read OpenAI's CLIP, and what adds to its tensors: Long-CLIP (arXiv:2403.15378), FineLIP (arXiv:2504.01916).
 
-    There is no config: heads are 64 wide in all these models. Bias of the refinement's last layer has no effect
-    and is dropped.
+    There is no config: heads are 64 wide and the activation is QuickGELU in all these models. Bias of the refinement's
+    last layer has no effect and is dropped.
 
     Raises:
-        ValueError: If a tensor is missing.
+        ValueError: If a tensor is missing, or nothing shows that the tensors are of one of these models: neither what
+            `needs_no_config` looks at nor sizes that OpenAI published.
     """
+    for beginning, what in _OTHER_TOWERS.items():
+        if any(name.startswith(beginning) for name in state):
+            raise ValueError(f"It has tensors named {beginning}*: {what}. {OWN}")
+    config, tensors = _openai(state)
+    for tower in (config.vision, config.text):
+        if tower.width != 64 * tower.heads:
+            raise ValueError(f"A tower is {tower.width} wide, which heads of 64 do not fill. {_PUT_CONFIG}")
+    if not needs_no_config(state) and config not in (vit_b_32(), vit_b_16(), vit_l_14(), vit_l_14_336()):
+        raise ValueError(
+            f"These tensors have sizes of no model of OpenAI's, and do not say activation and heads. {_PUT_CONFIG}"
+        )
+    return config, tensors
+
+
+def _openai(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
+    """Map tensors named as OpenAI's code names them, with OpenAI's heads and activation."""
     state = {name: tensor for name, tensor in state.items() if name not in _ARCHIVE_NUMBERS}
     tensors = _renamed(state, _OPENAI_NAMES)
     _split_class_position(tensors)
@@ -240,29 +277,38 @@ def openai_clip(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
 
 
 def open_clip(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelConfig, State]:
-    """open_clip's own vision transformers (https://github.com/mlfoundations/open_clip), OpenAI's layout but for names.
+    """Read open_clip's own transformers (https://github.com/mlfoundations/open_clip), in OpenAI's layout but for names.
 
     What its config says beyond the shapes is read: GELU or QuickGELU, the width of heads. Towers of other libraries
-    (timm, Hugging Face), attention pools and the like are refused by the option's name.
+    (timm, Hugging Face), ResNets, attention pools and the like are refused by the option's name, and so is whatever
+    option is not known here.
 
     Raises:
-        ValueError: If a tensor is missing, or an option is one that this model has not.
+        ValueError: If a tensor is missing, an option is one that this model has not, or states another size than the
+            tensors have.
     """
-    model = _section(config, "model_cfg")
+    model = _section(config, "model_cfg") if "model_cfg" in config else config
+    check_options("model_cfg", model)
     vision, text = _section(model, "vision_cfg"), _section(model, "text_cfg")
-    for where, section in (("model_cfg", model), ("vision_cfg", vision), ("text_cfg", text)):
-        for option, value in section.items():
-            if option not in _OPEN_CLIP_READ and value not in _OPEN_CLIP_NEUTRAL:
-                raise ValueError(
-                    f"open_clip's option {where}.{option} = {value!r} is not known here. Convert to CLIP's."
-                )
-    ours, tensors = openai_clip({name.removeprefix("text."): tensor for name, tensor in state.items()})
+    check_options("vision_cfg", vision)
+    check_options("text_cfg", text)
+    ours, tensors = _openai({name.removeprefix("text."): tensor for name, tensor in state.items()})
     activation: Activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
-    heads = ours.vision.width // vision.get("head_width", 64)
+    _agree("model_cfg", model, {"embed_dim": ours.embed_width})
+    sizes = {"width": ours.vision.width, "layers": ours.vision.layers, "patch_size": ours.vision.patch_size}
+    _agree("vision_cfg", vision, sizes)
+    sizes = {"width": ours.text.width, "layers": ours.text.layers, "vocab_size": ours.text.vocabulary}
+    _agree("text_cfg", text, sizes | {"context_length": ours.text.context})
+    shape = {"image_size": ours.vision.image_size, "patch_size": ours.vision.patch_size}
     changed = replace(
         ours,
-        vision=replace(ours.vision, heads=heads, activation=activation),
-        text=replace(ours.text, heads=text.get("heads", 8), activation=activation),
+        vision=replace(
+            ours.vision,
+            heads=ours.vision.width // _whole(vision, "vision_cfg", "head_width", 64),
+            activation=activation,
+            image_size=_image_size("vision_cfg", vision, shape),
+        ),
+        text=replace(ours.text, heads=_whole(text, "text_cfg", "heads", 8), activation=activation),
     )
     return changed, tensors
 
@@ -337,6 +383,45 @@ def _add_long_captions(tensors: State) -> None:
         tensors[name] = tensors.get(name, _get(tensors, "log_scale")).reshape(()).clone()
 
 
+def _shapes(
+    tensors: State, config: Mapping[str, Any], *, naflex: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the sizes of both towers of a checkpoint of `transformers`, which its config may not contradict."""
+    vision, text = _vision_shape(tensors), _text_shape(tensors)
+    theirs = {"hidden_size": "width", "intermediate_size": "mlp_width", "num_hidden_layers": "layers"}
+    for where, shape, more in (
+        ("vision_config", vision, {"patch_size": "patch_size"}),
+        ("text_config", text, {"vocab_size": "vocabulary"}),
+    ):
+        _agree(where, _section(config, where), {option: shape[name] for option, name in (theirs | more).items()})
+    if not naflex:
+        vision["image_size"] = _image_size("vision_config", _section(config, "vision_config"), vision)
+    return vision, text
+
+
+def _agree(where: str, section: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """Refuse a config that states other sizes than the tensors have. What it leaves out is not compared but for layers.
+
+    Tensors of the last layers may be missing without a trace; `transformers` and open_clip take 12 where none is said.
+    """
+    for option, size in sizes.items():
+        stated = section.get(option, 12 if option.endswith("layers") else size)
+        if stated != size:
+            raise ValueError(
+                f"{where}.{option} is {shown(stated)}, the tensors have {size}. Use the weights of this config."
+            )
+
+
+def _image_size(where: str, section: Mapping[str, Any], shape: Mapping[str, int]) -> int:
+    """Return the side that a config states for pictures: patches may not fill it, 27 of 14 pixels leave 6 of 384."""
+    stated = _whole(section, where, "image_size", shape["image_size"])
+    if stated // shape["patch_size"] != shape["image_size"] // shape["patch_size"]:
+        raise ValueError(
+            f"{where}.image_size is {stated}, the tensors have {shape['image_size']}. Use the weights of this config."
+        )
+    return stated
+
+
 def _vision_shape(tensors: State) -> dict[str, Any]:
     patch_size = round((_get(tensors, "vision.patch_embedding.weight").shape[1] / 3) ** 0.5)
     grid = round(len(_get(tensors, "vision.position")) ** 0.5)
@@ -359,20 +444,42 @@ def _tower_shape(tensors: State, tower: str) -> dict[str, int]:
     return {"width": width, "mlp_width": mlp_width, "layers": len(layers)}
 
 
-def _details(section: Mapping[str, Any], *, heads: int, activation: str, eps: float) -> dict[str, Any]:
-    """What no tensor's shape says."""
-    name = section.get("hidden_act", activation)
-    if name not in _ACTIVATIONS:
-        raise ValueError(f"There is no activation '{name}'. Those known are: {', '.join(_ACTIVATIONS)}.")
+def _sections(
+    config: Mapping[str, Any], *, heads: tuple[int, int], activation: str, eps: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what no tensor's shape says, of both towers of a checkpoint of `transformers`."""
+    vision, text = (
+        _details(where, _section(config, where), heads=default, activation=activation, eps=eps)
+        for where, default in zip(("vision_config", "text_config"), heads, strict=True)
+    )
+    return vision, text
+
+
+def _details(where: str, section: Mapping[str, Any], *, heads: int, activation: str, eps: float) -> dict[str, Any]:
+    name, norm_eps = section.get("hidden_act", activation), section.get("layer_norm_eps", eps)
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
+        raise ValueError(f"There is no activation {shown(name)}. Those known are: {', '.join(_ACTIVATIONS)}.")
+    if type(norm_eps) not in (int, float) or not 0 <= norm_eps <= 1:
+        raise ValueError(f"{where}.layer_norm_eps is {shown(norm_eps)}. It must be a number from 0 to 1.")
     return {
-        "heads": section.get("num_attention_heads", heads),
+        "heads": _whole(section, where, "num_attention_heads", heads),
         "activation": _ACTIVATIONS[name],
-        "norm_eps": section.get("layer_norm_eps", eps),
+        "norm_eps": float(norm_eps),
     }
 
 
+def _whole(section: Mapping[str, Any], where: str, name: str, default: int) -> int:
+    """Return a whole number of a config."""
+    value = section.get(name, default)
+    if type(value) is not int or not 0 < value <= _LARGEST:
+        raise ValueError(f"{where}.{name} is {shown(value)}. It must be a whole number from 1 to {_LARGEST:,}.")
+    return value
+
+
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = config.get(name)
+    """Return a part of a config. What old configs of `transformers` name so again, with _dict, is what counts there."""
+    again = config.get(f"{name}_dict")
+    section = config.get(name) if again is None else again
     if not isinstance(section, Mapping):
         raise ValueError(  # noqa: TRY004
             f"The checkpoint's config has no section '{name}'. Take the config.json published with it."

@@ -1,10 +1,13 @@
 """Models on disk: a config beside its weights, ours or a public checkpoint's. Written as safetensors alone."""
 
 import json
+import logging
 import os
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from shutil import copymode
 from types import UnionType
@@ -14,10 +17,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .config import ModelConfig
+from ..outside import read_object, shown
+from .config import ModelConfig, check
 from .dual_encoder import DualEncoder
-from .layouts import from_public
+from .layouts import from_public, is_open_clip, is_openai, needs_no_config
 from .tensors import read_tensors
+
+log = logging.getLogger(__name__)
+
+Source = Literal["foveal", "transformers", "open_clip", "openai"]
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -53,12 +61,28 @@ def save(model: DualEncoder, folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def load(path: Path, *, pad_id: int | None = None) -> DualEncoder:
-    """A model that `save` wrote, or of a public checkpoint of one of the families in `layouts`.
+@dataclass(frozen=True)
+class Stored:
+    """A model as its files hold it, not yet built.
+
+    Attributes:
+        config: What it is made of.
+        state: A tensor for every parameter, under our names.
+        source: Whose names and config the files have.
+        folder: Where what belongs to them lies, see `folder_of`.
+    """
+
+    config: ModelConfig
+    state: Mapping[str, Tensor]
+    source: Source
+    folder: Path | None
+
+
+def load(path: Path) -> DualEncoder:
+    """Return a model that `save` wrote, or that of a public checkpoint of one of the families in `layouts`.
 
     Args:
         path: As for `read`.
-        pad_id: What fills texts, where the checkpoint's tokenizer says it and its config doesn't.
 
     Returns:
         The model on the CPU, bit for bit as it was saved; a public checkpoint in float32.
@@ -66,49 +90,116 @@ def load(path: Path, *, pad_id: int | None = None) -> DualEncoder:
     Raises:
         ValueError: As `read` and `build`. The message begins with the path.
     """
-    config, state = read(path)
-    if pad_id is not None:
-        config = replace(config, text=replace(config.text, pad_id=pad_id))
-    with _named(path):
-        return build(config, state)
+    stored = read(path)
+    with named(path):
+        return build(stored.config, stored.state)
 
 
-def read(path: Path) -> tuple[ModelConfig, Mapping[str, Tensor]]:
-    """Config and tensors of a checkpoint, as `build` needs them.
+def read(path: Path) -> Stored:
+    """Return config and tensors of a checkpoint, as `build` needs them.
 
     Args:
         path: A folder of foveal, `transformers` or open_clip, with its config beside the weights (safetensors, whole
-            or in shards, before pickles); or a file of OpenAI's CLIP, Long-CLIP or FineLIP, which need no config.
+            or in shards, before pickles); or a file of weights. Where the config that belongs to a file lies beside it,
+            the file is read with it. Files that need none: OpenAI's CLIP, Long-CLIP and FineLIP.
 
     Raises:
-        ValueError: If a file is missing or broken, a field of the config is unknown or of another type, or the layout
-            is none that is known. The message names the file, the field or the tensor.
+        ValueError: If a file is missing or broken, a field of the config is unknown, of another type or size, or the
+            layout is none that is known. The message names the file, the field or the tensor.
     """
-    if path.is_file():
-        state = read_tensors(path)
-        with _named(path):
-            return from_public(state, None)
-    file = next((path / name for name in candidates(path) if (path / name).exists()), path / WEIGHTS)
-    config_file = path / (OPEN_CLIP if file.name.startswith("open_clip") else CONFIG)
-    values = read_json(config_file) if config_file.exists() else None
-    if values is None or "vision_config" in values or "model_cfg" in values:
-        state = read_tensors(file)
-        with _named(file):
-            return from_public(state, values)
+    file = _whole(path) if path.is_file() else _weights_of(path)
+    state = read_tensors(file)
+    config_file = _config_of(file, state)
+    if config_file is None:
+        return Stored(*_read_openai(file, state), "openai", None if path.is_file() else path)
+    values = read_object(config_file)
+    if "vision_config" in values or is_open_clip(values):
+        source: Source = "open_clip" if is_open_clip(values) else "transformers"
+        return Stored(*_mapped(file, state, values), source, file.parent)
     if "model_type" in values or "architectures" in values:
-        kind = values.get("model_type", values.get("architectures"))
-        raise ValueError(f"{config_file} is of a model '{kind}', no pair of towers. Known are CLIP's and SigLIP's kin.")
+        kind = shown(values.get("model_type", values.get("architectures")))
+        raise ValueError(f"{config_file} is of a model {kind}, no pair of towers. Known are CLIP's and SigLIP's kin.")
     config: ModelConfig = parse(ModelConfig, values, str(config_file))
-    return config, read_tensors(file)
+    return Stored(config, state, "foveal", file.parent)
+
+
+def _weights_of(folder: Path) -> Path:
+    return next((folder / name for name in candidates(folder) if (folder / name).is_file()), folder / WEIGHTS)
+
+
+def _whole(file: Path) -> Path:
+    """Return the index beside a file that is one of several shards, else the file."""
+    stem = re.fullmatch(r"(.+)-\d+-of-\d+(\.\w+)", file.name)
+    index = file.with_name(f"{stem[1]}{stem[2]}.index.json") if stem else file
+    return index if index.is_file() else file
+
+
+def folder_of(path: Path) -> Path | None:
+    """Return the folder in which config, preprocessing and tokenizer of a checkpoint lie.
+
+    Args:
+        path: As for `read`.
+
+    Returns:
+        None for a file that needs no config, or has none beside it.
+
+    Raises:
+        ValueError: If a file is broken.
+    """
+    if not path.is_file():
+        return path
+    return None if _config_of(path, read_tensors(path)) is None else path.parent
+
+
+def _config_of(file: Path, state: Mapping[str, Tensor]) -> Path | None:
+    """Return the config beside a file of weights that belongs to its tensors, as their names show. None: there is none.
+
+    A folder may hold the weights of `transformers` and of open_clip alike.
+    """
+    ours, theirs = file.with_name(CONFIG), file.with_name(OPEN_CLIP)
+    if not is_openai(state):
+        return ours if ours.is_file() else None
+    if needs_no_config(state):
+        return None
+    if theirs.is_file():
+        return theirs
+    return ours if ours.is_file() and is_open_clip(read_object(ours)) else None
+
+
+def _read_openai(file: Path, state: Mapping[str, Tensor]) -> tuple[ModelConfig, Mapping[str, Tensor]]:
+    """Read a file without a config: only OpenAI's layout needs none."""
+    with named(file):
+        if is_openai(state) and not needs_no_config(state) and file.name.startswith("open_clip"):
+            raise ValueError(f"open_clip's weights need their {OPEN_CLIP}. Put it beside them.")
+    config, tensors = _mapped(file, state, None)
+    if not needs_no_config(state):
+        log.warning(
+            "%s is read as OpenAI's: its sizes are those of a published model. If open_clip made it, put its %s beside"
+            " it, which says activation and heads.",
+            file,
+            OPEN_CLIP,
+        )
+    return config, tensors
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Says which checkpoint it was that is not as it should be."""
+def named(path: Path) -> Iterator[None]:
+    """Say which checkpoint it was that is not as it should be."""
     try:
         yield
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _mapped(
+    file: Path, state: Mapping[str, Tensor], config: Mapping[str, Any] | None
+) -> tuple[ModelConfig, dict[str, Tensor]]:
+    with named(file):
+        try:
+            return from_public(state, config)
+        except (RuntimeError, IndexError, TypeError, ArithmeticError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"Its tensors have shapes of no layout known here ({reason}). Copy it again.") from error
 
 
 def candidates(folder: Path) -> tuple[str, ...]:
@@ -116,10 +207,10 @@ def candidates(folder: Path) -> tuple[str, ...]:
 
     A folder may hold the weights of `transformers` and of open_clip alike, or of open_clip beside timm's.
     """
-    if not (folder / OPEN_CLIP).exists():
+    config = read_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    if not (folder / OPEN_CLIP).is_file():
         return _FILES
-    foreign = not (folder / CONFIG).exists() or "vision_config" not in read_json(folder / CONFIG)
-    return (*_OPEN_CLIP_FILES, *_FILES) if foreign else (*_FILES, *_OPEN_CLIP_FILES)
+    return (*_FILES, *_OPEN_CLIP_FILES) if "vision_config" in config else (*_OPEN_CLIP_FILES, *_FILES)
 
 
 def build(config: ModelConfig, state: Mapping[str, Tensor]) -> DualEncoder:
@@ -130,8 +221,10 @@ def build(config: ModelConfig, state: Mapping[str, Tensor]) -> DualEncoder:
         state: A tensor for every parameter, under our names.
 
     Raises:
-        ValueError: If the config contradicts itself, or a tensor is missing, unknown, of another shape or not finite.
+        ValueError: If the config contradicts itself or has numbers that no model has, or a tensor is missing, unknown,
+            of another shape or not finite.
     """
+    check(config)
     try:
         with torch.device("meta"):
             model = DualEncoder(config)
@@ -166,21 +259,6 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
-
-    Raises:
-        ValueError: If it is no JSON or no object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}). Copy it again.") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds {type(values).__name__}, not an object. Copy it again.")  # noqa: TRY004
-    return values
-
-
 def parse(kind: Any, value: Any, where: str) -> Any:
     """A value of JSON as a value of this type: numbers, strings, tuples, choices, dataclasses.
 
@@ -195,26 +273,26 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is UnionType:
         return None if value is None else parse(arguments[0], value, where)
-    if origin is Literal and value in arguments:
+    if origin is Literal and type(value) is str and value in arguments:
         return value
     if origin is tuple and isinstance(value, list) and (... in arguments or len(value) == len(arguments)):
         return tuple(parse(arguments[0], each, f"{where}[{at}]") for at, each in enumerate(value))
     if is_dataclass(kind) and isinstance(value, dict):
         return _parse_fields(kind, value, where)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # neither NaN nor infinity
         return float(value)
-    if origin is None and type(value) is kind:
+    if kind is not float and origin is None and type(value) is kind:
         return value
     wanted = f"one of {', '.join(arguments)}" if origin is Literal else getattr(kind, "__name__", str(kind))
     wanted = str(kind) if origin is tuple else wanted
-    raise ValueError(f"{where} is {value!r}. It must be {wanted}.")
+    raise ValueError(f"{where} is {shown(value)}. It must be {wanted}.")
 
 
 def _parse_fields(kind: Any, values: dict[str, Any], where: str) -> Any:
     types = get_type_hints(kind)
     unknown = values.keys() - types.keys()
     if unknown:
-        raise ValueError(f"{where} has no field '{min(unknown)}'. It has: {', '.join(sorted(types))}.")
+        raise ValueError(f"{where} has no field {shown(min(unknown))}. It has: {', '.join(sorted(types))}.")
     for field in fields(kind):
         if field.default is MISSING and field.name not in values:
             raise ValueError(f"{where} lacks the field '{field.name}'. Add it.")

@@ -14,7 +14,7 @@ from ..data.stream import Stream
 from ..data.texts import Edit
 from ..data.tokenizer import Tokenizer
 from ..distributed import World
-from ..encoder.checkpoint import licence_of, protocol_of, tokenizer_of
+from ..encoder.checkpoint import origin_of, protocol_of, tokenizer_of
 from ..encoder.protocol import Protocol
 from ..models.config import ModelConfig
 from ..models.layouts import family
@@ -115,8 +115,7 @@ class Feed:
         """
         protocol = Protocol.of(self.transform, self.tokenizer, family(model))
         if init is not None:
-            known = Protocol.read(init) or Protocol(source=init.name, licence=licence_of(init / "README.md"))
-            protocol = replace(protocol, source=known.source, revision=known.revision, licence=known.licence)
+            protocol = replace(protocol, **origin_of(init))
         protocol.write(folder)
         self.tokenizer.save(folder)
 

@@ -18,7 +18,9 @@ from foveal.training.start import train
 
 def save(config, folder, **protocol):
     chosen = Protocol(**{"family": "clip", "resize": "crop"} | protocol)
-    encoder = Encoder(DualEncoder(config), Tokenizer.clip(), chosen.transform(config.vision), protocol=chosen)
+    encoder = Encoder(
+        DualEncoder(config), Tokenizer.clip(chosen.cleaning), chosen.transform(config.vision), protocol=chosen
+    )
     encoder.save(folder)
 
 
@@ -28,7 +30,7 @@ def told(capsys):
 
 def test_there_and_back_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    save(tiny(), tmp_path / "mine")
+    save(tiny(), tmp_path / "mine", cleaning="nfc")
     assert main(["convert", "mine", "theirs", "--to", "hf-clip"]) == 0
     assert told(capsys) == "theirs holds mine in the layout hf-clip."
     assert main(["convert", "theirs", "again"]) == 0

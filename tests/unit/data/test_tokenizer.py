@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import pickle
 import random
+import string
 from pathlib import Path
 
 import ftfy
@@ -15,7 +16,7 @@ import torch
 from tokenizers import models, pre_tokenizers, processors
 
 from foveal.data import tokenizer as module
-from foveal.data.tokenizer import Tokenizer, padding_id
+from foveal.data.tokenizer import Tokenizer, is_clips, padding_id
 
 BOS, EOS = 49406, 49407
 HARD = [
@@ -128,6 +129,66 @@ def test_parity_with_transformers_of_a_tokenizer_json(transformers_clip):
         assert ids_of(ours, text) == theirs(text)["input_ids"], repr(text)
 
 
+@pytest.mark.parametrize("text", HARD, ids=range(len(HARD)))
+def test_parity_with_transformers_on_hard_texts(transformers_clip, text):
+    assert ids_of(Tokenizer.clip("nfc"), text) == transformers_clip[0](text)["input_ids"]
+
+
+def test_parity_with_transformers_on_random_text(transformers_clip):
+    theirs, ours = transformers_clip[0], Tokenizer.clip("nfc")
+    draw = random.Random(0)
+    alphabet = (
+        "abXYZ019 '\"!?.&;<>\t\n\x0b\x1c\x1f\x85\u00a0\u00ad\u200b\u3000e\u0301\u03a3\u0130\u2019\u4e2d\U0001f600st"
+    )
+    for _ in range(500):
+        text = "".join(draw.choices(alphabet, k=draw.randint(1, 40)))
+        assert ids_of(ours, text) == theirs(text)["input_ids"], repr(text)
+
+
+def test_parity_with_transformers_on_captions_of_photos(shared_data, transformers_clip):
+    """Some were cleaned otherwise: quotes straightened, entities replaced."""
+    texts = captions(shared_data)
+    theirs, ours = transformers_clip[0](texts)["input_ids"], Tokenizer.clip("nfc")
+    assert [ids_of(ours, text) for text in texts] == theirs
+    assert sum(ids_of(Tokenizer.clip(), text) != ids for text, ids in zip(texts, theirs, strict=True)) > 0
+
+
+def captions(folder: Path) -> list[str]:
+    """Captions of photos, as they were written."""
+    annotations = json.loads((folder / "captions" / "coco_captions_val2017.json").read_text(encoding="utf-8"))
+    coco = [row["caption"] for row in annotations["annotations"]]
+    lines = (folder / "captions" / "iiw400.jsonl").read_text(encoding="utf-8").splitlines()
+    return coco[:: len(coco) // 1_500] + [json.loads(line)["IIW"] for line in lines]
+
+
+def test_clips_tokenizer_of_transformers_is_known_by_what_it_does(transformers_clip, tmp_path):
+    written = json.loads((transformers_clip[1] / "tokenizer.json").read_text(encoding="utf-8"))
+    assert is_clips(transformers_clip[1] / "tokenizer.json")
+    plain = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    steps = written["normalizer"]["normalizers"]
+    changes = [{"normalizer": {"type": "Sequence", "normalizers": steps[:at] + steps[at + 1 :]}} for at in (0, 2)]
+    changes.append({"pre_tokenizer": plain})
+    for number, change in enumerate(changes):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(written | change), encoding="utf-8")
+        assert not is_clips(file), change
+
+
+def test_parity_with_siglips_own_way_with_punctuation():
+    """Lower case, punctuation of ASCII away, white space joined."""
+    ours = Tokenizer(Path("tokenizer.json"), lower=True, drop_punctuation=True)
+    for text in HARD:
+        kept = "".join(letter for letter in text.lower() if letter not in string.punctuation)
+        assert ours._prepared(text) == regex.sub(r"[\s\x1c-\x1f]+", " ", kept).strip(" ")
+
+
+def test_a_tokenizer_of_gigabytes_is_refused(tmp_path):
+    with (tmp_path / "tokenizer.json").open("wb") as file:
+        file.truncate(1 << 32)  # takes no room on the disk
+    with pytest.raises(ValueError, match=r"tokenizer\.json has more than 268,435,456 bytes"):
+        Tokenizer.open(tmp_path)
+
+
 def test_captions_of_photos_are_equal_to_the_reference(shared_data, reference):
     lines = (shared_data / "captions" / "iiw400.jsonl").read_text(encoding="utf-8").splitlines()[:40]
     texts = [json.loads(line)["IIW"] for line in lines]
@@ -201,7 +262,8 @@ def test_decoding_gives_the_words_back():
 
 def test_halves_of_surrogate_pairs_do_not_stop_a_run(transformers_clip, reference):
     broken = "a cat \ud83d here"
-    assert ids_of(Tokenizer.clip(), broken) == reference("a cat \ufffd here")
+    for cleaning in ("ftfy", "nfc"):
+        assert ids_of(Tokenizer.clip(cleaning), broken) == reference("a cat \ufffd here")
     assert ids_of(Tokenizer.open(transformers_clip[1]), broken)[-2] == ids_of(Tokenizer.clip(), "here")[1]
 
 
@@ -239,6 +301,24 @@ def test_a_broken_tokenizer_json_is_named(tmp_path, content):
     (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"tokenizer\.json"):
         Tokenizer.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 5}, "merges": ["a b"]}},
+        {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "<unk>"}},
+        {"post_processor": {"type": "BertProcessing", "sep": ["<eos>", 10**9], "cls": ["<pad>", 0]}},
+        {"truncation": "[" * 100},
+    ],
+)
+def test_a_tokenizer_json_that_the_library_panics_at_is_refused_in_a_line(tmp_path, change):
+    written = json.loads(siglip_like(tmp_path).read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(written | change))
+    with pytest.raises(ValueError, match=r"tokenizer\.json (is no tokenizer\.json|sets the mark 10+)") as caught:
+        Tokenizer.open(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_tokenizer_without_an_end_mark_is_refused(tmp_path):

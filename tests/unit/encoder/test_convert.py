@@ -41,7 +41,13 @@ def encoder_of(config, **protocol):
     for name, parameter in model.named_parameters():
         torch.nn.init.normal_(parameter, 1.0 if "norm" in name and name.endswith("weight") else 0.0, 0.15)
     chosen = Protocol(**{"family": "clip", "resize": "crop"} | protocol)
-    return Encoder(model, Tokenizer.clip(), chosen.transform(config.vision), protocol=chosen)
+    tokenizer = Tokenizer.clip(chosen.cleaning)
+    return Encoder(model, tokenizer, chosen.transform(config.vision), protocol=chosen)
+
+
+def usual(layout):
+    """What the readers of a layout take pictures and texts to be prepared with."""
+    return {"crop_rounding": "floor", "cleaning": "nfc"} if layout == "hf-clip" else {"crop_rounding": "half_even"}
 
 
 def picture(width=61, height=40):
@@ -65,11 +71,11 @@ def same(mine, theirs):
     ],
 )
 def test_ours_through_a_layout_and_back_is_ours_bit_for_bit(tmp_path, layout, variant, name):
-    encoder = encoder_of(variant(wide()), crop_rounding="floor" if layout == "hf-clip" else "half_even")
+    encoder = encoder_of(variant(wide()), **usual(layout))
     assert convert(encoder, tmp_path / name, layout) == ()
     back = load(tmp_path / name, device="cpu")
     same(back.model.state_dict(), encoder.model.state_dict())
-    told = ("resize", "mean", "std", "resample", "crop_rounding", "lower_case")
+    told = ("resize", "mean", "std", "resample", "crop_rounding", "cleaning", "lower_case")
     assert [getattr(back.protocol, each) for each in told] == [getattr(encoder.protocol, each) for each in told]
     # the weights are the same bits; where they lie in memory decides about the last bit of a product on some machines
     torch.testing.assert_close(back.encode_texts(TEXTS), encoder.encode_texts(TEXTS), rtol=0, atol=1e-6)
@@ -99,7 +105,7 @@ def test_the_way_with_pictures_survives(tmp_path, layout, resize):
     ],
 )
 def test_how_the_middle_is_rounded_survives_or_is_told_as_lost(tmp_path, layout, rounding, lost):
-    encoder = encoder_of(long_text(wide()), crop_rounding=rounding)
+    encoder = encoder_of(long_text(wide()), **usual(layout) | {"crop_rounding": rounding})
     out = tmp_path / ("out.pt" if layout == "long-clip" else "out")
     assert convert(encoder, out, layout) == lost
     back = load(out, device="cpu").protocol.crop_rounding
@@ -107,6 +113,19 @@ def test_how_the_middle_is_rounded_survives_or_is_told_as_lost(tmp_path, layout,
     squashing = encoder_of(long_text(wide()), resize="squash", crop_rounding=rounding)
     other = tmp_path / ("other.pt" if layout == "long-clip" else "other")
     assert not [part for part in convert(squashing, other, layout) if "crop_rounding" in part]
+
+
+@pytest.mark.parametrize(
+    ("layout", "cleaning"),
+    [("foveal", "ftfy"), ("foveal", "nfc"), ("hf-clip", "nfc"), ("open-clip", "ftfy"), ("long-clip", "ftfy")],
+)
+def test_how_texts_are_cleaned_survives_or_is_told_as_lost(tmp_path, layout, cleaning):
+    for number, written in enumerate((cleaning, "nfc" if cleaning == "ftfy" else "ftfy")):
+        encoder = encoder_of(long_text(wide()), **usual(layout) | {"cleaning": written})
+        out = tmp_path / (f"{number}.pt" if layout == "long-clip" else str(number))
+        kept = layout == "foveal" or written == cleaning
+        assert convert(encoder, out, layout) == (() if kept else (f"protocol.cleaning={written}",))
+        assert load(out, device="cpu").tokenizer.cleaning == (written if kept else cleaning)
 
 
 def test_a_file_without_config_says_what_it_cannot_hold(tmp_path):

@@ -9,13 +9,17 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
-from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+from tokenizers import Tokenizer as Backend
+from tokenizers import models, pre_tokenizers, processors
+from transformers import CLIPConfig, CLIPModel, MetaClip2Config, MetaClip2Model, SiglipConfig, SiglipModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 
 import foveal
 from foveal.data.tokenizer import Tokenizer
+from foveal.data.tokenizer_files import write
+from foveal.encoder.checkpoint import licence_of
 from foveal.encoder.protocol import Protocol
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
@@ -78,7 +82,7 @@ def test_parity_clip_of_transformers(layouts, photos, tmp_path):
     (tmp_path / "README.md").write_text("---\nlibrary_name: x\nlicense: mit\n---\n# A model")
     encoder = foveal.load(tmp_path)
     check_clip(encoder, clip, photos)
-    expected = Protocol(family="clip", resize="crop", source=tmp_path.name, licence="mit")
+    expected = Protocol(family="clip", resize="crop", source=tmp_path.name, licence="mit", cleaning="nfc")
     assert encoder.protocol == expected
 
 
@@ -211,17 +215,18 @@ def test_parity_open_clip(layouts, photos, tmp_path, prefix):
 def test_what_open_clip_can_and_foveal_cannot_is_refused_by_name(layouts, tmp_path):
     state = layouts.openai_state(clip_of_wide_heads(layouts))
     open_clip_folder(tmp_path, state, vision_cfg={"timm_model_name": "vit_base", "image_size": 32})
-    with pytest.raises(ValueError, match=r"option vision_cfg\.timm_model_name = 'vit_base' is not known"):
+    with pytest.raises(ValueError, match=r"option vision_cfg\.timm_model_name = 'vit_base': image towers of timm"):
         foveal.load(tmp_path)
 
 
 def test_parity_openai_state_dictionary(layouts, photos, tmp_path):
     clip = clip_of_wide_heads(layouts)
-    torch.save(layouts.openai_state(clip), tmp_path / "ViT.pt")
+    state = layouts.openai_state(clip) | layouts.ARCHIVE_NUMBERS
+    torch.save(state, tmp_path / "ViT.pt")
     encoder = foveal.load(tmp_path / "ViT.pt")
     check_clip(encoder, clip, photos, prepared=in_torchvision)
     assert encoder.protocol == Protocol(family="clip", resize="crop", crop_rounding="half_even", source="ViT.pt")
-    wrapped = {f"module.{name}": tensor for name, tensor in layouts.openai_state(clip).items()}
+    wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in state.items()}
     torch.save({"epoch": 3, "state_dict": wrapped}, tmp_path / "wrapped.pt")
     check_clip(foveal.load(tmp_path / "wrapped.pt"), clip, photos, prepared=in_torchvision)
 
@@ -250,7 +255,8 @@ def test_the_middle_is_rounded_as_the_familys_own_code_does(layouts, photos, tmp
 
 def test_a_model_folder_goes_on_as_it_was_written(layouts, photos, tmp_path):
     """Folders of earlier releases say nothing of the middle's rounding, and were used rounded down."""
-    torch.save(layouts.openai_state(clip_of_wide_heads(layouts)), tmp_path / "ViT.pt")
+    state = layouts.openai_state(clip_of_wide_heads(layouts)) | layouts.ARCHIVE_NUMBERS
+    torch.save(state, tmp_path / "ViT.pt")
     foveal.load(tmp_path / "ViT.pt").save(tmp_path / "ours")
     file = tmp_path / "ours" / "protocol.json"
     assert foveal.load(tmp_path / "ours").protocol.crop_rounding == "half_even"
@@ -259,7 +265,7 @@ def test_a_model_folder_goes_on_as_it_was_written(layouts, photos, tmp_path):
         '0.26130258, 0.27577711], "resample": "bicubic", "max_patches": 256, "buckets": [], "lower_case": false, '
         '"drop_punctuation": false, "source": "ViT.pt", "revision": "", "licence": ""}'
     )
-    assert earlier.count(":") == len(json.loads(file.read_text())) - 1
+    assert json.loads(file.read_text()).keys() - json.loads(earlier).keys() == {"crop_rounding", "cleaning"}
     file.write_text(earlier)
     encoder = foveal.load(tmp_path / "ours")
     pixels = encoder.transform.stack([encoder.transform(photo) for photo in photos])
@@ -413,7 +419,8 @@ def test_a_hub_name_is_read_from_the_cache_without_a_network(layouts, photos, tm
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     encoder = foveal.load("someone/some-clip")
     check_clip(encoder, clip, photos)
-    expected = Protocol(family="clip", resize="crop", source="someone/some-clip", revision=commit, licence="apache-2.0")
+    hub = {"source": "someone/some-clip", "revision": commit, "licence": "apache-2.0"}
+    expected = Protocol(family="clip", resize="crop", cleaning="nfc", **hub)
     assert encoder.protocol == expected
     assert foveal.load("someone/some-clip", revision=commit).protocol == expected
     with pytest.raises(ValueError, match="'someone/other' can't be had from the hub: Cannot find"):
@@ -448,3 +455,273 @@ def test_protocol_survives_its_file(tmp_path):
     protocol.write(tmp_path)
     assert Protocol.read(tmp_path) == protocol
     assert replace(protocol, licence="mit") != Protocol.read(tmp_path)
+
+
+def beside(folder, name):
+    """The embeddings of a folder, and of one of its files."""
+    pictures = [Image.new("RGB", (40, 30), color) for color in ("red", "teal")]
+    whole, file = foveal.load(folder, device="cpu"), foveal.load(folder / name, device="cpu")
+    assert file.protocol == whole.protocol
+    assert file.tokenizer == whole.tokenizer
+    assert file.model.config == whole.model.config
+    assert torch.equal(file.encode_texts(TEXTS), whole.encode_texts(TEXTS))
+    torch.testing.assert_close(file.encode_images(pictures), whole.encode_images(pictures), rtol=0, atol=1e-6)
+    return file
+
+
+def test_a_file_of_transformers_is_read_with_all_that_lies_beside_it(layouts, tmp_path):
+    clip = layouts.their_clip()
+    clip.save_pretrained(tmp_path)
+    gray = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.6, 0.7], "do_center_crop": False}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(gray))
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    protocol = beside(tmp_path, "model.safetensors").protocol
+    assert (protocol.mean, protocol.resize, protocol.licence) == ((0.5, 0.4, 0.3), "squash", "mit")
+    torch.save({"model": {f"_orig_mod.{name}": x for name, x in clip.state_dict().items()}}, tmp_path / "epoch_3.pt")
+    beside(tmp_path, "epoch_3.pt")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors.index.json", "model-00002-of-00004.safetensors"])
+def test_one_of_several_shards_stands_for_all(layouts, tmp_path, name):
+    layouts.their_clip().save_pretrained(tmp_path, max_shard_size="3MB")
+    names = sorted(path.name for path in tmp_path.glob("*.safetensors"))
+    beside(tmp_path, names[1] if name not in (*names, "model.safetensors.index.json") else name)
+
+
+def test_a_file_of_siglip2_and_of_fg_clip2_is_read_with_its_tokenizer(layouts, tmp_path, write_tokenizer):
+    siglip = layouts.their_siglip2()
+    for name, state in (
+        ("siglip2", siglip.state_dict()),
+        ("fg", layouts.fg_clip2_state(siglip, siglip.vision_model.head)),
+    ):
+        write_transformers(tmp_path / name, state, siglip.config, Siglip2ImageProcessorPil(patch_size=4))
+        write_tokenizer(tmp_path / name)
+        beside(tmp_path / name, "model.safetensors")
+
+
+def test_a_file_of_fg_clip_is_read_with_its_config(layouts, tmp_path):
+    clip = layouts.their_clip()
+    write_transformers(tmp_path, layouts.fg_clip_state(clip, layouts.their_clip(248)), clip.config)
+    assert beside(tmp_path, "model.safetensors").protocol.family == "fg_clip"
+
+
+def test_a_file_of_foveal_is_read_with_its_protocol(tmp_path):
+    save(DualEncoder(tiny()), tmp_path)
+    Protocol(family="clip", mean=(0.1, 0.2, 0.3), cleaning="nfc", source="someone/some-clip").write(tmp_path)
+    protocol = beside(tmp_path, "model.safetensors").protocol
+    assert (protocol.mean, protocol.cleaning, protocol.source) == ((0.1, 0.2, 0.3), "nfc", "someone/some-clip")
+
+
+@pytest.mark.parametrize("name", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin", "epoch_latest.pt"])
+def test_a_file_of_open_clip_is_read_with_its_config(layouts, tmp_path, name):
+    """Its config says GELU and heads of 32; without it the same tensors would be QuickGELU with heads of 64."""
+    state = layouts.openai_state(clip_of_wide_heads(layouts))
+    vision = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32}
+    open_clip_folder(tmp_path, state, vision_cfg=vision)
+    if not name.endswith(".safetensors"):
+        content = {"epoch": 1, "state_dict": {f"module.{key}": tensor for key, tensor in state.items()}}
+        torch.save(content, tmp_path / name)
+    model = beside(tmp_path, name).model
+    assert (model.config.vision.heads, model.config.vision.activation) == (2, "gelu")
+
+
+def test_a_folder_of_two_layouts_gives_each_file_its_config(layouts, photos, tmp_path):
+    """As the hub has many: weights of `transformers` with theirs, the same model of open_clip with its own."""
+    clip = clip_of_wide_heads(layouts, text_heads=2, hidden_act="gelu")
+    clip.save_pretrained(tmp_path)
+    open_clip_folder(tmp_path, layouts.openai_state(clip))
+    first = foveal.load(tmp_path / "model.safetensors", device="cpu")
+    second = foveal.load(tmp_path / "open_clip_model.safetensors", device="cpu")
+    assert first.protocol.mean != second.protocol.mean
+    assert (first.protocol.cleaning, second.protocol.cleaning) == ("nfc", "ftfy")
+    torch.testing.assert_close(first.encode_texts(TEXTS), second.encode_texts(TEXTS), rtol=0, atol=1e-5)
+
+
+def test_a_long_clip_needs_no_config_whatever_lies_beside_it(layouts, tmp_path):
+    clip = clip_of_wide_heads(layouts, 248)
+    state = layouts.finelip_state(clip, slots=3, hidden=4)
+    open_clip_folder(tmp_path, layouts.openai_state(clip_of_wide_heads(layouts)))
+    torch.save({name: tensor for name, tensor in state.items() if "cross_net" not in name}, tmp_path / "longclip.pt")
+    encoder = foveal.load(tmp_path / "longclip.pt", device="cpu")
+    way = Protocol(family="long_clip", resize="crop", crop_rounding="half_even", source="longclip.pt")
+    assert encoder.protocol == way
+    assert encoder.model.config.vision.activation == "quick_gelu"
+
+
+def openais(layouts):
+    return layouts.openai_state(clip_of_wide_heads(layouts))
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "said"),
+    [
+        (
+            lambda layouts: layouts.openai_state(clip_of_wide_heads(layouts)),
+            "model.pt",
+            "do not say activation and heads",
+        ),
+        (
+            lambda layouts: layouts.openai_state(clip_of_wide_heads(layouts)),
+            "open_clip_model.safetensors",
+            r"open_clip's weights need their open_clip_config\.json",
+        ),
+        (lambda layouts: layouts.their_clip().state_dict(), "model.safetensors", r"need the config\.json"),
+        (lambda layouts: layouts.their_siglip2().state_dict(), "pytorch_model.bin", r"need the config\.json"),
+        (lambda _: DualEncoder(tiny()).state_dict(), "model.safetensors", r"need the config\.json"),
+        (lambda _: {"visual.layer1.0.conv1.weight": torch.zeros(1)}, "RN50.pt", "ResNets are not supported"),
+    ],
+)
+def test_a_file_without_its_config_is_refused_where_it_does_not_say_all(layouts, tmp_path, make, name, said):
+    state = {key: tensor.contiguous().clone() for key, tensor in make(layouts).items()}
+    if name.endswith(".safetensors"):
+        save_file(state, tmp_path / name)
+    else:
+        torch.save(state, tmp_path / name)
+    with pytest.raises(ValueError, match=said) as caught:
+        foveal.load(tmp_path / name)
+    assert str(caught.value).startswith(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_taken_for_openais_by_its_sizes_alone_is_said(layouts, tmp_path, monkeypatch, caplog):
+    clip = clip_of_wide_heads(layouts)
+    torch.save(layouts.openai_state(clip), tmp_path / "ViT-B-16.pt")
+    config, _ = layouts.from_public(layouts.openai_state(clip) | layouts.ARCHIVE_NUMBERS)
+    monkeypatch.setattr("foveal.models.layouts.vit_b_16", lambda: config)  # the published size takes 600 MB
+    foveal.load(tmp_path / "ViT-B-16.pt")
+    (said,) = caplog.messages
+    assert said.startswith(f"{tmp_path / 'ViT-B-16.pt'} is read as OpenAI's: its sizes are those of a published model.")
+    assert "open_clip_config.json" in said
+    caplog.clear()
+    torch.save(layouts.openai_state(clip) | layouts.ARCHIVE_NUMBERS, tmp_path / "ViT-B-16.pt")
+    foveal.load(tmp_path / "ViT-B-16.pt")
+    assert caplog.messages == []
+
+
+@torch.no_grad()
+def test_parity_metaclip2_with_its_own_tokenizer(layouts, tmp_path):
+    """Its texts end at id 2, which in configs of CLIP means the highest id."""
+    words = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "cat": 4, "dog": 5, "red": 6}
+    backend = Backend(models.WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    marks = [("<s>", 0), ("</s>", 2)]
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=marks)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    text = layouts.TOWER | {"vocab_size": 7, "eos_token_id": 2, "bos_token_id": 0, "pad_token_id": 1}
+    vision = layouts.TOWER | {"image_size": 32, "patch_size": 8}
+    metaclip = layouts.randomized(MetaClip2Model(MetaClip2Config(text_config=text, vision_config=vision)))
+    metaclip.save_pretrained(tmp_path)
+    ids = torch.tensor([[0, 6, 4, 2], [0, 5, 2, 1]])
+    expected = metaclip.text_projection(metaclip.text_model(ids).pooler_output)
+    close(foveal.load(tmp_path).encode_texts(["red cat", "dog"]), expected)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "clip"}))
+    with pytest.raises(
+        ValueError, match=r"its tokenizer ends texts with id 2, its model reads them at id 6\."
+    ) as caught:
+        foveal.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_are_cleaned_as_the_layouts_own_tokenizer_does(layouts, tmp_path):
+    """`transformers` composes letters; OpenAI's code mends quotes and entities too."""
+    text = "it\u2019s &amp; caf\u00c3\u00a9 e\u0301"
+    clip = clip_of_wide_heads(layouts)
+    clip.save_pretrained(tmp_path / "hf")
+    (tmp_path / "oc").mkdir()
+    open_clip_folder(tmp_path / "oc", layouts.openai_state(clip))
+    torch.save(layouts.openai_state(clip) | layouts.ARCHIVE_NUMBERS, tmp_path / "ViT.pt")
+    ids = {}
+    for name, cleaning in (("hf", "nfc"), ("oc", "ftfy"), ("ViT.pt", "ftfy")):
+        encoder = foveal.load(tmp_path / name, device="cpu")
+        assert encoder.protocol.cleaning == encoder.tokenizer.cleaning == cleaning
+        ids[name] = encoder.tokenizer.encode([text], 77).tolist()
+        encoder.save(tmp_path / f"{name}-again")
+        assert foveal.load(tmp_path / f"{name}-again", device="cpu").tokenizer.encode([text], 77).tolist() == ids[name]
+    assert ids["oc"] == ids["ViT.pt"] == Tokenizer.clip().encode([text], 77).tolist()
+    assert ids["hf"] == Tokenizer.clip("nfc").encode([text], 77).tolist() != ids["oc"]
+
+
+def test_clips_tokenizer_in_a_folder_is_known_and_another_is_used_as_it_is(layouts, tmp_path):
+    clip = layouts.their_clip()
+    clip.save_pretrained(tmp_path)
+    write(Tokenizer.clip("nfc"), tmp_path, 77)
+    assert foveal.load(tmp_path).tokenizer == Tokenizer.clip("nfc")
+    written = json.loads((tmp_path / "tokenizer.json").read_text())
+    written["normalizer"] = {"type": "NFC"}  # keeps capitals
+    (tmp_path / "tokenizer.json").write_text(json.dumps(written))
+    again = tmp_path.rename(tmp_path.with_name("again"))  # a tokenizer is read once per process and path
+    tokenizer = foveal.load(again).tokenizer
+    assert tokenizer.path == again / "tokenizer.json"
+    assert tokenizer.encode(["A"], 9).tolist() != tokenizer.encode(["a"], 9).tolist()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "protocol.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json"),
+        *("tokenizer_config.json", "open_clip_config.json", "model.safetensors.index.json"),
+    ],
+)
+def test_json_of_a_hundred_thousand_levels_is_refused_in_a_line(layouts, tmp_path, write_tokenizer, name):
+    if name == "model.safetensors.index.json":
+        (tmp_path / "config.json").write_text('{"vision_config": {}}')
+    elif name == "open_clip_config.json":
+        open_clip_folder(tmp_path, layouts.openai_state(clip_of_wide_heads(layouts)))
+    else:
+        layouts.their_siglip2().save_pretrained(tmp_path)
+        write_tokenizer(tmp_path)
+    (tmp_path / name).write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=name) as caught:
+        foveal.load(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        (
+            "protocol.json",
+            {"max_patches": 10**9},
+            r"max_patches is 1000000000\. It must be a whole number",
+        ),
+        ("protocol.json", {"buckets": [128, 10**9]}, r"buckets is 1000000000\. It must be a whole number"),
+        ("protocol.json", {"std": [0.0, 1.0, 1.0]}, r"std is \(0\.0, 1\.0, 1\.0\)\. It must be three numbers above 0"),
+        ("protocol.json", {"mean": [10**400, 1.0, 1.0]}, r"mean\[0\] is 10+\.\.\.0+\. It must be float"),
+        ("protocol.json", {"cleaning": "none"}, r"cleaning is 'none'\. It must be one of ftfy, nfc"),
+        ("preprocessor_config.json", {"image_std": [0, 1, 1]}, r"std is \(0\.0, 1\.0, 1\.0\)\. It must be"),
+        ("preprocessor_config.json", {"image_mean": [1]}, "not enough values"),
+        ("preprocessor_config.json", {"image_mean": "abc"}, "could not convert"),
+        ("preprocessor_config.json", {"resample": 10**9}, "prepares pictures in a way that is unknown"),
+        ("preprocessor_config.json", {"max_num_patches": 10**9}, r"max_patches is 1000000000"),
+        ("preprocessor_config.json", {"max_num_patches": True}, r"max_patches is True"),
+    ],
+)
+def test_numbers_of_preparation_are_within_reason(layouts, tmp_path, write_tokenizer, name, values, said):
+    layouts.their_siglip2().save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
+    (tmp_path / name).write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=said) as caught:
+        foveal.load(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"logit_scale": torch.zeros(3)}, {"vision_model.head.probe": torch.zeros(2, 2, 2, 2)}]
+)
+def test_shapes_of_no_layout_are_refused_in_a_line(layouts, tmp_path, write_tokenizer, change):
+    siglip = layouts.their_siglip2()
+    write_transformers(tmp_path, siglip.state_dict() | change, siglip.config)
+    write_tokenizer(tmp_path)
+    with pytest.raises(ValueError, match=r"model\.safetensors: |Tensor vision") as caught:
+        foveal.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_licence_is_looked_for_at_the_beginning_of_a_card(tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n" + "x" * 10**6)
+    assert licence_of(tmp_path / "README.md") == "mit"
+    (tmp_path / "README.md").write_text("---\n" + "x" * 10**6 + "\nlicense: mit\n---\n")
+    assert licence_of(tmp_path / "README.md") == ""

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel, Siglip2Config, Siglip2Model
+from transformers import CLIPConfig, CLIPModel, MetaClip2Config, MetaClip2Model, Siglip2Config, Siglip2Model
 
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.layouts import from_public
@@ -25,6 +25,8 @@ from foveal.types import PatchedPixels
 
 TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 EOS = 49407
+# What OpenAI's archives hold beside the weights, by which they are known.
+ARCHIVE_NUMBERS = {name: torch.tensor(77) for name in ("input_resolution", "context_length", "vocab_size")}
 
 
 def randomized(model: torch.nn.Module) -> torch.nn.Module:
@@ -276,7 +278,7 @@ def wide_clip(context: int = 77) -> CLIPModel:
 @torch.no_grad()
 def test_parity_openai_layout_equals_the_same_weights_in_the_layout_of_transformers():
     clip = wide_clip()
-    config, state = from_public(openai_state(clip) | {"input_resolution": torch.tensor(224)})
+    config, state = from_public(openai_state(clip) | ARCHIVE_NUMBERS)
     same_config, same_state = from_public(clip.state_dict(), clip.config.to_dict())
     assert config == same_config
     assert state.keys() == same_state.keys()
@@ -437,3 +439,159 @@ def test_an_eos_of_two_means_the_highest_id():
     config = clip.config.to_dict()
     config["text_config"]["eos_token_id"] = 2
     assert from_public(clip.state_dict(), config)[0].text.eos_id == EOS
+    assert from_public(clip.state_dict(), config | {"model_type": "metaclip_2"})[0].text.eos_id == 2
+
+
+@torch.no_grad()
+def test_parity_metaclip2_texts_end_at_id_two():
+    text = TOWER | {"vocab_size": 500, "eos_token_id": 2, "bos_token_id": 0, "pad_token_id": 1}
+    config = MetaClip2Config(text_config=text, vision_config=TOWER | {"image_size": 32, "patch_size": 8})
+    theirs = randomized(MetaClip2Model(config))
+    model = ours(theirs.state_dict(), theirs.config.to_dict())
+    ids = torch.randint(3, 500, (3, 20))
+    for row, length in enumerate((4, 11, 20)):
+        ids[row, length - 1 :] = 2
+    expected = unit(theirs.text_projection(theirs.text_model(ids).pooler_output))
+    torch.testing.assert_close(model.encode_texts(ids), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("image", "patch", "layers", "vision", "text"),
+    [(224, 32, 12, 768, 512), (224, 16, 12, 768, 512), (224, 14, 24, 1024, 768), (336, 14, 24, 1024, 768)],
+)
+def test_the_sizes_that_openai_published_need_no_config(image, patch, layers, vision, text):
+    config, _ = from_public(openai_state(meta_clip(text, vision, layers, image, patch)))
+    assert (config.vision.heads, config.text.heads, config.vision.activation) == (
+        vision // 64,
+        text // 64,
+        "quick_gelu",
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "patch", "layers", "vision", "text"),
+    [
+        (224, 14, 32, 1280, 1024),  # ViT-H: GELU and 16 heads of 80
+        (224, 14, 40, 1408, 1024),  # ViT-g: 16 heads of 88
+        (224, 14, 48, 1664, 1280),  # ViT-bigG: 16 heads of 104
+        (240, 16, 12, 896, 640),  # ViT-B-16-plus
+        (256, 16, 12, 768, 512),  # ViT-B-16 at another size
+    ],
+)
+def test_sizes_of_open_clip_are_not_taken_for_openais(image, patch, layers, vision, text):
+    state = openai_state(meta_clip(text, vision, layers, image, patch))
+    with pytest.raises(ValueError, match=r"do not say activation and heads\. Put the open_clip_config\.json"):
+        from_public(state)
+
+
+def test_heads_of_64_must_fill_a_tower():
+    state = openai_state(their_clip()) | ARCHIVE_NUMBERS
+    with pytest.raises(ValueError, match="A tower is 32 wide, which heads of 64 do not fill"):
+        from_public(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("visual.layer1.0.conv1.weight", "ResNets are not supported"),
+        ("visual.trunk.blocks.0.attn.qkv.weight", "image towers of timm are not supported"),
+        ("text.transformer.embeddings.word_embeddings.weight", "text towers of transformers are not supported"),
+        ("text_decoder.ln_final.weight", "CoCa's text decoder is not supported"),
+    ],
+)
+def test_towers_that_are_not_known_are_named_without_a_config_too(openais, name, said):
+    with pytest.raises(ValueError, match=said):
+        from_public(openais | {name: torch.zeros(1)})
+
+
+@pytest.fixture(scope="module")
+def openais():
+    """The tensors of a small model in OpenAI's layout."""
+    return openai_state(wide_clip())
+
+
+@pytest.fixture(scope="module")
+def saved():
+    """The tensors and the config of a small model in the layout of `transformers`."""
+    clip = their_clip()
+    return clip.state_dict(), clip.config.to_dict()
+
+
+WIDE_OPTIONS = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 128, "patch_size": 8, "head_width": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2},
+}
+
+
+def test_a_config_of_open_clips_package_is_read_as_that_of_its_hub(openais):
+    config, _ = from_public(openais, WIDE_OPTIONS)
+    assert config == from_public(openais, {"model_cfg": WIDE_OPTIONS})[0]
+    assert (config.vision.heads, config.text.heads, config.vision.activation) == (4, 4, "gelu")
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "value", "said"),
+    [
+        ("", "embed_dim", 512, r"model_cfg\.embed_dim is 512, the tensors have 24"),
+        ("vision_cfg", "width", 768, r"vision_cfg\.width is 768, the tensors have 128"),
+        ("vision_cfg", "layers", 12, r"vision_cfg\.layers is 12, the tensors have 2"),
+        ("vision_cfg", "patch_size", 16, r"vision_cfg\.patch_size is 16"),
+        ("vision_cfg", "image_size", 224, r"vision_cfg\.image_size is 224, the tensors have 32"),
+        ("vision_cfg", "image_size", [32, 32], r"vision_cfg\.image_size is \[32, 32\]\. It must be a whole number"),
+        ("vision_cfg", "head_width", "64", r"vision_cfg\.head_width is '64'\. It must be a whole number"),
+        ("vision_cfg", "head_width", 10**9, r"vision_cfg\.head_width is 1000000000\. It must be a whole number"),
+        ("text_cfg", "heads", True, r"text_cfg\.heads is True\. It must be a whole number"),
+        ("text_cfg", "layers", None, r"text_cfg\.layers is None, the tensors have 2"),
+        ("text_cfg", "context_length", 64, r"text_cfg\.context_length is 64, the tensors have 77"),
+        ("text_cfg", "vocab_size", 64_000, r"text_cfg\.vocab_size is 64000, the tensors have 49408"),
+    ],
+)
+def test_what_open_clips_config_says_otherwise_than_the_tensors_is_refused(openais, section, option, value, said):
+    changed = {option: value} if not section else {section: WIDE_OPTIONS[section] | {option: value}}
+    with pytest.raises(ValueError, match=said):
+        from_public(openais, WIDE_OPTIONS | changed)
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "value", "said"),
+    [
+        (
+            "vision_config",
+            "num_attention_heads",
+            10**9,
+            r"vision_config\.num_attention_heads is 1000000000\. It must be",
+        ),
+        ("vision_config", "num_attention_heads", "8", r"vision_config\.num_attention_heads is '8'"),
+        ("text_config", "num_attention_heads", 4.0, r"text_config\.num_attention_heads is 4\.0"),
+        ("text_config", "layer_norm_eps", float("nan"), r"text_config\.layer_norm_eps is nan\. It must be a number"),
+        ("text_config", "layer_norm_eps", True, r"text_config\.layer_norm_eps is True"),
+        ("text_config", "eos_token_id", [49407], r"text_config\.eos_token_id is \[49407\]"),
+        ("text_config", "eos_token_id", -1, r"text_config\.eos_token_id is -1"),
+        ("text_config", "hidden_act", ["gelu"], r"no activation \['gelu'\]"),
+        ("text_config", "num_hidden_layers", 4, r"text_config\.num_hidden_layers is 4, the tensors have 3"),
+        ("vision_config", "num_hidden_layers", 2, r"vision_config\.num_hidden_layers is 2, the tensors have 3"),
+        ("vision_config", "image_size", 10**6, r"vision_config\.image_size is 1000000, the tensors have 32"),
+        ("vision_config", "hidden_size", 10**9, r"vision_config\.hidden_size is 1000000000, the tensors have 32"),
+        ("text_config", "vocab_size", 10**9, r"text_config\.vocab_size is 1000000000, the tensors have 49408"),
+    ],
+)
+def test_what_a_config_of_transformers_says_otherwise_than_the_tensors_is_refused(saved, section, option, value, said):
+    state, config = saved
+    with pytest.raises(ValueError, match=said):
+        from_public(state, config | {section: config[section] | {option: value}})
+
+
+def test_layers_that_are_missing_without_a_trace_are_noticed(saved):
+    """The config leaves out what is at its default, which is 12."""
+    state, config = saved
+    vision = {name: value for name, value in config["vision_config"].items() if name != "num_hidden_layers"}
+    with pytest.raises(ValueError, match=r"vision_config\.num_hidden_layers is 12, the tensors have 3"):
+        from_public(state, config | {"vision_config": vision})
+
+
+def test_old_configs_count_what_they_say_again(saved):
+    state, config = saved
+    again = config["vision_config"] | {"hidden_act": "gelu"}
+    read = from_public(state, config | {"vision_config_dict": again, "text_config_dict": None})[0]
+    assert (read.vision.activation, read.text.activation) == ("gelu", "quick_gelu")

@@ -162,11 +162,94 @@ def test_other_things_than_named_tensors_are_refused(tmp_path, content, said):
         read_tensors(tmp_path / "model.pt")
 
 
-def test_wrappers_of_trainers_are_taken_off(tmp_path):
-    state = {"a.weight": torch.randn(2), "b": torch.randn(3)}
-    torch.save({"epoch": 1, "state_dict": {f"module.{name}": x for name, x in state.items()}}, tmp_path / "model.pt")
-    found = read_tensors(tmp_path / "model.pt")
-    assert {name: x.tolist() for name, x in found.items()} == {name: x.tolist() for name, x in state.items()}
+STATE = {"a.weight": torch.randn(2), "b": torch.randn(3)}
+
+
+def values(state):
+    return {name: tensor.tolist() for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("wrappers", [(), ("state_dict",), ("model", "state_dict"), ("module", "model_state_dict")])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.model.", "model.module."])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_what_trainers_put_around_weights_is_taken_off(tmp_path, wrappers, prefix, suffix):
+    content = {prefix + name: tensor for name, tensor in STATE.items()}
+    if suffix == ".safetensors":
+        save_file(content, tmp_path / "model.safetensors")
+    else:
+        for wrapper in wrappers:
+            content = {"epoch": 1, wrapper: content, "optimizer": {"lr": 1.0}}
+        torch.save(content, tmp_path / "model.pt")
+    assert values(read_tensors(tmp_path / f"model{suffix}")) == values(STATE)
+
+
+def test_a_prefix_that_not_all_names_have_is_part_of_the_names(tmp_path):
+    for state in (STATE | {"model.c": torch.ones(1)}, {"model.c": torch.ones(1), "module.d": torch.ones(1)}):
+        save_file(state, tmp_path / "model.safetensors")
+        assert read_tensors(tmp_path / "model.safetensors").keys() == state.keys()
+
+
+def test_a_dictionary_in_itself_ends(tmp_path):
+    content = {}
+    content["model"] = content
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match="holds dict under 'model', no tensor"):
+        read_tensors(tmp_path / "model.pt")
+
+
+def test_tensors_that_share_numbers_are_not_multiplied(tmp_path):
+    """Weights are copied in full precision, so a thousand names of one tensor took a thousand times its memory."""
+    shared = torch.randn(10_000)
+    torch.save(dict.fromkeys(("tied", "twice"), shared), tmp_path / "model.pt")
+    assert read_tensors(tmp_path / "model.pt").keys() == {"tied", "twice"}
+    torch.save({str(number): shared for number in range(100)}, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"its tensors share numbers: they have 4,000,000 bytes"):
+        read_tensors(tmp_path / "model.pt")
+
+
+def raw_safetensors(path, header, numbers=b""):
+    text = json.dumps(header).encode() if not isinstance(header, bytes) else header
+    path.write_bytes(len(text).to_bytes(8, "little") + text + numbers)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "numbers"),
+    [
+        ({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 8]}}, 8),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}}, 16),
+        ({name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for name in "ab"}, 8),
+        ({"a": {"dtype": "F32", "shape": [1 << 62, 16], "data_offsets": [0, 0]}}, 0),
+        ({"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 1]}}, 1),
+        (b"[" * 100_000, 0),
+        (b"", 0),
+    ],
+)
+def test_a_table_of_safetensors_that_does_not_fit_is_refused(tmp_path, header, numbers):
+    file = raw_safetensors(tmp_path / "model.safetensors", header, bytes(numbers))
+    with pytest.raises(ValueError, match=r"model\.safetensors is no safetensors file") as caught:
+        read_tensors(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_of_safetensors_is_bounded(tmp_path, monkeypatch):
+    """A table of 100 MB with a million empty tensors takes gigabytes."""
+    many = {str(number): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(100)}
+    file = raw_safetensors(tmp_path / "model.safetensors", many)
+    assert len(read_tensors(file)) == 100
+    monkeypatch.setattr("foveal.models.tensors._LARGEST_HEADER", 5_000)
+    with pytest.raises(ValueError, match="its table of contents claims 6,"):
+        read_tensors(file)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.safetensors", "/etc/x.safetensors", "model.safetensors.index.json", "x.txt", ""]
+)
+def test_an_index_names_files_of_tensors_beside_it_alone(tmp_path, name):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ValueError, match=r"which lies outside its folder or is no file of tensors"):
+        read_tensors(index)
 
 
 def test_shards_are_put_together_and_an_incomplete_index_is_told(tmp_path):

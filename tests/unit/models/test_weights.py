@@ -124,7 +124,7 @@ def test_tensors_that_do_not_fit_are_named():
         (lambda c: c["text"].update(pooling="max"), "text: pooling is 'max'. It must be one of class, first_eos"),
         (lambda c: c["text"].update(own_projection=["x"]), r"own_projection\[0\] is 'x'. It must be one of"),
         (lambda c: c.update(refine=7), "refine is 7. It must be RefineConfig"),
-        (lambda c: c["vision"].update(heads=0), "No model can be made of this config"),
+        (lambda c: c["vision"].update(heads=0), "vision: heads is 0. It must be from 1 to 1,024."),
         (lambda c: c["vision"].update(heads=5), "Width 32 is not a multiple of 5 heads"),
     ],
 )

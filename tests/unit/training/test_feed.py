@@ -203,6 +203,15 @@ def test_a_recipe_that_crops_rounds_the_middle_as_the_checkpoint_that_it_begins_
     assert cropping.following(tmp_path, tiny()) == cropping
 
 
+def test_a_file_of_weights_is_followed_as_its_folder_is(of_any_aspect, tmp_path):
+    file, model = of_any_aspect / "model.safetensors", load(of_any_aspect).config
+    feed = Feed().following(file, model)
+    assert feed == Feed().following(of_any_aspect, model)
+    for name, init in (("folder", of_any_aspect), ("file", file)):
+        feed.write_protocol(tmp_path / name, model, init)
+    assert Protocol.read(tmp_path / "file") == Protocol.read(tmp_path / "folder")
+
+
 def test_a_protocol_is_written_with_where_the_weights_came_from(of_any_aspect, tmp_path):
     replace(FAMILIES["siglip2"], source="someone/siglip", revision="abc", licence="mit").write(of_any_aspect)
     model = load(of_any_aspect).config

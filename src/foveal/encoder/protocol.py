@@ -100,8 +100,9 @@ class Protocol:
         path = folder / FILE
         if not path.is_file():
             return None
+        values = read_object(path)
         with named(path):
-            protocol: Protocol = parse(cls, read_object(path), FILE)
+            protocol: Protocol = parse(cls, values, FILE)
         return protocol
 
     def write(self, folder: Path) -> None:

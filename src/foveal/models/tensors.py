@@ -66,7 +66,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     tensors = {name: tensor for file in shards(index) for name, tensor in _read_file(index.parent / file).items()}
     if missing := sorted(_places(index).keys() - tensors.keys()):
         raise ValueError(
-            f"{len(missing)} tensors of {index} are in no shard, the first is {missing[0]}. Copy it again."
+            f"{len(missing)} tensors of {index} are in no shard, the first is {shown(missing[0])[1:-1]}. Copy it again."
         )
     return tensors
 

@@ -238,16 +238,16 @@ def build(config: ModelConfig, state: Mapping[str, Tensor]) -> DualEncoder:
 def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     for what, names in (("missing", expected.keys() - state.keys()), ("unexpected", state.keys() - expected.keys())):
         if names:
-            some = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
+            some = ", ".join(shown(name)[1:-1] for name in sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
             raise ValueError(f"{len(names)} tensors {what}: {some}. Use the weights that belong to this config.")
     for name, tensor in state.items():
-        theirs, ours = tuple(tensor.shape), tuple(expected[name].shape)
+        theirs, ours, which = tuple(tensor.shape), tuple(expected[name].shape), f"Tensor {shown(name)[1:-1]}"
         if theirs != ours:
-            raise ValueError(f"Tensor {name} has shape {theirs}, the config asks for {ours}. Change one of them.")
+            raise ValueError(f"{which} has shape {theirs}, the config asks for {ours}. Change one of them.")
         if not tensor.is_floating_point():
-            raise ValueError(f"Tensor {name} holds {tensor.dtype}. Give floating point numbers.")
+            raise ValueError(f"{which} holds {tensor.dtype}. Give floating point numbers.")
         if tensor.numel() and not all(bool(end.isfinite()) for end in tensor.aminmax()):  # 8 times as fast as isfinite
-            raise ValueError(f"Tensor {name} holds NaN or infinity. Take an earlier checkpoint.")
+            raise ValueError(f"{which} holds NaN or infinity. Take an earlier checkpoint.")
 
 
 def _flush(path: Path) -> None:

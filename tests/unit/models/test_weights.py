@@ -114,6 +114,14 @@ def test_tensors_that_do_not_fit_are_named():
         build(config, state | {"log_scale": torch.tensor(1)})
 
 
+def test_names_of_tensors_are_said_escaped_and_short():
+    config, state = tiny(), DualEncoder(tiny()).state_dict()
+    strangers = {name: torch.zeros(1) for name in ("a\n\x1b[31mb", "x" * 100_000)}
+    with pytest.raises(ValueError, match=r"2 tensors unexpected: a\\n\\x1b\[31mb, x+\.\.\.x+\. Use") as caught:
+        build(config, state | strangers)
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

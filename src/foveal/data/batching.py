@@ -68,9 +68,15 @@ class Batcher:
 
     def __post_init__(self) -> None:
         if self.negatives and not self.regions:
-            raise ValueError(f"negatives={self.negatives} belong to regions; ask for regions too.")
+            raise ValueError(
+                f"negatives={self.negatives} belong to regions, and regions=0. Ask for regions (--set data.regions=4),"
+                " or for no negatives (--set data.negatives=0)."
+            )
         if self.caption_negatives and self.caption_length is None:
-            raise ValueError(f"caption_negatives={self.caption_negatives} belong to captions; set caption_length too.")
+            raise ValueError(
+                f"caption_negatives={self.caption_negatives} belong to captions, and there are none. Ask for captions"
+                " (--set data.captions=true), or for no negatives of them (--set data.caption_negatives=0)."
+            )
 
     def prepare(self, sample: Sample, rng: np.random.Generator | None = None) -> Prepared:
         """Everything about one sample that needs no other.
@@ -94,7 +100,10 @@ class Batcher:
             raise ValueError(f"Sample {sample.id}: {error}") from error
         caption, near = self._caption(sample, rng)
         if self.long_caption_length is not None and not sample.long_caption.strip():
-            raise ValueError(f"Sample {sample.id} has no long caption; add one or set long_caption_length to None.")
+            raise ValueError(
+                f"Sample {sample.id} has no long caption, or an empty one. Add one, or train without long captions,"
+                " where the recipe can: --set data.long_captions=false."
+            )
         return Prepared(
             id=sample.id,
             view=replace(view, boxes=()),
@@ -138,14 +147,16 @@ class Batcher:
         """A short caption and near misses of it."""
         if self.caption_length is None:
             return None, ()
-        if not sample.captions:
+        captions = [text for text in sample.captions if text.strip()]
+        if not captions:
             raise ValueError(
-                f"Sample {sample.id} has no caption; add one, make one with FirstSentence or set caption_length=None."
+                f"Sample {sample.id} has no caption, or an empty one. Add one, or train without short captions, where"
+                " the recipe can: --set data.captions=false."
             )
         if self.caption_negatives and sample.caption_negatives:  # they belong to the first caption
             misses = _draw(len(sample.caption_negatives), self.caption_negatives, rng)
             return sample.captions[0], tuple(sample.caption_negatives[index].text for index in misses)
-        return sample.captions[int(rng.integers(len(sample.captions)))], ()
+        return captions[int(rng.integers(len(captions)))], ()
 
     def _regions(self, sample: Sample, view: View, rng: np.random.Generator) -> tuple[Region, ...]:
         """Regions that the view still shows, and near misses of each."""

@@ -79,6 +79,9 @@ class Stream(Generic[Item, Collated]):
     Iterating goes on where the last iteration ended. Batches that workers have prefetched do not count as seen.
     """
 
+    sizes_may_change = False
+    """Whether a state is taken that was saved when a source had another number of samples or shards."""
+
     def __init__(
         self,
         sources: Source | Sequence[tuple[Source, float]],
@@ -144,7 +147,7 @@ class Stream(Generic[Item, Collated]):
             ValueError: If a setting differs that the order depends on.
         """
         for name, value in self._settings().items():
-            if state.get(name) != value:
+            if state.get(name) != value and not (name == "sizes" and self.sizes_may_change):
                 raise ValueError(
                     f"The stream's state was saved with {name}={state.get(name)}, this stream has {value}."
                     " Resume with the settings of the saved run, or start without its state."
@@ -316,7 +319,7 @@ class _Numbered:
 
     def __init__(self, source: Any, key: int, consumer: int, consumers: int, _buffer: int, state: State) -> None:
         self.source, self.key, self.consumer, self.consumers = source, key, consumer, consumers
-        self.count, self.first = _count(source), getattr(source, "first", 0)
+        self.count, self.first = count_of(source), getattr(source, "first", 0)
         self.state = {"drawn": state.get("drawn", 0)}
 
     def __next__(self) -> Record:
@@ -414,15 +417,15 @@ def _with_weights(sources: Source | Sequence[tuple[Source, float]]) -> tuple[tup
     return tuple(source for source, _ in pairs), tuple(float(weight) for _, weight in pairs)
 
 
-def _count(source: Any) -> int | None:
-    """How many samples a source with numbered samples has; None if it never ends."""
+def count_of(source: Any) -> int | None:
+    """Return how many samples a source with numbered samples has; None if it never ends."""
     return source.count if hasattr(source, "count") else len(source)
 
 
 def _size(source: Any) -> int | None:
     """The number of samples or of shards. Asked before workers start, so that they share a source's index."""
     if isinstance(source, Indexed):
-        size = _count(source)
+        size = count_of(source)
     elif isinstance(source, Sharded):
         size = len(source.shards())
     else:

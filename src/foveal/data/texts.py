@@ -40,7 +40,7 @@ class FirstSentence:
 
     def __call__(self, sample: Sample, _rng: np.random.Generator) -> Sample:
         """Near misses of a caption that is replaced are dropped, since they are not its own."""
-        if not sample.long_caption.strip() or (self.only_missing and sample.captions):
+        if not sample.long_caption.strip() or (self.only_missing and any(text.strip() for text in sample.captions)):
             return sample
         return replace(sample, captions=(first_sentence(sample.long_caption),), caption_negatives=())
 
@@ -105,6 +105,6 @@ class Prefix:
 
     def __call__(self, sample: Sample, _rng: np.random.Generator) -> Sample:
         """Captions and near misses alike, lest the prefix tell them apart."""
-        captions = tuple(self.words + caption for caption in sample.captions)
+        captions = tuple(self.words + caption for caption in sample.captions if caption.strip())
         near = tuple(Negative(self.words + miss.text, miss.kind) for miss in sample.caption_negatives)
         return replace(sample, captions=captions, caption_negatives=near)

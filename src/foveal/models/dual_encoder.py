@@ -330,7 +330,7 @@ def _check(config: ModelConfig) -> None:
             " projection between them. Make them equal or set vision.projection."
         )
     if config.tokens == "refined" and config.refine is None:
-        raise ValueError("tokens is 'refined' and refine is None. Set refine=RefineConfig().")
+        raise ValueError("tokens is 'refined' and refine is None. Give a RefineConfig, or --set model.tokens=raw.")
     unknown = set(config.text.own_projection) - set(get_args(Kind)) | {"caption"} & set(config.text.own_projection)
     if unknown:
         raise ValueError(f"own_projection holds {sorted(unknown)}. It may hold: long_caption, phrase.")

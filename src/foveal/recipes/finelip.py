@@ -6,7 +6,7 @@ The authors' code counts its schedule in micro-batches, so that its rate ends at
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -36,6 +36,7 @@ class Objective:
     hardest: bool = False
     reduction: Literal["sum", "mean"] = "sum"
     contrastive: float = 0.0
+    needs: ClassVar[tuple[tuple[str, str], ...]] = (("data.long_captions", "true"), ("model.tokens", "refined"))
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The terms by name: "token_triplet", and "long_caption" where it has a weight."""

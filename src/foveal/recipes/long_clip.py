@@ -6,6 +6,7 @@ The first 20 positions stay frozen, the rest is stretched; the short caption is 
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -33,6 +34,7 @@ class Objective:
     components: int = 32
     label_smoothing: float = 0.1
     short: float = 1.0
+    needs: ClassVar[tuple[tuple[str, str], ...]] = (("data.captions", "true"), ("data.long_captions", "true"))
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The terms by name: "long_caption" and "principal_component"."""

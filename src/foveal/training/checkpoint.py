@@ -2,16 +2,22 @@
 
 A checkpoint is a folder `step-000123` with the model as any model folder has it (`model.safetensors`,
 `config.json`), and all else that a training carries as tensors (`training.safetensors`) and the tree they hang
-in (`training.json`). It is written beside its place and renamed when everything is on the disk.
+in (`training.json`). Last comes `hashes.json`, with the size and the SHA-256 of every other file. The folder is
+written beside its place and renamed when everything is on the disk.
 """
 
 import base64
 import json
+import logging
 import os
 import re
+import shlex
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -21,6 +27,13 @@ from ..encoder.protocol import FILE as PROTOCOL
 from ..models import weights
 from ..models.dual_encoder import DualEncoder
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+TENSORS = "training.safetensors"
+TREE = "training.json"
+HASHES = "hashes.json"
 NAME = re.compile(r"step-\d{6,}")
 UNFINISHED = ".unfinished"
 BESIDE = (PROTOCOL, "tokenizer.json", "tokenizer_config.json")  # of the folder of results, for every model in it
@@ -54,8 +67,7 @@ def save(folder: Path, step: int, model: DualEncoder, state: Any, *, keep: int =
         for name in BESIDE:
             if (folder.parent / name).is_file():
                 shutil.copyfile(folder.parent / name, written / name)
-        for file in written.iterdir():
-            _sync(file)
+        _write_hashes(written)
         written.rename(place)
         _sync(folder)
     except (OSError, SafetensorError) as error:
@@ -63,21 +75,65 @@ def save(folder: Path, step: int, model: DualEncoder, state: Any, *, keep: int =
         last = latest(folder)
         older = f"{last.name} is whole: free space and resume" if last else "There is no older one"
         raise ValueError(f"Checkpoint {place} can't be written: {error}. {older}.") from error
-    for old in _whole(folder)[:-keep]:
+    for old in _finished(folder)[:-keep]:
         shutil.rmtree(old)
     return place
 
 
 def load(checkpoint: Path) -> tuple[dict[str, Tensor], Any]:
-    """The weights and the rest of a checkpoint, on the CPU."""
-    tensors = load_file(checkpoint / "training.safetensors")
-    tree = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
-    return load_file(checkpoint / weights.WEIGHTS), _hang(tree, tensors)
+    """The weights and the rest of a checkpoint, on the CPU.
+
+    Raises:
+        ValueError: If a file can't be read. The message names it.
+    """
+    tensors = _opened(checkpoint / TENSORS, load_file)
+    tree = _opened(checkpoint / TREE, _read_json)
+    state = tree["state"] if "hashed" in tree else tree  # without: written before there were hashes
+    try:
+        return _opened(checkpoint / weights.WEIGHTS, load_file), _hang(state, tensors)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{TREE} can't be read: it does not fit {TENSORS} ({error})") from error
+
+
+def damage(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint: one of its files, and how it differs from what was written.
+
+    Empty if nothing is. Without hashes, as checkpoints were written once, whatever can be opened passes.
+    """
+    try:
+        if (checkpoint / HASHES).exists():
+            return _mismatch(checkpoint)
+        if "hashed" in _opened(checkpoint / TREE, _read_json):
+            return f"{HASHES} is missing"
+        load(checkpoint)
+    except (OSError, ValueError) as error:
+        return str(error)
+    log.warning("%s was written without hashes: whether its files are as they were can't be checked.", checkpoint)
+    return ""
+
+
+def last_whole(folder: Path) -> Path | None:
+    """Return the last checkpoint of a folder after a check of all its files. None if there is none.
+
+    Raises:
+        ValueError: If it is damaged. The message says how to go on from the last one before it that is whole.
+    """
+    damaged: dict[Path, str] = {}
+    for place in reversed(_finished(folder)):
+        problem = damage(place)
+        if not problem and not damaged:
+            return place
+        if not problem:
+            raise ValueError(_refusal(damaged, place))
+        damaged[place] = problem
+    if damaged:
+        raise ValueError(_refusal(damaged, None))
+    return None
 
 
 def latest(folder: Path) -> Path | None:
-    """The last whole checkpoint of a folder."""
-    return max(_whole(folder), default=None, key=_step)
+    """The last finished checkpoint of a folder."""
+    return max(_finished(folder), default=None, key=_step)
 
 
 def clean(folder: Path) -> None:
@@ -106,7 +162,7 @@ def write_text(path: Path, text: str) -> None:
     written.replace(path)
 
 
-def _whole(folder: Path) -> list[Path]:
+def _finished(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_step)
 
 
@@ -117,8 +173,73 @@ def _step(checkpoint: Path) -> int:
 def _write_tree(folder: Path, state: Any) -> None:
     tensors: dict[str, Tensor] = {}
     tree = _take_down(state, "", tensors)
-    save_file(tensors, folder / "training.safetensors")
-    (folder / "training.json").write_text(json.dumps(tree), encoding="utf-8")
+    save_file(tensors, folder / TENSORS)
+    (folder / TREE).write_text(json.dumps({"hashed": True, "state": tree}), encoding="utf-8")
+
+
+def _write_hashes(folder: Path) -> None:
+    """Write down what every file holds, and wait until all are on the disk. Hashes are made while the disk writes."""
+    files = sorted(folder.iterdir())
+    with ThreadPoolExecutor(len(files)) as pool:
+        synced = [pool.submit(_sync, file) for file in files]
+        table = {file.name: {"bytes": file.stat().st_size, "sha256": _hash(file)} for file in files}
+        for sync in synced:
+            sync.result()
+    write_text(folder / HASHES, json.dumps({"files": table, "sha256": _hash_of_table(table)}, indent=2) + "\n")
+
+
+def _refusal(damaged: dict[Path, str], whole: Path | None) -> str:
+    """Why a training is not resumed from its last checkpoint, and how it is from the one before the damaged."""
+    last, problem = next(iter(damaged.items()))
+    removal = shlex.join(["rm", "-r", *map(str, damaged)])
+    way = "No older one is whole: start again in another folder"
+    if whole is not None:
+        way = f"{whole.name} beside it is whole: to go on from there, {removal}, then --resume"
+    return f"Checkpoint {last} is damaged: {problem}. {way}."
+
+
+def _mismatch(checkpoint: Path) -> str:
+    """The first file that is not as its hash says, and why; empty if all are."""
+    content = _opened(checkpoint / HASHES, _read_json)
+    table = content.get("files")
+    if not isinstance(table, dict) or content.get("sha256") != _hash_of_table(table):
+        return f"{HASHES} is not what was written"
+    for name, written in table.items():
+        file = checkpoint / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != written["bytes"]:
+            return f"{name} has {file.stat().st_size:,} bytes, {written['bytes']:,} were written"
+        if _hash(file) != written["sha256"]:
+            return f"{name} is not what was written (its SHA-256 is another)"
+    return ""
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
+
+
+def _hash_of_table(table: dict[str, Any]) -> str:
+    return sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+
+def _opened(file: Path, read: Callable[[Path], T]) -> T:
+    """What a file of a checkpoint holds."""
+    try:
+        return read(file)
+    except FileNotFoundError as error:
+        raise ValueError(f"{file.name} is missing") from error
+    except (OSError, RecursionError, SafetensorError, TypeError, ValueError) as error:
+        raise ValueError(f"{file.name} can't be read ({error})") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise TypeError("it holds no object")
+    return content
 
 
 def _take_down(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:

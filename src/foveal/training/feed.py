@@ -39,6 +39,8 @@ class Feed:
         tokenizer: From texts to token ids.
         shuffle_buffer: Samples that each worker draws from, where sources are read shard by shard.
         broken_budget: Share of broken samples past which the run stops.
+        allow_change: Resume though a source holds something else than when the run began. What follows is then not
+            what it would have been, and is not repeated bit for bit.
     """
 
     sources: tuple[str, ...] = ()
@@ -53,6 +55,7 @@ class Feed:
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
     shuffle_buffer: int = 10_000
     broken_budget: float = 0.001
+    allow_change: bool = False
 
     def open(
         self, model: ModelConfig, *, batch_size: int, seed: int, world: World, workers: int
@@ -70,7 +73,7 @@ class Feed:
             )
         opened = [open_data(spec, model.vision.image_size) for spec in self.sources]
         batcher = self.batcher(model)
-        return Stream(
+        stream = Stream(
             list(zip(opened, self.weights or [1.0] * len(opened), strict=True)),
             batch_size=batch_size,
             prepare=batcher.prepare,
@@ -81,6 +84,8 @@ class Feed:
             world=world,
             broken_budget=self.broken_budget,
         )
+        stream.sizes_may_change = self.allow_change
+        return stream
 
     def following(self, place: Path, model: ModelConfig) -> "Feed":
         """The feed for a model that begins from a checkpoint: its colors, its filter and its tokenizer.

@@ -106,11 +106,24 @@ class Logbook:
 
 
 def read(path: Path) -> list[Record]:
-    """The whole lines of a log. A last line that was cut off is left out."""
+    """The whole lines of a log. A last line that was cut off is left out.
+
+    Raises:
+        ValueError: If a line is no step of a training.
+    """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [_record(line, path, number) for number, line in enumerate(lines, start=1) if line.endswith(b"\n")]
+
+
+def _record(line: bytes, path: Path, number: int) -> Record:
+    try:
+        record = json.loads(line)
+        int(record["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}:{number} is damaged. Move the file away; --resume then begins a new log.") from error
+    return record
 
 
 def _forget(path: Path, done: int) -> None:

@@ -1,7 +1,7 @@
 """Many processes as one: who we are, how weights are spread, and how data gets to the device."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, cast
@@ -92,6 +92,26 @@ def of_every_rank(value: T, world: World) -> list[T]:
     if world.size > 1:
         dist.all_gather_object(everyone, value)
     return everyone
+
+
+def of_first_rank(work: Callable[[], T], world: World) -> T:
+    """What `work` gives on the first rank, which alone does it. Where it fails, every rank fails with its words.
+
+    Raises:
+        ValueError: If `work` raises one, or an OSError.
+    """
+    if world.size == 1:
+        return work()
+    answer: tuple[T | None, str] = (None, "")
+    if world.rank == 0:
+        try:
+            answer = work(), ""
+        except (OSError, ValueError) as error:
+            answer = None, str(error)
+    value, problem = of_every_rank(answer, world)[0]
+    if problem:
+        raise ValueError(problem)
+    return cast(T, value)
 
 
 def wait_for_all(world: World) -> None:

@@ -32,7 +32,11 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What a training minimizes: the sum of the terms. Called once a step, on the whole batch of a rank."""
+    """What a training minimizes: the sum of the terms. Called once a step, on the whole batch of a rank.
+
+    One that can't do without something the run could leave out says so in `needs`: pairs of the field's path and what
+    to set it to, such as ("data.long_captions", "true"). A run that leaves it out is refused before the first step.
+    """
 
     def __call__(self, output: Output, world: World) -> dict[str, Tensor]:
         """The weighted terms, by name."""

@@ -70,12 +70,21 @@ class Training:
         """Go on from a checkpoint.
 
         Raises:
-            ValueError: If it was written by another number of processes.
+            ValueError: If it was written by another number of processes, or for another model.
         """
         tensors, state = checkpoint.load(place)
-        if len(state["ranks"]) != self.world.size:
+        try:
             count = len(state["ranks"])
+            if count == self.world.size:
+                self._take_up(tensors, state)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{place} does not fit this run ({reason}). Is it another run's? Move it away.") from error
+        if count != self.world.size:
             raise ValueError(f"{place} was written by {count} processes, these are {self.world.size}. Start {count}.")
+
+    def _take_up(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Set all that changes to what a checkpoint holds."""
         self.step = state["step"]
         live = self.model.state_dict()
         self.model.load_state_dict({name: share(tensor, live[name]) for name, tensor in tensors.items()})
@@ -136,10 +145,12 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
         init: A model folder that gives the weights; what this run's model has beyond it stays fresh.
 
     Raises:
-        ValueError: If the batch can't be shared out evenly, or `init` holds no model that fits.
+        ValueError: If the batch can't be shared out evenly, the run leaves out what its objective needs, or `init`
+            holds no model that fits.
     """
     if run.batch_size % world.size:
         raise ValueError(f"batch_size {run.batch_size} is no multiple of the {world.size} processes. Change one.")
+    _check_needs(run)
     machine, batch_size = run.machine, run.batch_size // world.size
     # Before the model, whose making takes seconds: a misspelt source is told at once.
     stream = run.data.open(run.model, batch_size=batch_size, seed=run.seed, world=world, workers=machine.workers)
@@ -167,6 +178,15 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
         objective=run.objective.start() if isinstance(run.objective, CarryingObjective) else run.objective,
         stream=stream,
     )
+
+
+def _check_needs(run: Run) -> None:
+    """Refuse a run that leaves out what its objective can't do without."""
+    for path, text in getattr(run.objective, "needs", ()):
+        part, _, field = path.partition(".")
+        value = getattr(getattr(run, part), field, text)
+        if value in (False, None, "none"):
+            raise ValueError(f"The objective of '{run.name}' needs {path}, which is {value}. Use --set {path}={text}.")
 
 
 def _chance(device: torch.device) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import json
+import logging
 import math
 import signal
 import threading
@@ -13,21 +14,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data.stream import Stream
 from ..distributed import ALONE, World
 from ..encoder.protocol import FILE as PROTOCOL
 from ..types import Batch, Output
-from . import checkpoint
+from . import checkpoint, fingerprint
 from .feed import Feed
+from .fingerprint import Fingerprint
+from .inspection import remarks
 from .large_batch import backward, split
 from .logbook import Logbook, Record
 from .optimizer import clip_gradients, clip_scales, lr_at, set_lr
-from .parallel import average_whole_gradients, to_device, wait_for_all
+from .parallel import average_whole_gradients, of_first_rank, to_device, wait_for_all
 from .run import Run, describe, differences
 from .state import Training, begin
 
+logger = logging.getLogger(__name__)
+
 CPU = torch.device("cpu")
 # May change between parts of a training. Workers may not, as the data's order hangs on them; a tokenizer is copied.
-FREE = ("steps:", "machine.", "data.tokenizer.path:")
+FREE = ("steps:", "machine.", "data.tokenizer.path:", "data.allow_change:")
 
 
 class NotFiniteError(ValueError):
@@ -62,16 +68,22 @@ def fit(
         `out`, which then is a model folder.
 
     Raises:
-        ValueError: If `out` holds something else, the data ends, a loss is not finite, or the disk is full.
+        ValueError: If `out` holds something else, its last checkpoint is damaged, the data ends, a loss is not finite,
+            or the disk is full.
         KeyboardInterrupt: If it was interrupted. A checkpoint was written before.
     """
     checkpoints = out / "checkpoints"
     _check_folder(run, out, resume=resume)
-    last = checkpoint.latest(checkpoints)
+    last = of_first_rank(lambda: checkpoint.last_whole(checkpoints), world)
     training = begin(run, world, device, init if last is None else None)
+    fingerprints = of_first_rank(lambda: _fingerprints(training, out if last else None), world)
     if last is not None:
         training.restore(last)
-    _claim(run, out, world, init)  # not before all is well: a misspelt source must not leave a folder that is in use
+    elif world.rank == 0:
+        for remark in remarks(run, training.stream):
+            logger.warning(remark)
+    # not before all is well: a misspelt source must not leave a folder that is in use
+    _claim(run, out, world, init, fingerprints)
     active, board = world.rank == 0, run.machine.tensorboard
     log = Logbook(out, steps=run.steps, done=training.step, active=active, progress=progress, tensorboard=board)
     with closing(log), _interruption() as interrupted:
@@ -101,6 +113,11 @@ def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]
 
     def objective(output: Output) -> dict[str, Tensor]:
         terms = training.objective(output, world)
+        if not terms:
+            raise ValueError(
+                f"The objective of '{run.name}' has no term for texts of the kinds that the data gives. Ask for others:"
+                " --set data.captions=true, or data.long_captions=true."
+            )
         local = torch.stack([*terms.values(), output.scale.new_tensor(float(stop))]).detach()
         *values, stopping = world.mean(local).tolist()
         seen.update(terms=dict(zip(terms, values, strict=True)), stop=stopping > 0)
@@ -157,15 +174,36 @@ def _check_folder(run: Run, out: Path, *, resume: bool) -> None:
     if resume:
         if not path.is_file():
             raise ValueError(f"There is nothing to resume in {out}. Leave out --resume to start.")
-        changed = differences(json.loads(path.read_text(encoding="utf-8")), describe(run))
-        changed = [change for change in changed if not change.startswith(FREE) or "workers" in change]
+        changed = differences(_description(path), describe(run))
+        free = (*FREE, "data.sources:") if (out / fingerprint.FILE).is_file() else FREE
+        changed = [change for change in changed if not change.startswith(free) or "workers" in change]
         if changed:
             raise ValueError(f"{out} was begun with other settings ({'; '.join(changed)}). Use those, or a new folder.")
     elif out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty. Resume it with --resume, or choose another folder.")
 
 
-def _claim(run: Run, out: Path, world: World, init: Path | None) -> None:
+def _description(path: Path) -> Any:
+    """A run as it was written down when its training began."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        way = f"Start again in another folder, perhaps with --init {path.parent / 'checkpoints' / 'step-...'}."
+        raise ValueError(f"{path} is damaged: {error}. {way}") from error
+
+
+def _fingerprints(training: Training, begun: Path | None) -> list[Fingerprint]:
+    """What the run's sources hold; refused if a run that is resumed began with something else."""
+    feed, stream = training.run.data, training.stream
+    if not isinstance(feed, Feed) or not isinstance(stream, Stream):
+        return []
+    now = [Fingerprint.of(spec, source) for spec, source in zip(feed.sources, stream.sources, strict=True)]
+    if begun is not None and not feed.allow_change:
+        fingerprint.check(begun, now)
+    return now
+
+
+def _claim(run: Run, out: Path, world: World, init: Path | None, fingerprints: list[Fingerprint]) -> None:
     """Make the folder of results, when every rank has looked at it."""
     wait_for_all(world)
     if world.rank == 0:
@@ -173,6 +211,8 @@ def _claim(run: Run, out: Path, world: World, init: Path | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if isinstance(run.data, Feed) and not (out / PROTOCOL).is_file():
             run.data.write_protocol(out, run.model, init)
+        if fingerprints:
+            fingerprint.write(out, fingerprints)
         checkpoint.write_text(out / "run.json", json.dumps(describe(run), indent=2) + "\n")
     wait_for_all(world)
 

@@ -1,0 +1,129 @@
+"""What a short look at the data tells before the first step: where a training would learn little or wrong."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data.excerpt import excerpt, fewer_than, picture_key
+from ..data.stream import Source, Stream
+from ..types import Sample
+from .feed import Feed
+from .run import Run
+
+SAMPLES = 128
+SHARED = 0.1
+"""Share of samples with a caption, or a picture, that others have too, from which on it is said."""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Samples of one source as a run reads them, its edits done.
+
+    Attributes:
+        spec: The source as the run names it.
+        samples: Those that are not broken.
+    """
+
+    spec: str
+    samples: tuple[Sample, ...]
+
+
+def remarks(run: Run, stream: object) -> Iterator[str]:
+    """Yield one line for everything about a run's data that its user should know before the first step.
+
+    Args:
+        run: Whose data is a `Feed`; of other data nothing is said.
+        stream: Its stream on this rank. It is not moved.
+    """
+    feed = run.data
+    if not isinstance(feed, Feed) or not isinstance(stream, Stream):
+        return
+    excerpts = [_read(feed, spec, excerpt(source, SAMPLES)) for spec, source in _named(feed, stream)]
+    for one in filter(lambda one: one.samples, excerpts):
+        yield from _texts(one, feed)
+        yield from _pictures(one)
+    yield from _sizes(run, feed, stream)
+    yield from _absent([sample for one in excerpts for sample in one.samples], feed)
+
+
+def _read(feed: Feed, spec: str, samples: Sequence[Sample | None]) -> Excerpt:
+    rng = np.random.default_rng(0)
+    edited = [sample for sample in samples if sample is not None]
+    for edit in feed.edits:
+        edited = [edit(sample, rng) for sample in edited]
+    return Excerpt(spec, tuple(edited))
+
+
+def _named(feed: Feed, stream: Stream[object, object]) -> Iterator[tuple[str, Source]]:
+    return zip(feed.sources, stream.sources, strict=True)
+
+
+def _texts(one: Excerpt, feed: Feed) -> Iterator[str]:
+    """What is wrong with the captions of a source."""
+    of_kind: dict[str, Callable[[Sample], str]] = {
+        "caption": lambda sample: next((text for text in sample.captions if text.strip()), ""),
+        "long_caption": lambda sample: sample.long_caption,
+    }
+    for kind, wanted in (("caption", feed.captions), ("long_caption", feed.long_captions)):
+        if not wanted:
+            continue
+        texts = [" ".join(of_kind[kind](sample).lower().split()) for sample in one.samples]
+        name, empty = kind.replace("_", " "), texts.count("")
+        if empty:
+            share = min(1, math.ceil(100 * empty / len(texts) + 5) / 100)  # with room: others may have fewer
+            pass_over = f"pass over them: --set data.broken_budget={share:g}"
+            do_without = f"train without {name}s, where the recipe can: --set data.{kind}s=false"
+            yield (
+                f"{one.spec!r}: {empty} of {len(texts)} samples looked at have no {name}, or an empty one, and count as"
+                f" broken. Add what is missing, or {do_without if empty == len(texts) else pass_over}."
+            )
+        yield from _shared(one, name, [text for text in texts if text])
+
+
+def _pictures(one: Excerpt) -> Iterator[str]:
+    yield from _shared(one, "picture", [key for sample in one.samples if (key := picture_key(sample.image))])
+
+
+def _shared(one: Excerpt, name: str, values: Sequence[str]) -> Iterator[str]:
+    """Whether many samples have what another one has too."""
+    shared = sum(count for count in Counter(values).values() if count > 1)
+    if shared > SHARED * len(values):
+        yield (
+            f"{one.spec!r}: {shared} of {len(values)} samples looked at have a {name} that another one has too."
+            " In one batch they are negatives of each other."
+        )
+
+
+def _sizes(run: Run, feed: Feed, stream: Stream[object, object]) -> Iterator[str]:
+    """Whether a batch takes more of a source than it has."""
+    for (spec, source), weight in zip(_named(feed, stream), stream.weights, strict=True):
+        wanted = run.batch_size * weight / sum(stream.weights)
+        count = fewer_than(wanted, source)
+        if count is not None:
+            fitting = max(1, int(count * sum(stream.weights) / weight))
+            yield (
+                f"{spec!r} has {count} samples, fewer than the {wanted:.0f} of each batch that come from it: pictures"
+                f" are their own negatives. Add samples, or take a smaller batch: --set batch_size={fitting}."
+            )
+
+
+def _absent(samples: Sequence[Sample], feed: Feed) -> Iterator[str]:
+    """What is asked for and no source has."""
+    regions = any(sample.regions for sample in samples)
+    negatives = any(region.negatives for sample in samples for region in sample.regions)
+    near = any(sample.caption_negatives for sample in samples)
+    absent = []
+    if feed.regions and not regions:
+        absent.append(("regions", "data.regions=0 --set data.negatives=0"))
+    elif feed.negatives and not negatives:
+        absent.append(("hard negatives of regions", "data.negatives=0"))
+    if feed.caption_negatives and not near:
+        absent.append(("hard negatives of captions", "data.caption_negatives=0"))
+    for what, change in absent if samples else ():
+        yield (
+            f"None of the {len(samples)} samples looked at has {what}, so the terms of the objective that need them"
+            f" learn nothing. Add a source that has, or leave them out: --set {change}."
+        )

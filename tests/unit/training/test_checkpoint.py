@@ -1,5 +1,9 @@
+import hashlib
+import json
 import resource
+import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +12,8 @@ from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
 from foveal.models.weights import load
 from foveal.training import checkpoint
+
+FILES = ("model.safetensors", "config.json", "training.safetensors", "training.json", "protocol.json", "hashes.json")
 
 STATE = {
     "step": 3,
@@ -84,3 +90,104 @@ def test_a_result_that_can_not_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(ValueError, match=r"The model can't be written to .*taken"):
         checkpoint.save_model(MODEL, tmp_path / "taken")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Two checkpoints of a training, with a protocol as a folder of results has it."""
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "protocol.json").write_text("{}")
+    small = replace(tiny(), text=replace(tiny().text, vocabulary=40, eos_id=39))
+    for step in (4, 8):
+        checkpoint.save(folder / "checkpoints", step, DualEncoder(small), {"step": step, "moment": torch.rand(9)})
+    return folder
+
+
+@pytest.fixture
+def beside(written, tmp_path):
+    return shutil.copytree(written / "checkpoints", tmp_path / "checkpoints")
+
+
+def unhashed(place):
+    """A checkpoint as it was written before there were hashes."""
+    (place / "hashes.json").unlink()
+    tree = json.loads((place / "training.json").read_text())
+    (place / "training.json").write_text(json.dumps(tree["state"]))
+    return place
+
+
+DAMAGE = {
+    "a flipped bit": lambda file: file.write_bytes(flipped(file.read_bytes())),
+    "cut off": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "empty": lambda file: file.write_bytes(b""),
+    "zeros behind it": lambda file: file.write_bytes(file.read_bytes() + bytes(512)),
+    "zeros in it": lambda file: file.write_bytes(bytes(file.stat().st_size)),
+    "missing": lambda file: file.unlink(),
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+}
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def test_hashes_are_those_that_sha256_gives(tmp_path):
+    place = save(tmp_path, 3)
+    files = json.loads((place / "hashes.json").read_text())["files"]
+    assert set(files) == {path.name for path in place.iterdir()} - {"hashes.json"}
+    for name, written in files.items():
+        content = (place / name).read_bytes()
+        assert written == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_a_whole_checkpoint_passes_without_a_word(beside, caplog):
+    assert checkpoint.last_whole(beside).name == "step-000008"
+    assert checkpoint.last_whole(beside.parent) is None
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("what", DAMAGE)
+def test_whatever_happens_to_whichever_file_is_named_in_one_line_with_the_way_out(beside, what, name):
+    DAMAGE[what](beside / "step-000008" / name)
+    with pytest.raises(ValueError, match=rf"^Checkpoint .*step-000008 is damaged: {name} ") as caught:
+        checkpoint.last_whole(beside)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"step-000004 beside it is whole: to go on from there, rm -r {beside / 'step-000008'}, then --re" in message
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "training.json", "hashes.json"])
+def test_a_file_of_another_step_is_noticed(beside, name):
+    shutil.copy(beside / "step-000004" / name, beside / "step-000008" / name)
+    with pytest.raises(ValueError, match=r"step-000008 is damaged: .* is not what was written"):
+        checkpoint.last_whole(beside)
+
+
+def test_damaged_ones_before_it_are_removed_with_it_and_none_whole_is_said(beside):
+    DAMAGE["cut off"](beside / "step-000008/model.safetensors")
+    save(beside, 12, keep=3)
+    DAMAGE["missing"](beside / "step-000012/training.json")
+    gone = f"rm -r {beside / 'step-000012'} {beside / 'step-000008'}"
+    with pytest.raises(ValueError, match=rf"step-000012 is damaged: .*step-000004 .* is whole: .*{gone}, then"):
+        checkpoint.last_whole(beside)
+    DAMAGE["missing"](beside / "step-000004/training.json")
+    with pytest.raises(ValueError, match=r"No older one is whole: start again in another folder\.$"):
+        checkpoint.last_whole(beside)
+
+
+def test_a_checkpoint_without_hashes_opens_and_it_is_said_that_it_can_not_be_checked(beside, caplog):
+    place = unhashed(beside / "step-000008")
+    assert checkpoint.last_whole(beside) == place
+    assert checkpoint.load(place)[1]["step"] == 8
+    assert [message.partition(":")[0] for message in caplog.messages] == [f"{place} was written without hashes"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "training.json"])
+@pytest.mark.parametrize("what", ["cut off", "empty", "zeros in it", "missing", "a folder"])
+def test_a_checkpoint_without_hashes_that_can_not_be_read_is_named_all_the_same(beside, what, name):
+    DAMAGE[what](unhashed(beside / "step-000008") / name)
+    with pytest.raises(ValueError, match=rf"step-000008 is damaged: {name} .*step-000004 beside it is whole") as caught:
+        checkpoint.last_whole(beside)
+    assert "\n" not in str(caught.value)

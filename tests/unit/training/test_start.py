@@ -1,14 +1,19 @@
+import re
+import shutil
 from dataclasses import replace
 
 import pytest
 
 import foveal
+from foveal.data.formats import Jsonl
+from foveal.data.scenes import Scenes
 from foveal.data.tokenizer import Tokenizer
 from foveal.encoder.protocol import Protocol
 from foveal.models import weights
 from foveal.models.dual_encoder import DualEncoder
 from foveal.recipes.clip import smoke
 from foveal.training import start as module
+from foveal.training.logbook import read
 from foveal.training.start import train
 
 
@@ -60,3 +65,101 @@ def test_a_training_hands_on_the_protocol_of_its_beginning(tmp_path):
     way = replace(gray, resize=Protocol.of(smoke().data.transform, Tokenizer()).resize)
     for folder in (out, out / "checkpoints/step-000003", out / "checkpoints/step-000006"):
         assert foveal.load(folder).protocol == way
+
+
+SHORT = ("batch_size=4", "data.long_captions=false", "machine.checkpoint_every=2")
+
+
+def rows(folder, word="cat", count=6):
+    """As many samples whose captions say a word."""
+    samples = (replace(Scenes(size=32).sample(number), captions=(f"{word} {number}",)) for number in range(count))
+    Jsonl(folder / "a.jsonl").write(samples)
+    return [str(folder / "a.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def two_steps(tmp_path_factory):
+    """A folder with data, and a run that made two steps on it."""
+    folder = tmp_path_factory.mktemp("two_steps")
+    train(smoke(), folder / "run", data=rows(folder), changes=[*SHORT, "steps=2"], progress=False)
+    return folder
+
+
+@pytest.fixture
+def on_disk(two_steps, tmp_path):
+    """A copy of it; its run was begun elsewhere, so its data's place is another one."""
+    return shutil.copytree(two_steps, tmp_path / "moved")
+
+
+def resume(folder, *changes, data=None, steps=3):
+    source = data or [str(folder / "a.jsonl")]
+    train(
+        smoke(), folder / "run", data=source, resume=True, changes=[*SHORT, f"steps={steps}", *changes], progress=False
+    )
+    return [line["step"] for line in read(folder / "run/log.jsonl")]
+
+
+def test_a_run_resumes_where_its_data_was_moved_and_it_is_said(on_disk, two_steps, caplog):
+    assert resume(on_disk) == [1, 2, 3]
+    said = f"Source '{two_steps / 'a.jsonl'}' is now '{on_disk / 'a.jsonl'}', which holds the same."
+    assert caplog.messages == [said]
+    caplog.clear()
+    assert resume(on_disk, steps=4) == [1, 2, 3, 4]
+    assert caplog.messages == []
+
+
+def test_data_replaced_by_as_much_of_another_is_refused_and_the_way_out_leads_on(on_disk):
+    size = (on_disk / "a.jsonl").stat().st_size
+    rows(on_disk, "dog")
+    assert (on_disk / "a.jsonl").stat().st_size == size
+    with pytest.raises(ValueError, match=r"'.*a\.jsonl': as many bytes as before, but others\)") as caught:
+        resume(on_disk)
+    assert "\n" not in str(caught.value)
+    way = re.search(r"--set (\S+=\w+)", str(caught.value))[1]
+    assert resume(on_disk, way) == [1, 2, 3]
+    assert resume(on_disk, steps=4) == [1, 2, 3, 4]  # what it holds now is what it is known by
+
+
+def test_data_put_back_resumes(on_disk):
+    rows(on_disk, "dog")
+    with pytest.raises(ValueError, match="Put back what it was begun with"):
+        resume(on_disk)
+    rows(on_disk, "cat")
+    assert resume(on_disk) == [1, 2, 3]
+
+
+def test_more_samples_are_refused_and_the_way_out_leads_on(on_disk):
+    rows(on_disk, count=9)
+    with pytest.raises(ValueError, match=r"its count was 6, now 9"):
+        resume(on_disk)
+    assert resume(on_disk, "data.allow_change=true") == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (["scenes:seed=1"], 'its kind was "Jsonl", now "Scenes"'),
+        ([None, None], "there were 1 sources, now 2"),
+    ],
+)
+def test_another_source_is_refused(on_disk, data, message):
+    with pytest.raises(ValueError, match=message):
+        resume(on_disk, data=[source or str(on_disk / "a.jsonl") for source in data])
+
+
+def test_a_run_without_fingerprints_resumes_on_its_sources_with_a_line_and_on_no_others(two_steps, on_disk, caplog):
+    (on_disk / "run/data.json").unlink()
+    with pytest.raises(ValueError, match=r"begun with other settings \(data\.sources: "):
+        resume(on_disk)
+    train(
+        smoke(),
+        on_disk / "run",
+        data=[str(two_steps / "a.jsonl")],
+        resume=True,
+        changes=[*SHORT, "steps=3"],
+        progress=False,
+    )
+    assert caplog.messages == [
+        f"{on_disk / 'run'} was begun without fingerprints: whether its data is the same can't be checked."
+    ]
+    assert (on_disk / "run/data.json").is_file()

@@ -1,5 +1,9 @@
 import json
+import re
+import shlex
+import shutil
 import signal
+import subprocess
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
 
@@ -210,3 +214,52 @@ def test_a_training_starts_from_a_model_folder(small, finished, tmp_path):
     run = small.small_run("steps=1", "optimizer.lr=0", "optimizer.weight_decay=0")
     folder = fit(replace(run, ema=None), tmp_path / "run", init=finished, progress=False)
     torch.testing.assert_close(weights(folder), weights(finished), rtol=0, atol=0)
+
+
+def cut_back(finished, folder):
+    """A copy of a training without its result, whose last checkpoint has a flipped bit."""
+    shutil.copytree(finished, folder)
+    (folder / "model.safetensors").unlink()
+    file = folder / "checkpoints/step-000008/model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    return folder
+
+
+def test_the_way_out_of_a_damaged_checkpoint_leads_to_the_same_weights(small, finished, tmp_path):
+    folder = cut_back(finished, tmp_path / "a run")
+    with pytest.raises(ValueError, match=r"step-000008 is damaged: model\.safetensors .*step-000006 .*whole") as caught:
+        fit(small.small_run(), folder, resume=True, progress=False)
+    assert not (folder / "model.safetensors").exists()
+    command = re.search(r"(rm -r .*), then --resume", str(caught.value))[1]
+    subprocess.run(shlex.split(command), check=True)
+    fit(small.small_run(), folder, resume=True, progress=False)
+    torch.testing.assert_close(weights(folder), weights(finished), rtol=0, atol=0)
+    assert log_of(folder) == log_of(finished)
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_name(small, finished, tmp_path):
+    wider = small.small_run("model.embed_width=24", "steps=9", "machine.checkpoint_every=9")
+    other = fit(wider, tmp_path / "other", progress=False)
+    folder = shutil.copytree(finished, tmp_path / "run")
+    shutil.copytree(other / "checkpoints/step-000009", folder / "checkpoints/step-000009")
+    with pytest.raises(ValueError, match=r"step-000009 does not fit this run \(.*another run's\? Move it") as caught:
+        fit(small.small_run("steps=9"), folder, resume=True, progress=False)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("run.json", r"run\.json is damaged: "), ("log.jsonl", r"log\.jsonl:1 is damaged\. Move")]
+)
+def test_other_files_of_a_run_are_named_when_they_are_damaged(small, finished, tmp_path, name, message):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / name).write_bytes(b"\xff" + (folder / name).read_bytes()[1:])
+    with pytest.raises(ValueError, match=message):
+        fit(small.small_run(), folder, resume=True, progress=False)
+
+
+def test_an_objective_without_a_term_is_refused(small, tmp_path):
+    run = replace(small.small_run(), objective=lambda output, world: {})
+    with pytest.raises(ValueError, match=r"The objective of 'small' has no term .*--set data\.captions=true"):
+        fit(run, tmp_path / "run", progress=False)

@@ -131,6 +131,17 @@ def last_whole(folder: Path) -> Path | None:
     return None
 
 
+def check(model: Path) -> None:
+    """Refuse a model folder that is a checkpoint and no longer holds what was written. Others have no hashes.
+
+    Raises:
+        ValueError: If a file is damaged. The message names it.
+    """
+    problem = damage(model) if (model / HASHES).is_file() else ""
+    if problem:
+        raise ValueError(f"Checkpoint {model} is damaged: {problem}. Begin from another one.")
+
+
 def latest(folder: Path) -> Path | None:
     """The last finished checkpoint of a folder."""
     return max(_finished(folder), default=None, key=_step)

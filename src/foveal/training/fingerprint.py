@@ -44,7 +44,7 @@ class Fingerprint:
         files: How many.
         size: Of all files together, in bytes.
         content: Hash of the files' names, sizes and blocks, in order.
-        samples: Hash of texts, regions and pictures of 64 samples from evenly spaced places.
+        samples: Hash of texts and regions of 64 samples from evenly spaced places, and of their pictures' files.
     """
 
     spec: str
@@ -171,13 +171,13 @@ def _blocks(file: Path, size: int, share: int) -> str:
 
 
 def _words(sample: Sample | None) -> str:
-    """All that a sample says, and its picture's key."""
+    """All that a sample says, and what tells its picture, if that lies in a file beside the source's own."""
     if sample is None:
         return "broken"
     regions = [[region.box, region.phrase, [miss.text for miss in region.negatives]] for region in sample.regions]
     near = [[miss.text for miss in misses] for misses in (sample.caption_negatives, sample.long_caption_negatives)]
-    said = [sample.id, sample.captions, sample.long_caption, regions, near, picture_key(sample.image)]
-    return json.dumps(said)
+    picture = picture_key(sample.image) if isinstance(sample.image, Path) else ""
+    return json.dumps([sample.id, sample.captions, sample.long_caption, regions, near, picture])
 
 
 def _hash(*texts: str) -> str:

@@ -75,6 +75,8 @@ def fit(
     checkpoints = out / "checkpoints"
     _check_folder(run, out, resume=resume)
     last = of_first_rank(lambda: checkpoint.last_whole(checkpoints), world)
+    if init is not None and last is None:
+        of_first_rank(lambda: checkpoint.check(init), world)
     training = begin(run, world, device, init if last is None else None)
     fingerprints = of_first_rank(lambda: _fingerprints(training, out if last else None), world)
     if last is not None:

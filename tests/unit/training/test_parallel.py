@@ -19,7 +19,7 @@ WORKER = Path(__file__).with_name("worker.py")
 SETTINGS = ("steps=3", "optimizer.eps=1e-3", "machine.checkpoint_every=2")
 
 
-def run_two(out, *settings, resume=False):
+def run_two(out, *settings, resume=False, codes=(0, 0)):
     """Train with two gloo processes, started as torchrun does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def run_two(out, *settings, resume=False):
         for rank in range(2)
     ]
     errors = [rank.communicate(timeout=120)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    assert tuple(rank.returncode for rank in ranks) == codes, errors
     return errors
 
 
@@ -60,6 +60,16 @@ def test_two_processes_resume_bit_for_bit(tmp_path, kind):
     run_two(tmp_path / "cut", setting, resume=True)
     whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     torch.testing.assert_close(cut, whole, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_all_processes_stop_at_a_damaged_checkpoint_with_the_same_words(tmp_path):
+    run_two(tmp_path / "two", "steps=2")
+    (tmp_path / "two/checkpoints/step-000002/config.json").unlink()
+    errors = run_two(tmp_path / "two", resume=True, codes=(1, 1))
+    for error in errors:
+        assert "ValueError: Checkpoint" in error.splitlines()[-1]
+        assert "step-000002 is damaged: config.json is missing. No older one is whole" in error.splitlines()[-1]
 
 
 def test_alone_nothing_is_wrapped_and_nothing_is_sent():

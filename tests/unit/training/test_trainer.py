@@ -239,6 +239,14 @@ def test_the_way_out_of_a_damaged_checkpoint_leads_to_the_same_weights(small, fi
     assert log_of(folder) == log_of(finished)
 
 
+def test_a_damaged_checkpoint_is_no_beginning(small, finished, tmp_path):
+    place = cut_back(finished, tmp_path / "damaged") / "checkpoints/step-000008"
+    with pytest.raises(ValueError, match=r"step-000008 is damaged: model\.safetensors .*Begin from another"):
+        fit(small.small_run(), tmp_path / "run", init=place, progress=False)
+    assert not (tmp_path / "run").exists()
+    fit(small.small_run("steps=1"), tmp_path / "run", init=place.with_name("step-000006"), progress=False)
+
+
 def test_a_checkpoint_of_another_run_is_refused_by_name(small, finished, tmp_path):
     wider = small.small_run("model.embed_width=24", "steps=9", "machine.checkpoint_every=9")
     other = fit(wider, tmp_path / "other", progress=False)

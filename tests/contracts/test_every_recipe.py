@@ -106,6 +106,35 @@ class TestEverySmoke:
         assert encoder.encode_regions([picture], [[(0.0, 0.0, 0.5, 0.5)]])[0].isfinite().all()
 
 
+OFF = (
+    "data.captions=false",
+    "data.long_captions=false",
+    "data.regions=0",
+    "data.negatives=0",
+    "data.caption_negatives=0",
+    "model.tokens=none",
+    "model.refine=none",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names())
+def test_whatever_is_left_out_a_run_learns_or_is_refused_with_what_to_set(name, scene_shards, tmp_path):
+    """No assertion, no type error: each of them is left out, both texts, and all."""
+    for number, changes in enumerate([*((change,) for change in OFF), OFF[:2], OFF]):
+        run = replace(override(on(find(f"{name}:smoke")(), scene_shards), list(changes)), steps=1)
+        refusal = ""
+        try:
+            fit(run, tmp_path / str(number), progress=False)
+        except ValueError as error:
+            refusal = str(error)
+        if refusal:
+            assert "--set " in refusal, changes
+            assert "\n" not in refusal, changes
+        else:
+            assert read(tmp_path / str(number) / "log.jsonl")[0]["loss"] > 0, changes
+
+
 @dataclass(frozen=True)
 class Reached:
     """FG-CLIP 2's objective with a threshold that a long training has reached."""

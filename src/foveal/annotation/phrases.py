@@ -142,7 +142,8 @@ def _pipeline() -> Any:
     """SpaCy's tagger and parser, loaded once."""
     if not has_spacy():
         raise ValueError(
-            'SpaCy or its English model is missing. Run: pip install "foveal[annotate]", or take parser="rules".'
+            'SpaCy or its English model is missing. Run: pip install "foveal[annotate]",'
+            " or use --set phrases.parser=rules."
         )
     import spacy
 

@@ -327,7 +327,7 @@ def _check(config: ModelConfig) -> None:
     if not config.vision.projection and config.vision.width != config.embed_width:
         raise ValueError(
             f"embed_width is {config.embed_width}, the picture tower's width {config.vision.width}, with no"
-            " projection between them. Make them equal or set vision.projection."
+            " projection between them. Make them equal, or --set model.vision.projection=true."
         )
     if config.tokens == "refined" and config.refine is None:
         raise ValueError("tokens is 'refined' and refine is None. Give a RefineConfig, or --set model.tokens=raw.")

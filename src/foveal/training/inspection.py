@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,24 +63,27 @@ def _named(feed: Feed, stream: Stream[object, object]) -> Iterator[tuple[str, So
 
 def _texts(one: Excerpt, feed: Feed) -> Iterator[str]:
     """What is wrong with the captions of a source."""
-    of_kind: dict[str, Callable[[Sample], str]] = {
-        "caption": lambda sample: next((text for text in sample.captions if text.strip()), ""),
-        "long_caption": lambda sample: sample.long_caption,
-    }
-    for kind, wanted in (("caption", feed.captions), ("long_caption", feed.long_captions)):
-        if not wanted:
-            continue
-        texts = [" ".join(of_kind[kind](sample).lower().split()) for sample in one.samples]
-        name, empty = kind.replace("_", " "), texts.count("")
-        if empty:
-            share = min(1, math.ceil(100 * empty / len(texts) + 5) / 100)  # with room: others may have fewer
-            pass_over = f"pass over them: --set data.broken_budget={share:g}"
-            do_without = f"train without {name}s, where the recipe can: --set data.{kind}s=false"
-            yield (
-                f"{one.spec!r}: {empty} of {len(texts)} samples looked at have no {name}, or an empty one, and count as"
-                f" broken. Add what is missing, or {do_without if empty == len(texts) else pass_over}."
-            )
-        yield from _shared(one, name, [text for text in texts if text])
+    if feed.captions:
+        firsts = [next((text for text in sample.captions if text.strip()), "") for sample in one.samples]
+        yield from _of_kind(one, "caption", firsts, "--set data.captions=false")
+    if feed.long_captions:
+        longs = [sample.long_caption for sample in one.samples]
+        yield from _of_kind(one, "long caption", longs, "--set data.long_captions=false")
+
+
+def _of_kind(one: Excerpt, name: str, texts: Sequence[str], change: str) -> Iterator[str]:
+    plain = [" ".join(text.lower().split()) for text in texts]
+    empty = plain.count("")
+    if empty:
+        share = min(1, math.ceil(100 * empty / len(texts) + 5) / 100)  # with room: others may have fewer
+        way = f"pass over them: --set data.broken_budget={share:g}"
+        if empty == len(texts):
+            way = f"train without {name}s, where the recipe can: {change}"
+        yield (
+            f"{one.spec!r}: {empty} of {len(texts)} samples looked at have no {name}, or an empty one, and count as"
+            f" broken. Add what is missing, or {way}."
+        )
+    yield from _shared(one, name, [text for text in plain if text])
 
 
 def _pictures(one: Excerpt) -> Iterator[str]:

@@ -71,7 +71,9 @@ def split(batch: Batch, parts: int) -> list[Batch]:
         return [batch]
     images = len(batch.ids)
     if parts > images:
-        raise ValueError(f"A batch of {images} images can't be split into {parts}. Set fewer micro_batches.")
+        raise ValueError(
+            f"A batch of {images} images can't be split into {parts}. Use --set machine.micro_batches={images}."
+        )
     bounds = [images * part // parts for part in range(parts + 1)]
     return [_take(batch, start, end) for start, end in pairwise(bounds)]
 

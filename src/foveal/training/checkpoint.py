@@ -191,11 +191,11 @@ def _write_tree(folder: Path, state: Any) -> None:
 def _write_hashes(folder: Path) -> None:
     """Write down what every file holds, and wait until all are on the disk. Hashes are made while the disk writes."""
     files = sorted(folder.iterdir())
-    with ThreadPoolExecutor(len(files)) as pool:
-        synced = [pool.submit(_sync, file) for file in files]
-        table = {file.name: {"bytes": file.stat().st_size, "sha256": _hash(file)} for file in files}
-        for sync in synced:
-            sync.result()
+    with ThreadPoolExecutor(2 * len(files)) as pool:
+        synced, hashes = pool.map(_sync, files), pool.map(_hash, files)
+        pairs = zip(files, hashes, strict=True)
+        table = {file.name: {"bytes": file.stat().st_size, "sha256": digest} for file, digest in pairs}
+        list(synced)  # raises what a thread raised
     write_text(folder / HASHES, json.dumps({"files": table, "sha256": _hash_of_table(table)}, indent=2) + "\n")
 
 

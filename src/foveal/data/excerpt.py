@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
+from math import inf
 from pathlib import Path
 from time import monotonic
 
@@ -20,14 +21,17 @@ HEAD = 1 << 16
 """Bytes at the beginning of a picture that tell it from others."""
 
 
-def excerpt(source: Source, most: int) -> list[Sample | None]:
-    """Return samples from evenly spaced places of a source, the same ones every time. None is a broken one.
+def excerpt(source: Source, most: int, seconds: float = inf) -> list[Sample | None]:
+    """Return samples from evenly spaced places of a source. None is a broken one.
 
     Args:
         source: As a stream takes it.
         most: How many. All samples, where a source with numbered samples has no more than that.
+        seconds: After which no further one is read. Without a limit they are the same ones every time.
     """
-    return [_sample(record) for record in islice(_records(source, most), most)]
+    end = monotonic() + seconds
+    records = takewhile(lambda _: monotonic() < end, islice(_records(source, most), most))
+    return [_sample(record) for record in records]
 
 
 def fewer_than(limit: float, source: Source, seconds: float = 3.0) -> int | None:

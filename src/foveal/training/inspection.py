@@ -14,6 +14,8 @@ from .feed import Feed
 from .run import Run
 
 SAMPLES = 128
+SECONDS = 5.0
+"""After which no more samples of a source are looked at."""
 SHARED = 0.1
 """Share of samples with a caption, or a picture, that others have too, from which on it is said."""
 
@@ -41,7 +43,7 @@ def remarks(run: Run, stream: object) -> Iterator[str]:
     feed = run.data
     if not isinstance(feed, Feed) or not isinstance(stream, Stream):
         return
-    excerpts = [_read(feed, spec, excerpt(source, SAMPLES)) for spec, source in _named(feed, stream)]
+    excerpts = [_read(feed, spec, excerpt(source, SAMPLES, SECONDS)) for spec, source in _named(feed, stream)]
     for one in filter(lambda one: one.samples, excerpts):
         yield from _texts(one, feed)
         yield from _pictures(one)
@@ -51,10 +53,17 @@ def remarks(run: Run, stream: object) -> Iterator[str]:
 
 def _read(feed: Feed, spec: str, samples: Sequence[Sample | None]) -> Excerpt:
     rng = np.random.default_rng(0)
-    edited = [sample for sample in samples if sample is not None]
-    for edit in feed.edits:
-        edited = [edit(sample, rng) for sample in edited]
-    return Excerpt(spec, tuple(edited))
+    edited = (None if sample is None else _edited(sample, feed, rng) for sample in samples)
+    return Excerpt(spec, tuple(sample for sample in edited if sample is not None))
+
+
+def _edited(sample: Sample, feed: Feed, rng: np.random.Generator) -> Sample | None:
+    try:
+        for edit in feed.edits:
+            sample = edit(sample, rng)
+    except (ValueError, OSError):
+        return None  # the stream counts it as broken
+    return sample
 
 
 def _named(feed: Feed, stream: Stream[object, object]) -> Iterator[tuple[str, Source]]:

@@ -1,6 +1,7 @@
 """What a training tells: a line of JSON per step, a progress bar, curves, and TensorBoard where it is wanted."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from .checkpoint import write_text
+
+log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
@@ -129,6 +132,8 @@ def _record(line: bytes, path: Path, number: int) -> Record:
 def _forget(path: Path, done: int) -> None:
     """Remove lines after a step. They are written again when the training comes by."""
     lines = [json.dumps(record) + "\n" for record in read(path) if record["step"] <= done]
+    if len(lines) < done:  # a checkpoint is never ahead of its log
+        log.warning("%s holds %d of the %d steps so far. The others are lost.", path, len(lines), done)
     write_text(path, "".join(lines))
 
 

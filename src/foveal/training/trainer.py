@@ -190,8 +190,9 @@ def _description(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        way = f"Start again in another folder, perhaps with --init {path.parent / 'checkpoints' / 'step-...'}."
-        raise ValueError(f"{path} is damaged: {error}. {way}") from error
+        last = checkpoint.latest(path.parent / "checkpoints")
+        weights = f", from its weights: --init {last}" if last else ""
+        raise ValueError(f"{path} is damaged: {error}. Start again in another folder{weights}.") from error
 
 
 def _fingerprints(training: Training, begun: Path | None) -> list[Fingerprint]:

@@ -206,15 +206,21 @@ def test_golden_key_is_the_same_in_every_process():
     ("fields", "reason"),
     [
         ({"captions": ()}, "Sample one has no caption"),
+        ({"captions": ("", " \n")}, "Sample one has no caption, or an empty one"),
         ({"long_caption": " "}, "Sample one has no long caption"),
         ({"image": b"broken"}, "Sample one: Picture of 6 bytes cannot be read"),
         ({"regions": (Region((5.0, 5.0, 9.0, 9.0), "pixels"),)}, r"Sample one: Box \(5\.0"),
     ],
-    ids=["caption", "long_caption", "picture", "box"],
+    ids=["caption", "empty_captions", "long_caption", "picture", "box"],
 )
 def test_a_sample_that_cannot_be_used_is_named(fields, reason):
     with pytest.raises(ValueError, match=reason):
         batcher(long_caption_length=248, regions=1).prepare(sample(**fields))
+
+
+def test_empty_captions_are_never_drawn():
+    given = sample(captions=("", "a cup", " "))
+    assert {batcher().prepare(given, np.random.default_rng(seed)).caption for seed in range(20)} == {"a cup"}
 
 
 @pytest.mark.parametrize("fields", [{"negatives": 3}, {"caption_length": None, "caption_negatives": 1}])

@@ -54,6 +54,10 @@ def test_how_many_samples_there_are_is_known_if_they_are_fewer(scene_shards, tmp
     assert fewer_than(limit, Scenes()) is None
 
 
+def test_reading_ends_in_time(scene_shards):
+    assert excerpt(WebDataset(scene_shards), 4, seconds=-1.0) == []
+
+
 def test_counting_shards_ends_in_time(scene_shards):
     assert fewer_than(99.0, WebDataset(scene_shards), seconds=-1.0) is None
 

@@ -62,6 +62,11 @@ def test_the_first_sentence_may_help_out_only_where_captions_are_missing():
     assert FirstSentence()(sample(long_caption=" "), rng()).captions == ()
 
 
+def test_an_empty_caption_is_a_missing_one():
+    assert FirstSentence(only_missing=True)(sample(captions=("", " ")), rng()).captions == ("A dog runs",)
+    assert Prefix()(sample(captions=("", "a dog")), rng()).captions == ("a photo of a dog",)
+
+
 def test_dropping_the_summary_leaves_the_other_sentences():
     edited = DropSummary()(sample(), rng())
     assert edited.long_caption == "It is brown! Is it wet? Yes."

@@ -36,6 +36,14 @@ def test_resuming_forgets_later_lines_and_a_broken_last_one(tmp_path):
     assert [(line["step"], line["loss"]) for line in read(tmp_path / "log.jsonl")] == [(1, 1), (2, 1), (3, 7)]
 
 
+def test_a_log_that_lacks_steps_is_resumed_and_it_is_said(tmp_path, caplog):
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    Logbook(tmp_path, steps=9, done=2, progress=False).close()
+    assert caplog.messages == []
+    Logbook(tmp_path, steps=9, done=5, progress=False).close()
+    assert caplog.messages == [f"{tmp_path / 'log.jsonl'} holds 2 of the 5 steps so far. The others are lost."]
+
+
 def test_other_ranks_write_and_show_nothing(tmp_path, capsys):
     with closing(Logbook(tmp_path, steps=1, active=False, tensorboard=True)) as log:
         log.write(record(1, a=1.0), pairs=1, tokens=1)

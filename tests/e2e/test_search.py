@@ -107,7 +107,7 @@ def test_similar_finds_others(indexed, capsys, tmp_path):
         (["search", "INDEX"], "The query is empty"),
         (["search", "INDEX", "a", "--box", "0,0,1,1"], "has no picture to lie in"),
         (["search", "INDEX", "a", "--box", "0,0,2"], "Box '0,0,2' is none. Give x0,y0,x1,y1 in fractions"),
-        (["search", "INDEX", "a", "--where", "colour = 1"], "is no SQL over the columns"),
+        (["search", "INDEX", "a", "--where", "colour = 1"], "there is no column 'colour'"),
         (["search", "INDEX", "a", "--out", "hits.txt"], "has to end in .json"),
         (["search", "INDEX", "a", "--mode", "best"], "Invalid value for '--mode'"),
         (["similar", "INDEX", "nowhere.jpg"], "nowhere.jpg"),

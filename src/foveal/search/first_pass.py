@@ -68,11 +68,8 @@ class FirstPass:
         Args:
             queries: What each looks for; each want brings its own pictures.
             mode: How pictures will be compared.
-            where: An SQL filter. Empty: none.
+            where: A query's `sql`. Empty: none.
             limit: Pictures wanted from a search.
-
-        Raises:
-            ValueError: If the filter is no SQL over the index's columns.
         """
         if self._store.small:
             return self._everything(len(queries), where)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from ..encoder import Picture
 from ..types import Box
+from .where import sql_of
 
 Mode = Literal["global", "late", "fused", "region"]
 
@@ -19,7 +20,8 @@ class Query:
         image: A picture to search by.
         box: (x0, y0, x1, y1) in fractions of `image`: search by what it shows alone.
         exclude: A text that hits should not fit.
-        where: A filter on the index's columns in SQL, such as "width >= 640 and path like 'holiday/%'".
+        where: A filter on the index's columns, such as "width >= 640 and path like 'holiday/%'": comparisons, LIKE, IN,
+            BETWEEN and IS NULL, joined by AND, OR and NOT.
         k: Hits wanted.
         mode: How pictures are compared with the query: "global" (whole with whole), "late" (token sets), "region"
             (phrases with boxes) or "fused" (all three).
@@ -42,6 +44,12 @@ class Query:
             raise ValueError(f"k is a number of hits, at least 1, not {self.k}.")
         if self.mode not in get_args(Mode):
             raise ValueError(f"Mode '{self.mode}' is unknown. Known: {', '.join(get_args(Mode))}.")
+        sql_of(self.where)
+
+    @property
+    def sql(self) -> str:
+        """The filter as the index gets it, written anew from what `where` means."""
+        return sql_of(self.where)
 
 
 def parse_box(text: str) -> Box | None:

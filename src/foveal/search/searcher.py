@@ -134,7 +134,7 @@ class Searcher:
         Arguments are `Query`'s.
 
         Raises:
-            ValueError: If the query is empty, its picture broken or its filter no SQL over known columns.
+            ValueError: If the query is empty, its picture broken or its filter none.
         """
         return self.search_many([Query(text, image, box, exclude, where, k, mode)])[0]
 
@@ -233,7 +233,7 @@ class Searcher:
         alike: dict[tuple[str, Mode, int], list[int]] = {}
         for at, each in enumerate(asked):
             limit = max(self.shortlist, 2 * each.query.k) * (1 if each.minus is None else 3)
-            alike.setdefault((each.query.where, each.query.mode, limit), []).append(at)
+            alike.setdefault((each.query.sql, each.query.mode, limit), []).append(at)
         hits: dict[int, list[Hit]] = {}
         for (where, mode, limit), places in alike.items():
             some = [asked[at] for at in places]

@@ -285,15 +285,12 @@ async def _question(service: Service, asked: wire.SearchRequest, image: bytes | 
         raise RefusedError(400, "The query is empty. Give a text, a picture or both.")
     if asked.box is not None and image is None:
         raise RefusedError(400, "A box needs the picture that it lies in.")
-    return Question(
-        text=asked.text,
-        image=None if image is None else await service.decode(image),
-        box=None if asked.box is None else _checked(asked.box),
-        exclude=asked.exclude,
-        where=asked.where,
-        k=_bounded(service, asked.k),
-        mode=asked.mode,
-    )
+    decoded = None if image is None else await service.decode(image)
+    box, k = None if asked.box is None else _checked(asked.box), _bounded(service, asked.k)
+    try:
+        return Question(asked.text, decoded, box, asked.exclude, asked.where, k, asked.mode)
+    except ValueError as error:  # the filter is none
+        raise RefusedError(400, str(error)) from error
 
 
 def _read(schema: type[wire.SearchRequest], content: bytes | dict[str, Any]) -> wire.SearchRequest:

@@ -35,9 +35,7 @@ class SearchRequest(Request):
     image: Encoded | None = None
     box: Box | None = None
     exclude: str = Field("", description="A text that hits should not fit.")
-    where: str = Field(
-        "", max_length=2000, description="SQL filter over the index's columns.", examples=["width > 640"]
-    )
+    where: str = Field("", max_length=4000, description="Filter over the index's columns.", examples=["width > 640"])
     k: int = Field(20, ge=1)
     mode: Mode = "fused"
 

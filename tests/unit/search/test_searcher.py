@@ -138,12 +138,12 @@ def test_what_is_excluded_counts_against_a_picture(searcher):
     assert np.mean(drops) > 2
 
 
-def test_filters_are_sql_over_what_is_known_of_pictures(searcher):
+def test_filters_are_over_what_is_known_of_pictures(searcher):
     hits = searcher.search(TEXT, where="path like '00%' and width = 48", k=40)
     assert sorted(hit.path for hit in hits) == [f"00{n}.jpg" for n in range(10)]
     assert searcher.search(TEXT, where="width > 1000") == []
-    for where in ("wide > 3", "'", "width >", "1; drop table pictures"):
-        with pytest.raises(ValueError, match="is no SQL over the columns id, path, bytes") as told:
+    for where in ("wide > 3", "'", "width >", "1; drop table pictures", "width > 1) or (width = 1"):
+        with pytest.raises(ValueError, match="A filter compares the columns id, path, bytes") as told:
             searcher.search(TEXT, where=where)
         assert "\n" not in str(told.value)
     assert searcher.count == 40

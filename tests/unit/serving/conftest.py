@@ -77,8 +77,6 @@ class FakeSearcher:
         self.asked.append(list(queries))
         if any("crash" in query.text for query in queries):
             raise RuntimeError("the model fell over at /secret/path")
-        if any(query.where == "no sql" for query in queries):
-            raise ValueError("Filter 'no sql' is no SQL.")
         return [
             [
                 Hit(name, f"{name}.png", 3.0 - at, 0.9, (PhraseBox(query.text, (0.1, 0.2, 0.5, 0.9), 0.4),), 40, 24)

@@ -26,6 +26,7 @@ near to what the starter model gives on 135 photos of COCO (in brackets there), 
 
 import argparse
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -129,6 +130,7 @@ def likeness(world: World) -> str:
 
 def build(world: World, folder: Path, count: int) -> dict[str, float]:
     """Write the index batch by batch, as `foveal index` does. Gives seconds and bytes."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off
     start = time.perf_counter()
     store = Store.create(folder, Layout(WIDTH, TOKEN_WIDTH, TOKENS, regions=0), {})
     nothing = np.zeros((0, WIDTH), np.float16), np.zeros((0, 4), np.float32)

@@ -255,7 +255,7 @@ def test_filters_narrow_and_a_wrong_one_is_told(page):
     page.fill("#where", "no such column =")
     page.press("#where", "Tab")
     page.wait_for_selector("#status.wrong")
-    assert "no such column" in page.text_content("#status")
+    assert "there is no column 'no'" in page.text_content("#status")
 
 
 def test_more_like_this_leaves_the_picture_itself_out(page):

@@ -24,7 +24,7 @@ from foveal.encoder import Encoder
 from foveal.encoder.load import load
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
-from foveal.search import Indexing, Searcher
+from foveal.search import Indexing, Searcher, cells, store
 from foveal.search.sources import id_of
 from foveal.search.store import Store
 
@@ -143,11 +143,11 @@ def indexing(photos, index, model, processes):
 
 def whole(index):
     """Ids of the pictures of an index. Fails if one of them is not whole."""
-    if not (index / "pictures.lance").exists():
+    if not Store.is_there(index):
         return set()
-    store = Store.open(index)
-    rows = store.pictures.to_arrow()
-    looks = store.looks(rows)
+    opened = Store.open(index)
+    rows = opened.pictures.to_arrow()
+    looks = opened.looks(rows)
     assert torch.isfinite(looks.embedding).all()
     assert looks.region_mask.any(dim=1).all()
     assert all(thumbnail[:2] == b"\xff\xd8" for thumbnail in rows["thumbnail"].to_pylist())
@@ -156,16 +156,13 @@ def whole(index):
     return set(ids)
 
 
-def crash(tmp_path, model, processes, kills):
-    """Kill the work at random points, again and again; nothing that was there may be lost, and it must get done.
-
-    Returns how many pictures were there after each kill.
-    """
+def test_killed_thrice_nothing_is_lost(tmp_path, model, processes):
+    """Killed at random points, nothing that was there is lost, and it gets done."""
     photos, index = fill(tmp_path / "photos", 60), tmp_path / "index"
-    points, committed, counts = random.Random(kills), set(), []
-    for _ in range(kills):
+    points, committed = random.Random(3), set()
+    for _ in range(3):
         run = indexing(photos, index, model, processes)
-        commits = len(list(index.rglob("*.manifest"))) + points.randint(1, 60 // kills)
+        commits = len(list(index.rglob("*.manifest"))) + points.randint(1, 20)
         while run.is_alive() and len(list(index.rglob("*.manifest"))) < commits:
             time.sleep(0.002)
         run.join(points.uniform(0, 0.05))  # anywhere within a commit
@@ -174,7 +171,6 @@ def crash(tmp_path, model, processes, kills):
         found = whole(index)
         assert committed <= found
         committed = found
-        counts.append(len(found))
     run = indexing(photos, index, model, processes)
     run.join(300)
     assert run.exitcode == 0
@@ -183,16 +179,127 @@ def crash(tmp_path, model, processes, kills):
     assert whole(index) == whole(tmp_path / "undisturbed") == {id_of(path.name) for path in photos.iterdir()}
     killed, never = (Searcher.open(tmp_path / each).search("a cat", k=60) for each in ("index", "undisturbed"))
     assert [hit.id for hit in killed] == [hit.id for hit in never]
-    return counts
 
 
-def test_killed_thrice_nothing_is_lost(tmp_path, model, processes):
-    crash(tmp_path, model, processes, 3)
+# Kills at aimed places: before or after a method of the store.
+CREATING = [("create", "after"), ("write", "before"), ("_learn_cells", "after"), ("_keep_cells", "after")]
+UPDATING = [
+    ("_uncode", "after"),
+    ("write", "after"),
+    ("forget", "after"),
+    ("finish", "before"),
+    ("_code", "before"),
+    ("_code", "after"),
+    ("note", "before"),
+    ("note", "after"),
+]
+
+
+def dying(name, when, photos, index, model):
+    """The work of the command in this process, which is killed when it comes to a method of the store."""
+    method = getattr(Store, name)
+
+    def killed(*given, **options):
+        if when == "after":
+            method(*given, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(Store, name, staticmethod(killed) if name == "create" else killed)
+    work(photos, index, model)
+
+
+def work(photos, index, model):
+    """The work of the command, with a first pass from twenty pictures on."""
+    store.CODED, cells.PER_CELL = 20, 3
+    Indexing(str(photos), str(index), str(model), batch=4, tokens=4, regions=4)(partial(load, str(model)))
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """In this process too, twenty pictures have a first pass; what `work` sets is put back."""
+    monkeypatch.setattr(store, "CODED", 20)
+    monkeypatch.setattr(cells, "PER_CELL", 3)
+
+
+def kill_at(place, photos, index, model, processes):
+    """Kill the work at a place. False if it never came there."""
+    process = processes.Process(target=dying, args=(*place, photos, index, model))
+    process.start()
+    process.join(300)
+    return process.exitcode == -signal.SIGKILL
+
+
+def kill_at_random(numbers, photos, index, model, processes):
+    """Kill the work anywhere within one of its first commits. False if it was done before."""
+    process = processes.Process(target=work, args=(photos, index, model))
+    commits = len(list(index.rglob("*.manifest"))) + numbers.randint(0, 8)
+    process.start()
+    while process.is_alive() and len(list(index.rglob("*.manifest"))) < commits:
+        time.sleep(0.002)
+    process.join(numbers.uniform(0, 0.1))
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def complete(index):
+    """The pictures of an index by path and hash. Fails if it is not finished, first pass and all."""
+    found, opened = whole(index), Store.open(index)
+    assert {each.decode() for each in opened.codes()[0]} == found
+    assert opened.about["finished"] == opened.versions
+    return {(row["path"], row["hash"]) for row in opened.pictures.to_arrow().to_pylist()}
+
+
+def hits(index):
+    """What is found in every mode."""
+    searcher = Searcher.open(index)
+    return [[hit.id for hit in searcher.search("a cat", k=60, mode=mode)] for mode in ("late", "region", "fused")]
+
+
+def alter(photos, numbers):
+    """Some pictures come, one changes, one goes."""
+    there = sorted(photos.iterdir())
+    there[numbers.randrange(len(there) // 2)].unlink()
+    for path in (there[-1], *(photos / f"{numbers.randrange(10**6):06d}.png" for _ in range(2))):
+        colors = np.random.default_rng(numbers.randrange(10**6)).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+        Image.fromarray(colors).resize((48, 32), Image.Resampling.NEAREST).save(path)
+
+
+@pytest.mark.parametrize("place", [("create", "after"), ("finish", "before")])
+def test_killed_at_an_aimed_place_the_next_run_repairs_it(tmp_path, model, processes, few, place):
+    photos, index = fill(tmp_path / "photos", 30), tmp_path / "index"
+    if place not in CREATING:
+        work(photos, index, model)
+        alter(photos, random.Random(0))
+    assert kill_at(place, photos, index, model, processes)
+    work(photos, index, model)
+    work(photos, tmp_path / "undisturbed", model)
+    assert complete(index) == complete(tmp_path / "undisturbed")
+    assert hits(index) == hits(tmp_path / "undisturbed")
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_nothing_is_lost(tmp_path, model, processes):
-    assert set(crash(tmp_path, model, processes, 20)) - {0, 60}  # some kills came in the middle
+def test_killed_fifty_times_at_random_and_at_aimed_places_nothing_is_lost(tmp_path, model, processes, few):
+    photos, index, numbers = fill(tmp_path / "photos", 40), tmp_path / "index", random.Random(0)
+    aimed, kills, complete_between = UPDATING * 3, 0, 0
+    for place in [*CREATING, *(place for at in aimed[:23] for place in (None, at))]:
+        if (index / "report.json").exists():
+            alter(photos, numbers)
+        if place is not None:
+            kills += kill_at(place, photos, index, model, processes)
+        else:
+            kills += kill_at_random(numbers, photos, index, model, processes)
+        whole(index)
+        if numbers.random() < 0.3:
+            work(photos, index, model)
+            complete(index)
+            complete_between += 1
+    assert kills >= 40  # some come to their end before they are killed
+    assert complete_between > 5
+    work(photos, index, model)
+    work(photos, tmp_path / "undisturbed", model)
+    assert complete(index) == complete(tmp_path / "undisturbed")
+    assert hits(index) == hits(tmp_path / "undisturbed")
 
 
 @pytest.mark.slow

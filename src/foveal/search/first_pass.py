@@ -1,5 +1,6 @@
 """The first pass: which pictures are worth a comparison in full."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from torch import Tensor
 from .compare import Want
 from .query import Mode
 from .store import COMPARED, TOLD, Looks, Numbered, Store
+
+log = logging.getLogger(__name__)
 
 COLUMNS: dict[Mode, tuple[str, ...]] = {
     "global": ("embedding",),
@@ -59,7 +62,14 @@ class FirstPass:
         """
         self._store, self._codes = store, store.codes()
         self._numbered = None if store.small else store.numbered()
-        self._all_coded = self._codes is not None and len(self._codes[0]) == store.count()
+        coded, count = 0 if self._codes is None else len(self._codes[0]), store.count()
+        self._all_coded = coded == count
+        if not store.small and not self._all_coded:
+            log.warning(
+                "%d of %d pictures are found by their whole embedding alone until foveal index has run again.",
+                count - coded,
+                count,
+            )
         self._kept: tuple[int, Any, Looks] | None = None
 
     def __call__(self, queries: Sequence[Sequence[Want]], mode: Mode, where: str, limit: int) -> list[Shortlist]:

@@ -3,17 +3,18 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ..data.formats.paths import replacing
 from ..encoder import Encoder
 from .compare import measure_background
+from .failures import reason_of
+from .lock import alone, is_remote
 from .rows import Read, encode_rows, probe, read_entry, same_model
 from .sources import Entry, check_source
-from .store import Layout, Store, is_remote
+from .store import Layout, Store
 from .todo import Batch, Report, Todo, batches
 
 Engine = Literal["local", "ray"]
@@ -67,26 +68,48 @@ class Indexing:
             open_encoder: Gives the model. Called once here, and once in every Ray worker.
 
         Raises:
-            ValueError: If there is no such source, or the index is of another source or model.
+            ValueError: If there is no such source, the index is of another source or model, another process writes to
+                it, or nothing can be written: the disk is full, or forbids it.
             KeyboardInterrupt: Stopped; the message says how far it came.
         """
         check_source(self.source)
+        if not is_remote(self.index) and Path(self.index).exists() and not Path(self.index).is_dir():
+            raise ValueError(f"'{self.index}' is a file. Name a folder for the index.")
         encoder = open_encoder()
-        store = self._store(encoder)
-        with _alone(self.index):
-            todo = Todo(self.source, store, progress=self.progress)
-            try:
-                self._encode(todo, store, encoder, open_encoder)
-                report = todo.finish()
-                if report.added or report.updated or report.forgotten or "background" not in store.about:
-                    store.finish()
-                    store.note(background=measure_background(store, encoder))
-            except KeyboardInterrupt as error:
-                raise KeyboardInterrupt(
-                    f"Stopped with {store.count()} pictures in {self.index}. The same command goes on."
-                ) from error
-            self._keep(store, report)
+        try:
+            if not Store.is_there(self.index):
+                Store.create(self.index, *self._new(encoder))
+            with alone(self.index):
+                return self._bring_up_to_date(encoder, open_encoder)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(
+                f"Stopped with {self._kept} pictures in {self.index}. The same command goes on."
+            ) from error
+        except (OSError, RuntimeError) as error:
+            reason = reason_of(error, self.index)
+            if not reason:
+                raise
+            raise ValueError(
+                f"{reason} {self._kept} pictures are kept. Once mended, the same command goes on."
+            ) from error
+
+    def _bring_up_to_date(self, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> Report:
+        store = Store.open(self.index)
+        self._check(store, encoder)
+        todo = Todo(self.source, store, progress=self.progress)
+        with todo.bar:  # closed whatever happens, so that what is said of it has a line of its own
+            self._encode(todo, store, encoder, open_encoder)
+            report = todo.finish()
+        if store.about.get("finished") != store.versions:
+            store.finish()
+            store.note(background=measure_background(store, encoder), finished=store.versions)
+        self._keep(store, report)
         return report
+
+    @property
+    def _kept(self) -> int:
+        """Pictures in the index by now."""
+        return Store.open(self.index).count() if Store.is_there(self.index) else 0
 
     def _encode(self, todo: Todo, store: Store, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> None:
         if self.engine == "ray":
@@ -97,18 +120,11 @@ class Indexing:
         else:
             self._encode_here(todo, store, encoder)
 
-    def _store(self, encoder: Encoder) -> Store:
-        """The index, checked against what it is to be of; a new one where there is none."""
-        if not is_remote(self.index) and Path(self.index).exists() and not Path(self.index).is_dir():
-            raise ValueError(f"'{self.index}' is a file. Name a folder for the index.")
-        if not Store.is_there(self.index):
-            seen = probe(encoder)
-            layout = Layout(len(seen[0]), len(seen[0]), self.tokens, self.regions)
-            about = {"model": self.model, "probe": seen, "source": self._place, "protocol": asdict(encoder.protocol)}
-            return Store.create(self.index, layout, about)
-        store = Store.open(self.index)
-        self._check(store, encoder)
-        return store
+    def _new(self, encoder: Encoder) -> tuple[Layout, dict[str, Any]]:
+        """The layout of a new index, and what it is to know of itself."""
+        seen = probe(encoder)
+        about = {"model": self.model, "probe": seen, "source": self._place, "protocol": asdict(encoder.protocol)}
+        return Layout(len(seen[0]), len(seen[0]), self.tokens, self.regions), about
 
     def _check(self, store: Store, encoder: Encoder) -> None:
         about, layout = store.about, store.layout
@@ -169,19 +185,3 @@ def _ahead(readers: ThreadPoolExecutor, work: Iterable[Batch], thumbnail: int) -
         waiting = coming
     if waiting:
         yield [(entry, reading.result()) for entry, reading in waiting]
-
-
-@contextmanager
-def _alone(index: str) -> Iterator[None]:
-    """No two processes write to one folder; the lock goes with its process, however that ends."""
-    if is_remote(index):
-        yield
-        return
-    import fcntl
-
-    with (Path(index) / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"Another foveal index is writing to '{index}'. Wait for it.") from error
-        yield

@@ -1,6 +1,7 @@
 """From a query to hits: a first pass by approximate search, then a rerank of the shortlist."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +23,7 @@ from .compare import (
     wants_of_pictures,
     wants_of_texts,
 )
+from .failures import reason_of
 from .first_pass import FirstPass, Shortlist
 from .query import Mode, Query
 from .regions import best_windows
@@ -66,7 +68,11 @@ class _Asked:
 
 
 class Searcher:
-    """An open index and the model it was made with. Safe to use from several threads."""
+    """An open index and the model it was made with. Safe to use from several threads.
+
+    What is added to the index meanwhile is found after a few seconds. Where the index is deleted, or another takes its
+    place, every method raises OSError with the number ESTALE: no answer is made of two indices.
+    """
 
     def __init__(self, store: Store, encoder: Encoder, *, shortlist: int = SHORTLIST) -> None:
         """Tie an index to its model. `open` does so from names.
@@ -90,6 +96,7 @@ class Searcher:
             Yardstick.of(store, self._about.get("background", {}), WEIGHTS),
             FirstPass(store),
         )
+        store.check(now=True)
 
     @classmethod
     def open(cls, index: str | Path, encoder: Encoder | None = None) -> "Searcher":
@@ -112,7 +119,8 @@ class Searcher:
     @property
     def count(self) -> int:
         """How many pictures the index holds."""
-        return self._store.count()
+        with self._same_index():
+            return self._store.count()
 
     @property
     def model_name(self) -> str:
@@ -140,17 +148,20 @@ class Searcher:
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """Hits of many queries: what they hold is encoded together, and those that share a filter search together."""
-        return self._hits(self._asked(queries))
+        with self._same_index():
+            return self._hits(self._asked(queries))
 
     def similar(self, picture: str | Picture, k: int = 20) -> list[Hit]:
         """Pictures like one of the index (by id or path), or like any other; the picture itself is left out."""
-        own = self._id(picture) if isinstance(picture, str | Path) else ""
-        if not own:
-            return self.search(image=picture, k=k)
-        looks = self._store.looks_of([own])
-        want = Want(looks.embedding[0], looks.tokens[0], looks.regions[0], ("",) * looks.regions.shape[1], "picture")
-        hits = self._hits([_Asked(Query(image=b"", k=k + 1), [want], None)])[0]
-        return [hit for hit in hits if hit.id != own][:k]
+        with self._same_index():
+            own = self._id(picture) if isinstance(picture, str | Path) else ""
+            if not own:
+                return self.search(image=picture, k=k)
+            looks = self._store.looks_of([own])
+            texts = ("",) * looks.regions.shape[1]
+            want = Want(looks.embedding[0], looks.tokens[0], looks.regions[0], texts, "picture")
+            hits = self._hits([_Asked(Query(image=b"", k=k + 1), [want], None)])[0]
+            return [hit for hit in hits if hit.id != own][:k]
 
     def picture(self, picture_id: str) -> Path | bytes:
         """The original of a picture: its file, or its bytes where it lies in a shard.
@@ -158,7 +169,9 @@ class Searcher:
         Raises:
             ValueError: If the index has no such picture, or its original is gone.
         """
-        return original(self._about["source"], self._store.rows([picture_id], ["path"])[0]["path"])
+        with self._same_index():
+            path = self._store.rows([picture_id], ["path"])[0]["path"]
+        return original(self._about["source"], path)
 
     def thumbnail(self, picture_id: str) -> bytes:
         """A small JPEG of a picture, from the index itself.
@@ -166,7 +179,8 @@ class Searcher:
         Raises:
             ValueError: If the index has no such picture.
         """
-        return bytes(self._store.rows([picture_id], ["thumbnail"])[0]["thumbnail"])
+        with self._same_index():
+            return bytes(self._store.rows([picture_id], ["thumbnail"])[0]["thumbnail"])
 
     def explain(self, hit: Hit | str, phrases: Sequence[str] = ()) -> list[Explanation]:
         """Where in a picture phrases are: the best box and a heat map for each, from a fresh look at the original.
@@ -195,6 +209,19 @@ class Searcher:
         low, high = heat.amin(dim=(1, 2), keepdim=True), heat.amax(dim=(1, 2), keepdim=True)
         heat = (heat - low) / (high - low).clamp(min=1e-6)
         return [Explanation(phrase, as_box(boxes[at]), float(alike[at]), heat[at]) for at, phrase in enumerate(phrases)]
+
+    @contextmanager
+    def _same_index(self) -> Iterator[None]:
+        """Let what is read pass only if all of it is of the index that was opened."""
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            self._store.check(now=True)
+            reason = reason_of(error, self._store.name) if isinstance(error, RuntimeError) else ""
+            if reason:
+                raise OSError(reason) from error
+            raise
+        self._store.check()
 
     def _id(self, picture: str | Path) -> str:
         """The id of a picture of the index that is named by id or path; empty if it holds none of this name."""

@@ -9,8 +9,10 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from errno import ESTALE
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -20,10 +22,13 @@ from torch import Tensor
 
 from ..types import Box
 from .cells import Cells, Postings, remainder_bytes, remainders, taught
+from .failures import reason_of
+from .lock import alone, is_remote
 
 PICTURES, ABOUT, CELLS, CODES = "pictures", "about", "{kind}_cells", "coded"
 COMPARED = ("embedding", "tokens", "regions", "boxes")
 TOLD = ("id", "path", "width", "height", "caption")
+FACTS = b"foveal"  # key of what an index was made with, in the schema of its pictures
 ID = "S24"  # ids are 24 hexadecimal digits
 FRESH = timedelta(seconds=5)  # an open index sees what another process commits after this long at most
 KEPT = timedelta(hours=1)  # replaced files stay this long, for searches that began before
@@ -115,22 +120,19 @@ class Numbered:
         return found.drop_columns("_rowid").append_column("id", names)
 
 
-def is_remote(index: str | Path) -> bool:
-    """True for the URI of an object store, such as "s3://bucket/index"."""
-    return "://" in str(index)
-
-
 class Store:
     """The tables of one index. Filters are trusted here: a user's goes through `sql_of` first."""
 
-    def __init__(self, database: Any, pictures: Any, layout: Layout, name: str) -> None:
-        self._database, self.pictures, self.layout, self.name = database, pictures, layout, name
+    def __init__(self, database: Any, pictures: Any, name: str) -> None:
+        self._database, self.pictures, self.name = database, pictures, name
+        self._facts = _facts(pictures)
+        self.layout = Layout(**self.about["layout"])
 
     @staticmethod
     def is_there(index: str | Path) -> bool:
-        """True if a folder or an object store holds an index, which its table of pictures, made last, tells."""
+        """True if a folder or an object store holds an index, which the first version of its pictures makes it."""
         if not is_remote(index):
-            return any((Path(index) / f"{PICTURES}.lance" / "_versions").glob("*"))
+            return any((Path(index) / f"{PICTURES}.lance" / "_versions").glob("*.manifest"))
         return PICTURES in _connect(index).list_tables().tables
 
     @classmethod
@@ -138,48 +140,86 @@ class Store:
         """An index that is there.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If there is none, or it is damaged.
         """
         if not cls.is_there(index):
             raise ValueError(f"There is no index in '{index}'. Make one: foveal index FOLDER --out {index}")
-        database = _connect(index)
-        layout = Layout(**_about(database)["layout"])
-        return cls(database, database.open_table(PICTURES), layout, str(index))
+        try:
+            database = _connect(index)
+            return cls(database, database.open_table(PICTURES), str(index))
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{reason_of(error, index)} Make the index again, elsewhere.") from error
 
     @classmethod
     def create(cls, index: str | Path, layout: Layout, about: dict[str, Any]) -> "Store":
-        """A new, empty index.
+        """Make a new, empty index, in one commit and under the lock; one that is there is left as it is.
 
         Args:
             index: A folder, made where there is none, or an object store's URI.
             layout: What it will hold of each picture.
-            about: What it shall know of itself besides.
-        """
-        import pyarrow
+            about: What it shall know of itself besides. It stands in the schema of the pictures, so that no index is
+                without it, and two indices differ in it even if all else is the same.
 
-        if not is_remote(index):
-            Path(index).mkdir(parents=True, exist_ok=True)
+        Raises:
+            ValueError: If an index is there, or another process writes there.
+        """
+        with alone(index):
+            if cls.is_there(index):
+                raise ValueError(f"Another process has made '{index}' a moment ago. Run the same command again.")
+            return cls._new(index, layout, about)
+
+    @classmethod
+    def _new(cls, index: str | Path, layout: Layout, about: dict[str, Any]) -> "Store":
         database = _connect(index)
-        rows = [{"key": key, "value": json.dumps(value)} for key, value in {**about, "layout": asdict(layout)}.items()]
-        table = pyarrow.Table.from_pylist(
-            rows, schema=pyarrow.schema(dict.fromkeys(("key", "value"), pyarrow.string()))
-        )
-        database.create_table(ABOUT, data=table, mode="overwrite")
-        pictures = database.create_table(PICTURES, schema=schema(layout), mode="overwrite")  # last: it makes the index
-        return cls(database, pictures, layout, str(index))
+        for name in (ABOUT, CODES):  # of an index whose pictures are gone
+            database.drop_table(name, ignore_missing=True)
+        facts = {**about, "layout": asdict(layout), "made": uuid4().hex}
+        columns = schema(layout).with_metadata({FACTS: json.dumps(facts)})
+        return cls(database, database.create_table(PICTURES, schema=columns), str(index))  # never over another
 
     @property
     def about(self) -> dict[str, Any]:
         """What the index knows of itself: its model, its source, its background."""
-        return _about(self._database)
+        notes = self._table(ABOUT)
+        rows = [] if notes is None else notes.search().to_list()
+        return {**json.loads(self._facts), **{row["key"]: json.loads(row["value"]) for row in rows}}
 
     def note(self, **facts: Any) -> None:
         """Remember facts about the index, in one commit."""
-        import pyarrow
+        import pyarrow as pa
 
-        rows = pyarrow.Table.from_pylist([{"key": key, "value": json.dumps(value)} for key, value in facts.items()])
-        table = self._database.open_table(ABOUT)
-        table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+        self.check(now=True)
+        columns = pa.schema(dict.fromkeys(("key", "value"), pa.string()))
+        rows = pa.Table.from_pylist([{"key": key, "value": json.dumps(facts[key])} for key in facts], columns)
+        table = self._table(ABOUT)
+        if table is None:
+            self._database.create_table(ABOUT, rows, mode="overwrite")
+        else:
+            table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def check(self, *, now: bool = False) -> None:
+        """Make sure that the index is the one that was opened.
+
+        Args:
+            now: Look at what lies there, not only at what was read of it, which may be as old as `FRESH`.
+
+        Raises:
+            OSError: With the number ESTALE, if it was deleted, or another lies in its place.
+        """
+        try:
+            same = _facts(self._database.open_table(PICTURES) if now else self.pictures) == self._facts
+        except (RuntimeError, ValueError) as error:
+            if "not found" not in str(error).lower():
+                raise
+            same = False
+        if not same:
+            raise OSError(ESTALE, "The index was replaced or deleted since it was opened. Open it again.")
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Of the pictures, and of what the first pass knows of them: others as soon as anything is written."""
+        codes = self._table(CODES)
+        return {PICTURES: self.pictures.version, **({} if codes is None else {CODES: codes.version})}
 
     def known(self) -> dict[str, tuple[int, int, str]]:
         """Size in bytes, time of change and content hash of every picture, by id."""
@@ -195,6 +235,7 @@ class Store:
             rows: A pyarrow table, or a reader of batches, of this layout's `schema`.
             replace: Ids of those that are there already, and are replaced.
         """
+        self.check(now=True)
         if replace:
             self._uncode(replace)
             self.pictures.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
@@ -203,14 +244,19 @@ class Store:
 
     def forget(self, ids: Sequence[str]) -> None:
         """Delete pictures."""
+        self.check(now=True)
         self._uncode(ids)
         for start in range(0, len(ids), 1000):
             self.pictures.delete(_among(ids[start : start + 1000]))
 
     def finish(self) -> None:
-        """Join small files, bring indices up to date, and drop what was replaced a while ago."""
+        """Join small files, bring indices up to date, and drop what was replaced a while ago.
+
+        Stopped at any moment, it does the rest when it is called again.
+        """
         from lancedb.index import BTree, IvfRq
 
+        self.check(now=True)
         have = {index.name for index in self.pictures.list_indices()}
         count = self.pictures.count_rows()
         if count and "id_idx" not in have:
@@ -224,18 +270,22 @@ class Store:
 
     def codes(self) -> tuple[np.ndarray, dict[str, Postings]] | None:
         """Ids, and the first passes over tokens and regions that give their numbers. None for a small index."""
-        if CODES not in self._tables:
+        table = self._table(CODES)
+        if table is None:
             return None
-        rows = self._database.open_table(CODES).to_arrow()
+        rows = table.to_arrow()
         postings = {}
         for kind, most, width in self._sets:
             left = _flat(rows[f"{kind}_left"]).reshape(len(rows), most, remainder_bytes(width))
             postings[kind] = Postings(self._cells(kind), _flat(rows[kind]).reshape(len(rows), most), left)
         return np.array(rows["id"].to_pylist(), dtype=ID), postings
 
-    @property
-    def _tables(self) -> list[str]:
-        return list(self._database.list_tables().tables)
+    def _table(self, name: str) -> Any:
+        """A table beside the pictures; None if there is none, or it was begun and has no version yet."""
+        try:
+            return self._database.open_table(name)
+        except ValueError:
+            return None
 
     @property
     def _sets(self) -> list[tuple[str, int, int]]:
@@ -252,12 +302,14 @@ class Store:
         for kind, most, width in self._sets:
             fields[kind] = pa.list_(pa.uint16(), most)
             fields[f"{kind}_left"] = pa.list_(pa.uint8(), most * remainder_bytes(width))
-        if CODES not in self._tables:
+        table = self._table(CODES)
+        if table is None:
             for kind, most, width in self._sets:
                 self._keep_cells(kind, self._learn_cells(kind, most, width))
-            self._database.create_table(CODES, schema=pa.schema(fields))  # last: it says that there are cells
+            # last, as it says that there are cells
+            table = self._database.create_table(CODES, schema=pa.schema(fields), mode="overwrite")
         kinds = [kind for kind, _, _ in self._sets]
-        table, cells = self._database.open_table(CODES), {kind: self._cells(kind) for kind in kinds}
+        cells = {kind: self._cells(kind) for kind in kinds}
         coded = set(table.search().select(["id"]).to_arrow()["id"].to_pylist())
         for rows in self.pictures.search().select(["id", *kinds]).to_batches(8192):
             some = rows.filter(pa.array([each not in coded for each in rows["id"].to_pylist()], pa.bool_()))
@@ -304,10 +356,9 @@ class Store:
 
     def _uncode(self, ids: Sequence[str]) -> None:
         """Drop what was derived from pictures, before these change."""
-        if CODES in self._tables:
-            table = self._database.open_table(CODES)
-            for start in range(0, len(ids), 1000):
-                table.delete(_among(ids[start : start + 1000]))
+        table = self._table(CODES)
+        for start in range(0, len(ids) if table is not None else 0, 1000):
+            table.delete(_among(ids[start : start + 1000]))
 
     def nearest(self, embeddings: Float[Tensor, "B E"], where: str, limit: int) -> list[list[str]]:
         """Ids of the pictures whose embeddings are nearest to each of some, best first, all in one search."""
@@ -368,9 +419,8 @@ class Store:
         return sorted(ids.to_pylist())[:count]
 
     def looks_of(self, ids: Iterable[str]) -> Looks:
-        """What a comparison needs of pictures, in the order of the table."""
-        ids = list(ids)
-        return self.looks(self.named(ids))
+        """What a comparison needs of pictures, in the order of their ids, whenever each was written."""
+        return self.looks(self.named(list(ids)).sort_by("id"))
 
     def count(self, where: str = "") -> int:
         """How many pictures there are, or pass a filter."""
@@ -482,8 +532,9 @@ def _connect(index: str | Path) -> Any:
     return lancedb.connect(str(index), read_consistency_interval=FRESH)
 
 
-def _about(database: Any) -> dict[str, Any]:
-    return {row["key"]: json.loads(row["value"]) for row in database.open_table(ABOUT).search().to_list()}
+def _facts(pictures: Any) -> bytes:
+    """What an index was made with, in JSON, from the schema of its pictures. An older index has it in its notes."""
+    return bytes((pictures.schema.metadata or {}).get(FACTS, b"{}"))
 
 
 def _among(ids: Sequence[str]) -> str:

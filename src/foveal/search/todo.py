@@ -129,7 +129,6 @@ class Todo:
         Raises:
             ValueError: If the source is empty and the index is not: more likely a disk that is not mounted.
         """
-        self.bar.close()
         report, listing = self.report, self._listing
         gone = [each for each in self._known if each not in self._seen]
         if not listing.whole and gone:

@@ -1,6 +1,11 @@
+import fcntl
 import json
 import os
+import re
+import resource
+import shutil
 from dataclasses import replace
+from errno import EACCES, EDQUOT, ENOSPC
 from io import BytesIO
 
 import numpy as np
@@ -11,6 +16,7 @@ from PIL import Image
 from foveal.data.formats import Parquet, WebDataset
 from foveal.encoder import Encoder
 from foveal.search import Indexing, Searcher
+from foveal.search.lock import alone
 from foveal.search.regions import propose_regions
 from foveal.search.sources import id_of
 from foveal.search.store import Store
@@ -170,7 +176,7 @@ def test_a_batch_that_was_committed_stays_when_the_next_fails(photos, run, tmp_p
 
     def dying(self, pictures, **options):
         batches.append(pictures)
-        if len(batches) == 4:  # one picture that the model is known by comes first
+        if len(batches) == 5:  # the picture that the model is known by comes first, made with and checked
             raise KeyboardInterrupt
         return encoder.encode_images_fully(pictures, **options)
 
@@ -232,19 +238,184 @@ def test_a_damaged_index_is_not_written_over(photos, run, tmp_path):
     run(photos)
     newest = max((tmp_path / "index/pictures.lance/_versions").glob("*.manifest"), key=os.path.getmtime)
     newest.write_bytes(b"damaged")
-    with pytest.raises((ValueError, OSError, RuntimeError)):
+    with pytest.raises(ValueError, match=r"index' cannot be read or written: .* Make the index again") as told:
         run(photos)
+    assert "\n" not in str(told.value)
     assert newest.read_bytes() == b"damaged"
 
 
 def test_two_at_once_are_refused(photos, run, tmp_path):
-    import fcntl
-
     run(photos)
     with (tmp_path / "index/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ValueError, match="Another foveal index"):
             run(photos)
+
+
+def test_a_first_indexer_whose_index_appears_meanwhile_leaves_it_as_it_is(photos, run, tmp_path, encoder, monkeypatch):
+    """It once looked, waited, and then wrote a new and empty index over what another had committed by then."""
+    create = Store.create
+
+    def late(*given):
+        monkeypatch.setattr(Store, "create", create)
+        run(photos)
+        return create(*given)
+
+    monkeypatch.setattr(Store, "create", late)
+    with pytest.raises(ValueError, match=r"Another process has made .* Run the same command again"):
+        run(photos)
+    assert Store.open(tmp_path / "index").count() == 10
+    assert run(photos).unchanged == 10
+
+
+def test_nothing_is_made_while_another_holds_the_lock(photos, run, tmp_path):
+    with alone(tmp_path / "index"), pytest.raises(ValueError, match="Another foveal index is writing"):
+        run(photos)
+    assert [path.name for path in (tmp_path / "index").iterdir()] == [".lock"]
+
+
+def test_a_lock_that_was_deleted_as_it_was_taken_locks_nothing(tmp_path, monkeypatch):
+    """Another process may hold the lock that lies there by now."""
+    flock = fcntl.flock
+
+    def late(lock, how):
+        flock(lock, how)
+        shutil.rmtree(tmp_path / "index")
+        (tmp_path / "index").mkdir()
+        (tmp_path / "index/.lock").touch()
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ValueError, match="deleted a moment ago"), alone(tmp_path / "index"):
+        pass
+
+
+@pytest.mark.parametrize("then", ["deleted", "made again"])
+def test_an_index_deleted_under_its_writer_is_not_written_on(photos, run, tmp_path, monkeypatch, then):
+    """Its next commit once went into whatever lay there by then."""
+    write, writes = Store.write, []
+
+    def late(self, rows, **options):
+        writes.append(rows)
+        if len(writes) == 2:
+            shutil.rmtree(tmp_path / "index")
+            if then == "made again":
+                run(photos)
+        write(self, rows, **options)
+
+    monkeypatch.setattr(Store, "write", late)
+    with pytest.raises(ValueError, match="replaced or deleted since it was opened"):
+        run(photos)
+    assert Store.is_there(tmp_path / "index") == (then == "made again")
+    assert run(photos).added == (10 if then == "deleted" else 0)
+
+
+def test_notes_of_an_index_whose_pictures_are_gone_are_not_those_of_the_next(photos, run, tmp_path):
+    run(photos)
+    Store.open(tmp_path / "index").note(source="elsewhere")
+    shutil.rmtree(tmp_path / "index/pictures.lance")
+    assert run(photos).added == 10
+    assert Store.open(tmp_path / "index").about["source"] == str(photos)
+
+
+def test_nothing_is_written_to_the_tables_when_nothing_has_changed(photos, run, tmp_path):
+    run(photos)
+    before = sorted((tmp_path / "index").rglob("*.lance/**/*"))
+    run(photos)
+    assert sorted((tmp_path / "index").rglob("*.lance/**/*")) == before
+
+
+def test_an_index_on_an_object_store_is_made_and_kept_up_to_date(photos, tmp_path, encoder, fill):
+    indexing = Indexing(str(photos), f"file://{tmp_path}/index", batch=4, tokens=4, regions=4)
+    assert indexing(lambda: encoder).added == 10
+    with pytest.raises(ValueError, match="already exists"):
+        Store._new(indexing.index, *indexing._new(encoder))
+    fill(photos, [70])
+    assert indexing(lambda: encoder).added == 1
+    assert Store.open(indexing.index).about["report"]["count"] == 11
+
+
+@pytest.fixture
+def largest_file():
+    """Sets how large a file may grow. The system refuses more with a number, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(("size", "batch"), [(2_000, 5), (50, 5), (0, 1)])
+def test_a_full_disk_is_one_line_and_the_index_stays_whole(photos, run, tmp_path, encoder, largest_file, size, batch):
+    batches = []
+
+    def filling(self, pictures, **options):
+        batches.append(pictures)
+        if len(batches) == batch:
+            largest_file(size)
+        return encoder.encode_images_fully(pictures, **options)
+
+    with pytest.raises(ValueError, match=rf"The disk of '{tmp_path}/index' is full: File too large") as told:
+        run(photos, model=disguised(encoder, encode_images_fully=filling))
+    largest_file(resource.RLIM_INFINITY)
+    kept = int(re.search(r"(\d+) pictures are kept\. Once mended, the same command goes on\.$", str(told.value))[1])
+    assert (kept > 0) == (batch > 1)
+    assert "\n" not in str(told.value)
+    report = run(photos)
+    assert (report.count, report.added) == (10, 10 - kept)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /a/b.rs:1:2"),
+            "is full: No",
+        ),
+        (OSError(ENOSPC, "No space left on device"), "is full: No space left on device"),
+        (OSError(EDQUOT, "Disk quota exceeded"), "is full: Disk quota exceeded"),
+        (PermissionError(EACCES, "Permission denied"), "cannot be written to: Permission denied"),
+        (RuntimeError("lance error: LanceError(IO): Read-only file system (os error 30), /a/b.rs:1:2"), "Read-only"),
+        (RuntimeError("lance error: LanceError(IO):\nCredentials expired, /a/b.rs:1:2"), "Credentials expired."),
+    ],
+)
+@pytest.mark.parametrize("place", ["write", "finish", "note"])
+def test_what_cannot_be_written_is_one_line(photos, run, tmp_path, monkeypatch, place, error, told):
+    def failing(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, place, failing)
+        with pytest.raises(ValueError, match=told) as line:
+            run(photos)
+    assert str(tmp_path / "index") in str(line.value)
+    assert "\n" not in str(line.value)
+    assert ".rs" not in str(line.value)
+    assert run(photos).count == 10
+
+
+def test_what_went_wrong_has_a_line_of_its_own_below_the_bar(photos, run, monkeypatch, capsys):
+    def failing(*_, **__):
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "write", failing)
+    with pytest.raises(ValueError, match="is full"):
+        run(photos, progress=True)
+    assert capsys.readouterr().err.endswith("\n")
+
+
+def test_an_error_of_our_own_is_not_called_one_of_the_disk(photos, run, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Store, "write", failing)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run(photos)
+
+
+def test_a_report_that_cannot_be_written_is_one_line(photos, run, tmp_path):
+    run(photos)
+    (tmp_path / "index/report.json").unlink()
+    (tmp_path / "index/report.json").mkdir()
+    with pytest.raises(ValueError, match=r"cannot be read or written: .* 10 pictures are kept"):
+        run(photos)
 
 
 def test_an_index_inside_its_own_folder_is_not_indexed(photos, encoder):

@@ -1,6 +1,8 @@
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from errno import ESTALE
 
 import numpy as np
 import pytest
@@ -54,6 +56,10 @@ def test_all_modes_together_are_the_weighted_sum(searcher):
     assert [name for name, _ in fused[0].similarities] == ["global", "late", "region"]
 
 
+def stop(_):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(params=["all compared", "coded", "not finished"])
 def of_any_size(request, tmp_path, encoder, fill, monkeypatch):
     """Searchers that find their shortlists in each way."""
@@ -86,6 +92,21 @@ def test_queries_together_are_answered_like_queries_alone(of_any_size, jpeg):
         assert [hit.boxes[0].box for hit in hits] == [hit.boxes[0].box for hit in alone]
         assert len(hits) == query.k
     assert of_any_size.search_many([]) == []
+
+
+def test_an_index_whose_first_pass_lacks_pictures_says_so(tmp_path, encoder, fill, monkeypatch, caplog):
+    monkeypatch.setattr(store, "CODED", 20)
+    monkeypatch.setattr(cells, "PER_CELL", 3)
+    indexing = Indexing(str(fill(tmp_path / "photos", range(30))), str(tmp_path / "index"))
+    indexing(lambda: encoder)
+    Searcher.open(tmp_path / "index", encoder)
+    assert caplog.text == ""
+    fill(tmp_path / "photos", range(30, 33))
+    monkeypatch.setattr(store.Store, "finish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        indexing(lambda: encoder)
+    Searcher.open(tmp_path / "index", encoder)
+    assert "3 of 33 pictures are found by their whole embedding alone until foveal index has run" in caplog.text
 
 
 def test_a_batch_of_queries_asks_the_index_as_often_as_one_query(of_any_size, monkeypatch):
@@ -258,9 +279,6 @@ def test_an_index_that_was_never_finished_is_as_sure_as_one_that_was(tmp_path, e
     photos = str(fill(tmp_path / "photos", range(40)))
     Indexing(photos, str(tmp_path / "finished"))(lambda: encoder)
 
-    def stop(_):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(todo.Todo, "finish", stop)
     with pytest.raises(KeyboardInterrupt, match="Stopped with 40 pictures"):
         Indexing(photos, str(tmp_path / "stopped"))(lambda: encoder)
@@ -291,6 +309,92 @@ def test_what_came_after_the_cells_were_read_is_found_too(tmp_path, encoder, fil
     indexing(lambda: encoder)
     for mode in ("global", "late", "region", "fused"):
         assert searcher.search(image=jpeg(70), k=1, mode=mode)[0].path == "070.jpg"
+
+
+def every_question(searcher, picture):
+    """What a searcher answers, each as a call."""
+    return {
+        "search": lambda: searcher.search("a cat"),
+        "filter": lambda: searcher.search("a cat", where="width > 1"),
+        "late": lambda: searcher.search("a cat", mode="late"),
+        "similar": lambda: searcher.similar(picture),
+        "thumbnail": lambda: searcher.thumbnail(picture),
+        "picture": lambda: searcher.picture(picture),
+        "explain": lambda: searcher.explain(picture, ["a cat"]),
+        "count": lambda: searcher.count,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "size"),
+    [
+        ("deleted", "small"),
+        ("deleted", "coded"),
+        ("as before", "small"),
+        ("another model", "coded"),
+        ("other pictures", "coded"),
+        ("another layout", "small"),
+    ],
+)
+def test_an_index_that_was_replaced_is_never_answered_from(
+    tmp_path, encoder, make_encoder, fill, monkeypatch, size, change
+):
+    monkeypatch.setattr(store, "FRESH", timedelta(0))
+    monkeypatch.setattr(store, "CODED", 10**6 if size == "small" else 8)
+    monkeypatch.setattr(cells, "PER_CELL", 3)
+    photos, index = fill(tmp_path / "photos", range(10)), tmp_path / "index"
+    Indexing(str(photos), str(index), tokens=4, regions=4)(lambda: encoder)
+    searcher = Searcher.open(index, encoder)
+    assert len(searcher.search("a cat")) == 10
+    shutil.rmtree(index)
+    if change == "other pictures":
+        shutil.rmtree(photos)
+        fill(photos, range(50, 62))
+    if change != "deleted":
+        other = make_encoder(seed=1) if change == "another model" else encoder
+        layout = {"tokens": 5, "regions": 3} if change == "another layout" else {"tokens": 4, "regions": 4}
+        Indexing(str(photos), str(index), **layout)(lambda: other)
+    for ask in every_question(searcher, id_of("003.jpg")).values():
+        with pytest.raises(OSError, match="The index was replaced or deleted since it was opened") as told:
+            ask()
+        assert told.value.errno == ESTALE
+
+
+def test_an_index_replaced_within_the_time_that_nothing_is_read_again_is_not_mixed(tmp_path, encoder, fill, jpeg):
+    photos, index = fill(tmp_path / "photos", range(10)), tmp_path / "index"
+    Indexing(str(photos), str(index))(lambda: encoder)
+    searcher = Searcher.open(index, encoder)
+    before = searcher.search(image=jpeg(7))
+    shutil.rmtree(index)
+    shutil.rmtree(photos)
+    Indexing(str(fill(photos, range(50, 60))), str(index))(lambda: encoder)
+    with suppress(OSError):  # all old, as it is in memory, or refused
+        assert searcher.search(image=jpeg(7)) == before
+    with pytest.raises(OSError, match="replaced or deleted"):  # this has to be read, and its file is gone
+        searcher.thumbnail(before[0].id)
+
+
+def test_a_damaged_file_of_an_open_index_is_one_line(tmp_path, encoder, photos, run):
+    run(photos)
+    searcher = Searcher.open(tmp_path / "index", encoder)
+    for path in (tmp_path / "index/pictures.lance/data").iterdir():
+        path.write_bytes(b"damaged")
+    with pytest.raises(OSError, match=r"index' cannot be read or written: ") as told:
+        searcher.search("a cat")
+    assert "\n" not in str(told.value)
+
+
+def test_an_index_of_before_is_still_read_and_written(tmp_path, encoder, fill, photos, run):
+    """What an index was made with once stood in its notes alone."""
+    run(photos)
+    whole = store.Store.open(tmp_path / "index")
+    about, rows = whole.about, whole.pictures.to_arrow().replace_schema_metadata(None)
+    whole.note(**about)
+    store._connect(tmp_path / "index").create_table(store.PICTURES, rows, mode="overwrite")
+    assert store.Store.open(tmp_path / "index")._facts == b"{}"
+    fill(photos, [70])
+    assert str(run(photos)).startswith("11 pictures: 1 added, 0 updated, 10 unchanged")
+    assert len(Searcher.open(tmp_path / "index", encoder).search("a cat")) == 11
 
 
 def test_another_model_or_no_index_is_told_in_one_line(tmp_path, searcher, make_encoder):

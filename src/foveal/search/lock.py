@@ -1,0 +1,38 @@
+"""Who may write to an index: one process at a time, where the index is a folder."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def is_remote(index: str | Path) -> bool:
+    """True for the URI of an object store, such as "s3://bucket/index"."""
+    return "://" in str(index)
+
+
+@contextmanager
+def alone(index: str | Path) -> Iterator[None]:
+    """Hold the lock of an index's folder, which is made where there is none.
+
+    The lock goes with its process, however that ends. An object store has none.
+
+    Raises:
+        ValueError: If another process holds it, or the folder was deleted while it was taken.
+        OSError: If nothing can be written there.
+    """
+    if is_remote(index):
+        yield
+        return
+    import fcntl
+
+    path = Path(index, ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"Another foveal index is writing to '{index}'. Wait for it.") from error
+        if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):  # another may lie there
+            raise ValueError(f"'{index}' was deleted a moment ago. Run the same command again.")
+        yield

@@ -31,7 +31,7 @@ class Metrics:
         self.batches = Counter("foveal_batches", "Batches.", ["work", "outcome"], registry=self.registry)
         ProcessCollector(registry=self.registry)
 
-    def watch(self, batcher: Batcher, pictures: Callable[[], int]) -> None:
+    def watch(self, batcher: Batcher, pictures: Callable[[], float]) -> None:
         """Read the queue and the index whenever they are asked for.
 
         Args:

@@ -1,9 +1,11 @@
 """What the endpoints do: requests in, checked against the limits, through the batcher, answers out."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ESTALE
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +28,7 @@ if TYPE_CHECKING:  # these bring torch, which a file in serving does not
 
 Answer = TypeVar("Answer")
 _LONG = 60  # words, beyond which a text is a long caption
+_REPLACED = "The index was replaced or deleted under the service. Restart the service."
 _DECODERS = 2  # pictures decoded at once; each may take four bytes for every pixel that is allowed
 
 
@@ -172,15 +175,23 @@ class Service:
         self.limits = settings.limits
         self.metrics = Metrics()
         self.batcher = Batcher(settings.batching, self.metrics.batch)
-        self.metrics.watch(self.batcher, lambda: searcher.count)
+        self.metrics.watch(self.batcher, self._count)
         self._decoders = CapacityLimiter(_DECODERS)
         self._held = 0
+
+    def _count(self) -> float:
+        """Pictures in the index; no number if it cannot be read."""
+        try:
+            return float(self.searcher.count)
+        except (OSError, RuntimeError, ValueError):
+            return math.nan
 
     async def compute(self, work: Work[Item, Result], items: Sequence[Item]) -> list[Result]:
         """The results of work on items, in company.
 
         Raises:
-            RefusedError: 429 if there is no room, 400 if the work finds the input wrong, 503 if it takes too long.
+            RefusedError: 429 if there is no room, 400 if the work finds the input wrong, 503 if it takes too long, or
+                the index was replaced.
         """
         try:
             async with asyncio.timeout(self.limits.answer_seconds):
@@ -193,17 +204,25 @@ class Service:
             ) from error
         except ValueError as error:
             raise RefusedError(400, str(error)) from error
+        except OSError as error:
+            if error.errno != ESTALE:
+                raise
+            raise RefusedError(503, _REPLACED) from error
 
     async def look_up(self, find: Callable[[], Answer]) -> Answer:
         """What the index has under an id.
 
         Raises:
-            RefusedError: 404 if it has nothing.
+            RefusedError: 404 if it has nothing, 503 if the index was replaced.
         """
         try:
             return await anyio.to_thread.run_sync(find)
         except (ValueError, FileNotFoundError) as error:
             raise RefusedError(404, str(error)) from error
+        except OSError as error:
+            if error.errno != ESTALE:
+                raise
+            raise RefusedError(503, _REPLACED) from error
 
     @contextmanager
     def room(self, count: int) -> Iterator[None]:

@@ -2,6 +2,7 @@ import base64
 import json
 import threading
 import time
+from errno import ESTALE
 from io import BytesIO
 
 import numpy as np
@@ -333,6 +334,28 @@ def test_health_tells_the_truth(client, searcher):
     client.app.state.service.batcher.stop()
     stopped = client.get("/health")
     assert (stopped.status_code, stopped.json()["status"]) == (503, "stopping")
+
+
+def test_an_index_that_was_replaced_is_503_until_the_service_starts_again(client, searcher, monkeypatch):
+    def replaced(*_):
+        raise OSError(ESTALE, "The index was replaced or deleted since it was opened.")
+
+    for name in ("search_many", "similar", "picture", "thumbnail", "explain"):
+        monkeypatch.setattr(searcher, name, replaced)
+    answers = [
+        client.post("/search", json={"text": "a"}),
+        client.post("/similar", json={"id": "a1"}),
+        client.post("/explain", json={"id": "a1", "phrases": ["a"]}),
+        client.get("/pictures/a1"),
+        client.get("/thumbnails/a1"),
+    ]
+    for answer in answers:
+        assert answer.status_code == 503
+        assert "replaced or deleted under the service. Restart" in answer.json()["error"]["message"]
+    monkeypatch.setattr(type(searcher), "count", property(replaced))  # last: whether it is a searcher asks for it
+    health = client.get("/health")
+    assert (health.status_code, health.json()["status"]) == (503, "no index")
+    assert "foveal_pictures NaN" in client.get("/metrics").text
 
 
 def test_a_stuck_model_is_not_healthy(serve, searcher, monkeypatch):

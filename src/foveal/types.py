@@ -13,7 +13,7 @@ Rows of unequal number per image (regions, negatives) are flat, never padded; an
 each is. A field that is None was not asked for; a field with no rows was asked for and this batch has none.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +64,8 @@ class Sample:
         regions: Boxes with phrases.
         caption_negatives: Near misses of the first of `captions`.
         long_caption_negatives: Near misses of `long_caption`.
+        notes: What its reader left out of it and why, a line each. Says nothing about the image, so samples that
+            differ in it alone are equal.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Sample:
     regions: tuple[Region, ...] = ()
     caption_negatives: tuple[Negative, ...] = ()
     long_caption_negatives: tuple[Negative, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
+from ..data.files import read_file
 from ..data.images import open_upright
 from .answers import Answer, Answers
 from .endpoint import Endpoint, NoAnswer, Unsupported
@@ -138,7 +139,7 @@ class Assistant:
             Halted: If the endpoint is down or refuses the key.
             ValueError: If the picture is broken.
         """
-        content = picture.read_bytes() if isinstance(picture, Path) else picture
+        content = read_file(picture) if isinstance(picture, Path) else picture
         key = self._key(question, schema, content)
         with self._alone(key):
             known = self.kept.of(key)

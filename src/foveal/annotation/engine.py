@@ -9,8 +9,9 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-from ..data.formats.pictures import encoded, suffix
+from ..data.formats.pictures import encoded
 from ..data.formats.rows import row_from_sample
+from ..data.kinds import suffix
 from ..data.stream import Source
 from ..data.whole import check_whole
 from ..types import Sample

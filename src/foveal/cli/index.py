@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 
-def index(
+def index(  # noqa: PLR0913  # an argument for each option
     source: Annotated[str, typer.Argument(help="Folder of pictures, tar or Parquet shards, or a JSONL or CSV file.")],
     out: Annotated[str, typer.Option(help="Folder for the index, or an object store's URI (s3://...).")],
     model: Annotated[str, typer.Option(help="Name, hub name or folder of a model.")] = "starter",
@@ -15,16 +15,30 @@ def index(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens kept of each picture, for the second pass.")] = 16,
     regions: Annotated[int, typer.Option(min=1, help="Boxes kept of each picture.")] = 12,
     staging: Annotated[str | None, typer.Option(help="With ray: folder that all workers see.")] = None,
+    outside: Annotated[
+        bool | None,
+        typer.Option(
+            "--outside/--no-outside",
+            help="Index pictures outside SOURCE that links or paths lead to, and serve them.",
+            show_default="as the last time, at first not",
+        ),
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Forget pictures even if SOURCE holds something else now, or few of them.")
+    ] = False,
+    most: Annotated[int, typer.Option("--max-bytes", min=1, help="Largest file of a picture that is read.")] = 2**29,
 ) -> None:
     """Index pictures for `foveal search`, or bring an index up to date.
 
     Called again, it adds what is new, replaces what has changed and forgets what is gone. Stopped at any moment, it
-    loses the batch in hand at most. `report.json` in OUT lists the pictures that could not be read.
+    loses the batch in hand at most. `report.json` in OUT lists the pictures that could not be read, and counts what was
+    passed over by suffix. Pictures are kept in the index where their disk may not be mounted.
     """
+    from dataclasses import replace
     from functools import partial
 
     from ..encoder.load import load
     from ..search import Indexing
 
     indexing = Indexing(source, out, model, tokens, regions, batch_size, workers, engine, staging, progress=True)
-    print(indexing(partial(load, model)))
+    print(replace(indexing, outside=outside, forget=forget, most=most)(partial(load, model)))

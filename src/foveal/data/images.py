@@ -19,6 +19,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from ..types import Box, PatchedPixels
+from . import kinds, png
+from .files import read_file
 
 Mode = Literal["squash", "crop", "native"]
 Resample = Literal["bicubic", "bilinear"]
@@ -36,8 +38,6 @@ MAX_PIXELS = 89_478_485  # to decode: Pillow's own limit, beyond which it warns 
 MAX_STORED = 16
 MAX_STORED_IN_SCANS = 1.5
 
-# Formats that photos come in. Pillow knows more, some of which start other programs (EPS) or carry a history of bugs.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 # Whatever Pillow's readers raise on broken bytes; it documents no narrower set.
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, NotImplementedError),
@@ -329,7 +329,7 @@ def _named(image: Path | bytes | Image.Image) -> Iterator[None]:
 
 def _open(image: Path | bytes) -> Image.Image:
     """The header of a picture; its pixels are decoded later."""
-    content = image if isinstance(image, bytes) else image.read_bytes()
+    content = image if isinstance(image, bytes) else read_file(image)
     if not content:
         raise ValueError("it is empty")
     if content.startswith(_JPEG):  # `Image.open` refuses by size, before anyone can ask for a part of it
@@ -337,9 +337,9 @@ def _open(image: Path | bytes) -> Image.Image:
         _check_stored(picture, most=int(MAX_PIXELS * (MAX_STORED if _is_one_scan(content) else MAX_STORED_IN_SCANS)))
         return picture
     try:
-        picture = Image.open(BytesIO(content), formats=_FORMATS)
+        picture = Image.open(BytesIO(png.lean(content)), formats=kinds.formats())
     except UnidentifiedImageError as error:
-        raise ValueError(f"it is none of {', '.join(_FORMATS)}") from error
+        raise ValueError(f"it is none of {', '.join(kinds.formats())}") from error
     _check_stored(picture, most=MAX_PIXELS)
     return picture
 

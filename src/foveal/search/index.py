@@ -7,17 +7,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..data.files import MOST_BYTES
 from ..data.formats.paths import replacing
 from ..encoder import Encoder
 from .compare import measure_background
 from .failures import reason_of
 from .lock import alone, is_remote
 from .rows import Read, encode_rows, probe, read_entry, same_model
-from .sources import Entry, check_source
+from .sources import Entry, Listing, check_source
 from .store import Layout, Store
 from .todo import Batch, Report, Todo, batches
 
 Engine = Literal["local", "ray"]
+_CONTENTS = {"pictures": "pictures", ".tar": "tar shards", ".parquet": "Parquet files", ".json": "JSON files"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Indexing:
         workers: Threads that read and decode; under Ray, processes that each hold a model.
         engine: "local" encodes in this process, "ray" in workers of a Ray cluster, to one commit at the end.
         staging: Where Ray workers leave finished batches: a folder that all of them see. None: in the index.
+        outside: Pictures outside the source, to which links or paths lead, are indexed and their originals given out.
+            None: as the last time, at first not.
+        forget: Pictures are forgotten even if the source holds something else now, or most of them are gone.
+        most: Largest file of a picture that is read, in bytes.
         progress: Show a bar on standard error.
     """
 
@@ -50,10 +56,13 @@ class Indexing:
     workers: int = 2
     engine: Engine = "local"
     staging: str | None = None
+    outside: bool | None = None
+    forget: bool = False
+    most: int = MOST_BYTES
     progress: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "regions", "batch", "workers"):
+        for name in ("tokens", "regions", "batch", "workers", "most"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.engine not in get_args(Engine):
@@ -96,7 +105,7 @@ class Indexing:
     def _bring_up_to_date(self, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> Report:
         store = Store.open(self.index)
         self._check(store, encoder)
-        todo = Todo(self.source, store, progress=self.progress)
+        todo = Todo(self._listing(store), store, forget=self.forget, progress=self.progress)
         with todo.bar:  # closed whatever happens, so that what is said of it has a line of its own
             self._encode(todo, store, encoder, open_encoder)
             report = todo.finish()
@@ -144,6 +153,26 @@ class Indexing:
                     f"'{self.index}' is of '{about['source']}', not of '{self._place}'. Use another --out."
                 )
             store.note(source=self._place)  # the folder was moved
+
+    def _listing(self, store: Store) -> Listing:
+        """The source, if it holds what it held when it was indexed before.
+
+        Raises:
+            ValueError: If it holds something else now, of which nothing that is indexed is a part.
+        """
+        about = store.about
+        outside = bool(about.get("outside")) if self.outside is None else self.outside
+        listing = Listing(self.source, outside, self.most, self.progress)
+        was, now = about.get("content", ""), listing.content
+        if was and now and was != now and not self.forget:
+            raise ValueError(
+                f"'{self.index}' is of {_CONTENTS[was]} in '{self.source}', which holds {_CONTENTS[now]} now. Put those"
+                " back, use another --out, or forget all that was indexed: --forget"
+            )
+        rules = {"outside": outside, "content": now or was}
+        if any(about.get(name) != value for name, value in rules.items()):
+            store.note(**rules)
+        return listing
 
     @property
     def _place(self) -> str:

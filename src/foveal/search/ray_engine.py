@@ -14,7 +14,7 @@ from typing import Any
 
 from ..data.formats.paths import replacing
 from ..encoder import Encoder
-from .rows import Loaded, encode_rows, probe, read_entry
+from .rows import Loaded, Unreadable, encode_rows, probe, read_entry
 from .sources import Entry
 from .store import Layout, Store, schema
 from .todo import Todo, batches
@@ -97,7 +97,14 @@ class _Worker:
         pictures = [found for _, found in read if isinstance(found, Loaded)]
         rows, broken = encode_rows(self.encoder, self.layout, pictures)
         broken |= {entry.path: found for entry, found in read if isinstance(found, str)}
-        about = {"broken": broken, "unchanged": sum(found is None for _, found in read)}
+        notes = {found.entry.path: found.notes for found in pictures if found.notes}
+        unreadable = [entry.path for entry, found in read if isinstance(found, Unreadable)]
+        about = {
+            "broken": broken,
+            "unreadable": unreadable,
+            "notes": notes,
+            "unchanged": sum(found is None for _, found in read),
+        }
         rows = rows.replace_schema_metadata({DONE: json.dumps(about)})
         with replacing(path) as unfinished, pyarrow.ipc.new_file(str(unfinished), rows.schema) as writer:
             writer.write_table(rows)
@@ -116,8 +123,9 @@ def _commit(todo: Todo, store: Store, fragments: list[Path]) -> None:
     ids: list[str] = []
     for reader in readers():
         about = json.loads(reader.schema.metadata[DONE])
-        todo.refuse(about["broken"])
+        todo.refuse(about["broken"] | {path: Unreadable(about["broken"][path]) for path in about.get("unreadable", ())})
         todo.unchanged(about["unchanged"])
+        todo.report.notes.update(about.get("notes", {}))
         ids += reader.read_all()["id"].to_pylist()
     plain = schema(store.layout)
     parts = (reader.get_batch(n) for reader in readers() for n in range(reader.num_record_batches))

@@ -31,6 +31,7 @@ class Loaded:
         entry: What was read.
         data: The encoded picture.
         caption: What its source says about it.
+        notes: What was left out of that and why.
         hash: Of picture and caption.
         size: Width and height of the upright picture, in pixels.
         thumbnail: A small JPEG.
@@ -39,9 +40,14 @@ class Loaded:
     entry: Entry
     data: bytes
     caption: str
+    notes: tuple[str, ...]
     hash: str
     size: tuple[int, int]
     thumbnail: bytes
+
+
+class Unreadable(str):
+    """The reason why a file could not be read at all, which says nothing about the picture in it."""
 
 
 Read = Loaded | None | str
@@ -60,20 +66,24 @@ def load(entry: Entry, known: str, thumbnail: int) -> Loaded | None:
         ValueError: If it cannot be decoded.
         OSError: If it cannot be read.
     """
-    data, caption = entry.read()
+    data, caption, notes = entry.read()
     digest = blake2b(data, digest_size=16)
     digest.update(b"\0" + caption.encode())
     if digest.hexdigest() == known:
         return None
-    return Loaded(entry, data, caption, digest.hexdigest(), *_small(data, thumbnail))
+    return Loaded(entry, data, caption, notes, digest.hexdigest(), *_small(data, thumbnail))
 
 
 def read_entry(entry: Entry, known: str, thumbnail: int) -> Read:
     """`load`, with the reason in place of the error."""
     try:
         return load(entry, known, thumbnail)
-    except (OSError, ValueError) as error:
-        return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    except ValueError as error:
+        return str(error)
+    except FileNotFoundError as error:
+        return error.strerror
+    except OSError as error:
+        return Unreadable(error.strerror or str(error))
 
 
 def encode_rows(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) -> tuple[Any, dict[str, str]]:

@@ -167,11 +167,11 @@ class Searcher:
         """The original of a picture: its file, or its bytes where it lies in a shard.
 
         Raises:
-            ValueError: If the index has no such picture, or its original is gone.
+            ValueError: If the index has no such picture, or its original is gone or must not be given out.
         """
         with self._same_index():
             path = self._store.rows([picture_id], ["path"])[0]["path"]
-        return original(self._about["source"], path)
+        return original(self._about["source"], path, outside=bool(self._about.get("outside")))
 
     def thumbnail(self, picture_id: str) -> bytes:
         """A small JPEG of a picture, from the index itself.

@@ -1,21 +1,34 @@
 """What there is to index: pictures of a folder, or samples of shards, each known by a name that lasts."""
 
-import logging
-import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
+from ..data.files import MOST_BYTES, OutsideError, read_file, real
 from ..data.formats import open_source
+from ..data.formats.folder import OUTSIDE, Content, Listed, content_of, list_folder, read_text
+from ..data.formats.paths import TARS
 from ..data.formats.pictures import encoded
+from ..data.formats.webdataset import WebDataset
 from ..types import Sample
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
-SHARDS = ("*.tar", "*.parquet")
 
-log = logging.getLogger(__name__)
+class Encoded(NamedTuple):
+    """A picture that was read.
+
+    Attributes:
+        data: The encoded picture.
+        caption: What its source says about it, or "".
+        notes: What was left out of it and why.
+    """
+
+    data: bytes
+    caption: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +43,7 @@ class Entry:
     """
 
     path: str
-    read: Callable[[], tuple[bytes, str]]
+    read: Callable[[], Encoded]
     bytes: int = -1
     modified: int = 0
 
@@ -46,15 +59,23 @@ class Listing:
 
     Attributes:
         source: A folder of pictures, or anything `open_source` knows: tar or Parquet shards, JSON lines, ...
+        outside: Links and relative paths that lead out of the source are followed.
+        most: Largest file of a picture that is read, in bytes.
+        progress: Show a bar on standard error while a folder is listed.
         broken: Path and reason of what could not be read so far.
-        passed_over: Files of a folder that are no pictures.
+        passed_over: Files and members of tars that are no pictures, by suffix or by what they are.
         whole: False once a shard was cut off, so that what it held cannot be told from what is gone.
+        withheld: Pictures outside the source, by absolute paths of its table. Their originals are not given out.
     """
 
     source: str
+    outside: bool = False
+    most: int = MOST_BYTES
+    progress: bool = False
     broken: dict[str, str] = field(default_factory=dict)
-    passed_over: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
     whole: bool = True
+    withheld: int = 0
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the pictures, in an order that stays.
@@ -62,57 +83,96 @@ class Listing:
         Raises:
             ValueError: If there is no such source.
         """
-        return self._files(Path(self.source)) if is_folder_of_pictures(self.source) else self._samples()
+        return self._samples() if self.folder is None else self._files(self.folder)
 
-    def _files(self, root: Path) -> Iterator[Entry]:
-        for folder, folders, names in os.walk(root, onerror=self._unreadable):
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and not name.endswith(".lance"))
-            for name in sorted(names):
-                path = Path(folder, name)
-                if path.suffix.lower() not in SUFFIXES or name.startswith("."):
-                    self.passed_over += 1
-                    continue
-                place = path.relative_to(root).as_posix()
-                try:
-                    place.encode()
-                    found = path.stat()
-                except UnicodeEncodeError:
-                    self.broken[place.encode(errors="replace").decode()] = "Its name is no UTF-8. Rename it."
-                    continue
-                except OSError as error:
-                    self.broken[place] = error.strerror or str(error)
-                    continue
-                yield Entry(place, _Reader(path), found.st_size, found.st_mtime_ns)
+    @cached_property
+    def content(self) -> Content:
+        """What the source holds if it is a folder, as `content_of` says; empty of others."""
+        path = Path(self.source)
+        return content_of(path, outside=self.outside) if path.is_dir() else ""
 
-    def _unreadable(self, error: OSError) -> None:
-        self.broken[str(error.filename)] = error.strerror or str(error)
-        self.whole = False
+    @cached_property
+    def folder(self) -> Listed | None:
+        """All pictures of a folder; None of other sources. A folder of nothing is one of no pictures."""
+        path = Path(self.source)
+        if not path.is_dir() or self.content not in ("pictures", ""):
+            return None
+        listed = list_folder(path, outside=self.outside, most=self.most, progress=self.progress)
+        self.broken.update(listed.broken)
+        self.passed_over.update(listed.passed_over)
+        self.whole = self.whole and listed.whole
+        return listed
+
+    def _files(self, listed: Listed) -> Iterator[Entry]:
+        root = Path(self.source)
+        for index in range(len(listed)):
+            name = listed.name(index)
+            reader = _Reader(root, name, listed.text(index), self.outside, self.most)
+            yield Entry(name, reader, listed.sizes[index], listed.stamps[index])
 
     def _samples(self) -> Iterator[Entry]:
         source = open_source(self.source)
-        for records in _pieces(source):
+        self._count_others()
+        root = _root(source)
+        for records in _pieces(source, self.passed_over):
             try:
                 for place, record in records:
                     try:
                         sample = record()
+                        sample.id.encode()
+                        yield self._entry(sample, root)
+                    except OutsideError as error:
+                        self.broken[place] = str(error)
                     except (OSError, ValueError) as error:
                         self.broken[place] = str(error)
                         self.whole = False
-                        continue
-                    yield Entry(sample.id, _Sampled(sample))
             except (OSError, ValueError) as error:  # the shard itself is damaged; the next one may be whole
                 self.broken[f"shard {len(self.broken)}"] = str(error)
                 self.whole = False
 
+    def _entry(self, sample: Sample, root: Path) -> Entry:
+        """The entry of a sample.
+
+        Raises:
+            OutsideError: If the path of its picture leads out of the source, by links or dots.
+        """
+        inside = None if self.outside else root
+        if inside and leads_out(sample, inside):
+            assert isinstance(sample.image, Path)
+            if sample.image.absolute().is_relative_to(inside.absolute()):
+                raise OutsideError(OUTSIDE)
+            self.withheld += 1
+            inside = None
+        return Entry(sample.id, _Sampled(sample, inside, self.most))
+
+    def _count_others(self) -> None:
+        """Count what lies beside the shards of a folder."""
+        used = {".tar": TARS, ".parquet": (".parquet",), ".json": (".json",)}.get(self.content, ())
+        if used:
+            others = list_folder(Path(self.source), outside=self.outside).passed_over
+            self.passed_over.update({kind: count for kind, count in others.items() if kind not in used})
+
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads a file, in whatever process it is asked."""
+    """Reads a picture of a folder, and the text beside it, in whatever process it is asked."""
 
-    path: Path
+    root: Path
+    name: str
+    text: str
+    outside: bool
+    most: int
 
-    def __call__(self) -> tuple[bytes, str]:
-        return self.path.read_bytes(), ""
+    def __call__(self) -> Encoded:
+        inside = None if self.outside else self.root
+        data = read_file(self.root / self.name, self.most, inside)
+        if not self.text:
+            return Encoded(data, "")
+        try:
+            captions, long_caption = read_text(self.root / self.text, inside)
+        except ValueError as error:
+            return Encoded(data, "", (str(error),))
+        return Encoded(data, long_caption or "".join(captions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +180,18 @@ class _Sampled:
     """A sample's picture and its longest text."""
 
     sample: Sample
+    inside: Path | None
+    most: int
 
-    def __call__(self) -> tuple[bytes, str]:
+    def __call__(self) -> Encoded:
         sample = self.sample
-        return encoded(sample), sample.long_caption or (sample.captions[0] if sample.captions else "")
+        data = encoded(sample) if isinstance(sample.image, bytes) else read_file(sample.image, self.most, self.inside)
+        return Encoded(data, sample.long_caption or (sample.captions[0] if sample.captions else ""), sample.notes)
 
 
 def id_of(path: str) -> str:
     """The id of a path: 96 bits, so that a billion pictures share none."""
     return blake2b(path.encode(), digest_size=12).hexdigest()
-
-
-def is_folder_of_pictures(source: str) -> bool:
-    """True for a folder without shards in it."""
-    path = Path(source)
-    return path.is_dir() and not any(next(path.glob(shards), None) for shards in SHARDS)
 
 
 def check_source(source: str) -> None:
@@ -143,33 +200,58 @@ def check_source(source: str) -> None:
     Raises:
         ValueError: If there is no such source, or it is of no known kind.
     """
-    if not is_folder_of_pictures(source):
+    if not Path(source).is_dir():
         open_source(source)
 
 
-def original(source: str, path: str) -> Path | bytes:
+def original(source: str, path: str, *, outside: bool = False) -> Path | bytes:
     """A picture of a source: its file, or its bytes in a shard, which is searched from the front.
 
+    Args:
+        source: As it was indexed.
+        path: Of the picture, as the index has it.
+        outside: Pictures outside the source are given out, too.
+
     Raises:
-        ValueError: If it is gone.
+        ValueError: If it is gone, or lies outside the source.
     """
-    if is_folder_of_pictures(source):
-        file = (Path(source) / path).resolve()
-        if file.is_file() and file.is_relative_to(Path(source).resolve()):
+    root = Path(source)
+    if root.is_dir() and (file := real(root / path)).is_file():  # in shards no sample has the name of a file
+        if outside or file.is_relative_to(real(root)):
             return file
-    elif Path(source).exists():
-        for entry in Listing(source):
-            if entry.path == path:
-                return entry.read()[0]
+    elif root.exists():
+        for entry in Listing(source, outside=outside):
+            if entry.path == path and isinstance(entry.read, _Sampled):
+                if entry.read.inside is None and not outside:
+                    raise ValueError(
+                        f"Picture '{path}' lies outside '{source}'. To give it out: foveal index --outside"
+                    )
+                return entry.read().data
     raise ValueError(f"Picture '{path}' is gone from '{source}'. Run foveal index again.")
 
 
-def _pieces(source: object) -> Iterator[Iterator[tuple[str, Callable[[], Sample]]]]:
+def leads_out(sample: Sample, root: Path) -> bool:
+    """True if a sample's picture is a file that lies in no way in a folder."""
+    return isinstance(sample.image, Path) and not real(sample.image).is_relative_to(real(root))
+
+
+def _root(source: object) -> Path:
+    """The folder that a source's pictures lie in."""
+    root = getattr(source, "root", None)
+    if isinstance(root, Path):
+        return root
+    path = getattr(source, "path", Path())
+    assert isinstance(path, Path)
+    return path if path.is_dir() else path.parent
+
+
+def _pieces(source: object, passed_over: Counter[str]) -> Iterator[Iterator[tuple[str, Callable[[], Sample]]]]:
     """A source as records that can be read one after another though some are broken."""
     if hasattr(source, "shards"):
         for shard in source.shards():
             name = getattr(shard, "path", "shard")
-            yield ((f"{name}, record {number}", record) for number, record in enumerate(shard.records()))
+            records = shard.records(passed_over) if isinstance(shard, WebDataset) else shard.records()
+            yield ((f"{name}, record {number}", record) for number, record in enumerate(records))
     else:
         assert hasattr(source, "sample") and hasattr(source, "__len__")
         yield ((f"sample {n}", partial(source.sample, n)) for n in range(len(source)))

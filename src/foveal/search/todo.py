@@ -4,18 +4,23 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
-from .rows import Loaded, Read
-from .sources import Entry, Listing, id_of, is_folder_of_pictures
+from ..data.formats.folder import counts, leading_out, unread
+from .rows import Loaded, Read, Unreadable
+from .sources import Entry, Listing, id_of
 from .store import Store
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[tuple[Entry, str], ...]
 """Pictures to look at, each with the hash of its content that is known."""
+
+MANY = 10
+"""Pictures gone from which on it counts that they are most of an index: an unmounted disk looks the same."""
 
 
 @dataclass
@@ -27,26 +32,32 @@ class Report:
         updated: Those with another content than before.
         unchanged: Those left as they were.
         forgotten: Those deleted from the index, as they are gone from the source.
-        passed_over: Files that are no pictures.
+        kept: Those that are gone from the source as it seems, but were not deleted.
+        passed_over: Files that are no pictures, by suffix or by what they are.
         count: Pictures in the index now.
         broken: Path and reason of each that could not be indexed.
-        remark: What else there is to know.
+        notes: What was left out of pictures that were indexed, and why, by path.
+        remark: What else there is to know, in lines.
     """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
     forgotten: int = 0
-    passed_over: int = 0
+    kept: int = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
     count: int = 0
     broken: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Sequence[str]] = field(default_factory=dict)
     remark: str = ""
 
     def __str__(self) -> str:
-        """One line, and one more with what is to be looked at."""
-        told = f"{self.count} pictures: {self.added} added, {self.updated} updated, {self.unchanged} unchanged, "
-        told += f"{self.forgotten} forgotten; {len(self.broken)} broken, {self.passed_over} other files passed over."
-        return told + (f"\n{self.remark}" if self.remark else "")
+        """Return one line, and more with what is to be looked at."""
+        others = sum(self.passed_over.values())
+        line = f"{self.count} pictures: {self.added} added, {self.updated} updated, {self.unchanged} unchanged, "
+        line += f"{self.forgotten} forgotten; {len(self.broken)} broken, {others} other files passed over"
+        line += f" ({counts(self.passed_over)})." if others else "."
+        return line + (f"\n{self.remark}" if self.remark else "")
 
 
 def batches(todo: Iterable[tuple[Entry, str]], size: int) -> Iterator[Batch]:
@@ -59,30 +70,28 @@ def batches(todo: Iterable[tuple[Entry, str]], size: int) -> Iterator[Batch]:
 class Todo:
     """Pictures that may have to be read, each with the hash that is known of it; what is done is counted here."""
 
-    def __init__(self, source: str, store: Store, *, progress: bool = False) -> None:
+    def __init__(self, listing: Listing, store: Store, *, forget: bool = False, progress: bool = False) -> None:
         """What a source holds, against what an index knows.
 
         Args:
-            source: A folder of pictures, or anything `open_source` knows.
+            listing: The source, a folder of pictures or anything `open_source` knows.
             store: The index.
+            forget: Delete what is gone from the index even where that is most of it.
             progress: Show a bar on standard error: with an end in sight for folders, without one for shards.
 
         Raises:
             ValueError: If there is no such source.
         """
-        self._listing, self._store = Listing(source), store
+        self._listing, self._store, self._forget = listing, store, forget
         self.report = Report(broken=self._listing.broken)
-        self._entries: Iterable[Entry] = self._listing
-        if is_folder_of_pictures(source):
-            self._entries = list(tqdm(self._listing, desc="listing", unit="", disable=not progress, leave=False))
-        total = len(self._entries) if isinstance(self._entries, list) else None
+        total = None if listing.folder is None else len(listing.folder)
         self.bar = tqdm(total=total, desc="pictures", unit="", disable=not progress, smoothing=0.05)
         self._known = store.known()
         self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[Entry, str]]:
         """Yield what is not known to be unchanged without a look inside."""
-        for entry in self._entries:
+        for entry in self._listing:
             if entry.id in self._seen:
                 self.report.broken[entry.path] = "Another picture has this name. Rename one of them."
                 continue
@@ -98,13 +107,20 @@ class Todo:
         found = list(read)
         self.unchanged(sum(outcome is None for _, outcome in found))
         self.refuse({entry.path: outcome for entry, outcome in found if isinstance(outcome, str)})
+        self.report.notes.update(
+            {entry.path: outcome.notes for entry, outcome in found if isinstance(outcome, Loaded) and outcome.notes}
+        )
         return [outcome for _, outcome in found if isinstance(outcome, Loaded)]
 
     def refuse(self, broken: dict[str, str]) -> None:
-        """Note broken pictures. What was indexed under their names before is forgotten with those that are gone."""
+        """Note broken pictures. What was indexed under their names before is forgotten with those that are gone.
+
+        Those whose files could not be read at all stay in the index.
+        """
         for path, reason in broken.items():
             self.report.broken[path] = reason
-            self._seen.discard(id_of(path))
+            if not isinstance(reason, Unreadable):
+                self._seen.discard(id_of(path))
             self.bar.update()
             log.warning("%s is broken: %s", path, reason)
 
@@ -124,24 +140,67 @@ class Todo:
         self.bar.update(len(ids))
 
     def finish(self) -> Report:
-        """Delete what is indexed and no longer there. Where a part of the source cannot be read, nothing is.
+        """Delete what is indexed and no longer there, but where the source may not be there itself.
+
+        Nothing is deleted where a part of the source cannot be read, nor where most of the index is gone; and nothing
+        of folders that are there and empty, as those are that a disk is mounted on.
 
         Raises:
             ValueError: If the source is empty and the index is not: more likely a disk that is not mounted.
         """
-        report, listing = self.report, self._listing
+        report, listing, lines = self.report, self._listing, []
         gone = [each for each in self._known if each not in self._seen]
-        if not listing.whole and gone:
-            report.remark = f"{len(gone)} pictures were not seen but kept, as part of the source cannot be read."
-        elif gone and not self._seen and not report.broken:
+        if gone and not self._seen and not report.broken and not self._forget:
             raise ValueError(
-                f"'{listing.source}' holds no pictures, the index {len(gone)}. Is it mounted? To empty it, delete it."
+                f"'{listing.source}' holds no pictures, the index {len(gone)}. Is it mounted? To empty it: --forget"
             )
-        else:
-            self._store.forget(gone)
-            report.forgotten = len(gone)
-        report.passed_over, report.count = listing.passed_over, self._store.count()
+        kept, why = self._kept(gone)
+        if kept:
+            report.kept = len(kept)
+            lines.append(f"{len(kept)} pictures were not seen but kept, as {why}.")
+            gone = [each for each in gone if each not in kept]
+        self._store.forget(gone)
+        report.forgotten = len(gone)
+        report.passed_over, report.count = dict(listing.passed_over), self._store.count()
+        report.remark = "\n".join([*lines, *self._remarks()])
         return report
+
+    def _kept(self, gone: Sequence[str]) -> tuple[set[str], str]:
+        """Which of those gone are not deleted, and why."""
+        if not self._listing.whole:
+            return set(gone), "part of the source cannot be read"
+        if self._forget or not gone:
+            return set(), ""
+        if len(gone) >= MANY and 2 * len(gone) > len(self._known):
+            return set(
+                gone
+            ), f"they are most of the {len(self._known)} there were. Is a disk not mounted? Else: --forget"
+        return self._below_empty(gone), "their folders are there but empty. Is a disk not mounted? Else: --forget"
+
+    def _below_empty(self, gone: Sequence[str]) -> set[str]:
+        """Those of some pictures that lay in folders that are there but empty."""
+        empty = set() if self._listing.folder is None else self._listing.folder.empty
+        below = set[str]()
+        for start in range(0, len(gone) if empty else 0, 1000):
+            some = gone[start : start + 1000]
+            for picture, row in zip(some, self._store.rows(some, ["path"]), strict=True):
+                if not empty.isdisjoint(map(str, PurePosixPath(row["path"]).parents)):
+                    below.add(picture)
+        return below
+
+    def _remarks(self) -> Iterator[str]:
+        """What else a user should know of the source."""
+        listing = self._listing
+        yield from unread(listing.passed_over)
+        yield from (f"{line} To index them too: --outside" for line in leading_out(listing.broken))
+        if listing.withheld:
+            yield (
+                f"{listing.withheld} pictures lie outside '{listing.source}', where its table says."
+                " Their originals are not given out. To allow it: --outside"
+            )
+        if self.report.notes:
+            path, notes = next(iter(self.report.notes.items()))
+            yield f"Something was left out of {len(self.report.notes)} pictures, of {path}: {notes[0]}"
 
     def unchanged(self, count: int) -> None:
         """Count pictures whose content is the known one."""

@@ -101,12 +101,137 @@ def test_broken_pictures_are_listed_and_cost_no_other(photos, run, tmp_path, jpe
     (photos / "notes.txt").write_text("not meant to be one")
     (photos / "dangling.jpg").symlink_to(photos / "nowhere.jpg")
     report = run(photos)
-    assert (report.added, report.count, report.passed_over) == (10, 10, 1)
+    assert (report.added, report.count, report.passed_over) == (10, 10, {".txt": 1})
     assert sorted(report.broken) == ["cut.jpg", "dangling.jpg", "empty.png", "text.jpg"]
     assert "none of JPEG" in report.broken["text.jpg"]
     assert json.loads((tmp_path / "index/report.json").read_text())["broken"] == report.broken
     assert "text.jpg is broken" in caplog.text
-    assert "4 broken, 1 other files" in str(report)
+    assert "4 broken, 1 other files passed over (1 .txt)." in str(report)
+
+
+def test_odd_files_are_named_and_never_waited_for(photos, run, tmp_path):
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "zero.jpg").symlink_to("/dev/zero")
+    (photos / "out").symlink_to("/etc")
+    (photos / "raw.NEF").write_bytes(b"raw")
+    report = run(photos)
+    assert report.added == 10
+    assert "a named pipe" in report.broken["pipe.jpg"]
+    assert "a device" in report.broken["zero.jpg"]
+    assert "leads out" in report.broken["out"]
+    assert "1 links or paths lead out of the source and are not followed, out among them." in report.remark
+    assert "To index them too: --outside" in report.remark
+    assert "1 .nef are not read; convert to JPEG." in report.remark
+    assert json.loads((tmp_path / "index/report.json").read_text())["passed_over"] == {".nef": 1}
+    assert run(photos, most=10).broken["000.jpg"].endswith("bytes, more than 10.")
+
+
+def test_a_stray_archive_beside_pictures_costs_none_of_them(photos, run, jpeg):
+    run(photos)
+    WebDataset(photos / "export.tar").write([Sample("a", jpeg(50), ("a dog",))])
+    report = run(photos)
+    assert (report.unchanged, report.forgotten, report.passed_over) == (10, 0, {".tar": 1})
+
+
+def test_an_index_of_shards_is_not_emptied_by_a_picture_that_lies_beside_them_now(tmp_path, run, jpeg, fill):
+    shards = tmp_path / "shards"
+    WebDataset(shards).write(Sample(f"s{number}", jpeg(number)) for number in range(4))
+    run(shards)
+    fill(shards, [9])
+    with pytest.raises(ValueError, match=r"is of tar shards in .*, which holds pictures now\..*--forget") as told:
+        run(shards)
+    assert "\n" not in str(told.value)
+    assert {row["path"] for row in rows(tmp_path / "index")} == {"s0", "s1", "s2", "s3"}
+    report = run(shards, forget=True)
+    assert (report.added, report.forgotten, report.count) == (1, 4, 1)
+    assert run(shards).unchanged == 1
+
+
+def test_pictures_of_a_disk_that_is_not_mounted_are_kept(photos, run):
+    run(photos)
+    for path in (photos / "more").iterdir():
+        path.unlink()
+    (photos / "003.jpg").unlink()
+    report = run(photos)
+    assert (report.forgotten, report.kept, report.count) == (1, 2, 9)
+    assert report.remark.startswith("2 pictures were not seen but kept, as their folders are there but empty.")
+    assert run(photos, forget=True).forgotten == 2
+
+
+def test_most_of_an_index_is_forgotten_only_where_that_is_asked_for(tmp_path, run, fill):
+    photos = fill(tmp_path / "photos", range(16))
+    run(photos)
+    for number in range(10):
+        (photos / f"{number:03d}.jpg").unlink()
+    report = run(photos)
+    assert (report.forgotten, report.kept, report.count) == (0, 10, 16)
+    assert "10 pictures were not seen but kept, as they are most of the 16" in report.remark
+    assert run(photos, forget=True).forgotten == 10
+
+
+def test_an_empty_source_empties_the_index_only_where_that_is_asked_for(tmp_path, run, fill):
+    photos = fill(tmp_path / "photos", range(3))
+    run(photos)
+    for path in photos.iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="Is it mounted"):
+        run(photos)
+    assert run(photos, forget=True).forgotten == 3
+
+
+def test_a_file_that_cannot_be_read_for_now_stays_in_the_index(photos, run, monkeypatch):
+    run(photos)
+    for name in ("001.jpg", "002.jpg"):
+        os.utime(photos / name, ns=(1, 1))
+
+    def failing(path, *limits):
+        if path.name == "001.jpg":
+            raise PermissionError(13, "Permission denied")
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("foveal.search.sources.read_file", failing)
+    report = run(photos)
+    assert sorted(report.broken) == ["001.jpg", "002.jpg"]
+    assert (report.forgotten, report.count) == (1, 9)
+
+
+def test_what_links_lead_to_stays_indexed_once_it_was_asked_for(tmp_path, run, fill, encoder):
+    fill(tmp_path / "disk", [1, 2])
+    photos = fill(tmp_path / "photos", [3])
+    (photos / "2021").symlink_to("../disk")
+    assert run(photos).added == 1
+    assert run(photos, outside=True).added == 2
+    assert run(photos).unchanged == 3
+    linked = id_of("2021/001.jpg")
+    assert Searcher.open(tmp_path / "index", encoder).picture(linked) == tmp_path / "disk/001.jpg"
+    report = run(photos, outside=False)
+    assert (report.forgotten, report.count) == (2, 1)
+
+
+def test_a_text_beside_a_picture_is_indexed_and_a_change_of_it_noticed(photos, run, tmp_path):
+    def caption():
+        return next(row["caption"] for row in rows(tmp_path / "index") if row["path"] == "001.jpg")
+
+    run(photos)
+    text = photos / "001.txt"
+    for words in ("a cat", "a red dog"):
+        text.write_text(words)
+        os.utime(text, ns=(1, 1))  # as a copy that keeps its time
+        assert run(photos).updated == 1
+        assert caption() == words
+    text.unlink()
+    assert run(photos).updated == 1
+    assert caption() == ""
+    assert run(photos).unchanged == 10
+
+
+def test_a_text_that_is_none_is_reported_and_its_picture_indexed(photos, run, tmp_path):
+    (photos / "001.txt").write_bytes(b"stra\xdfe")
+    report = run(photos)
+    assert (report.added, report.broken) == (10, {})
+    assert "not UTF-8" in report.notes["001.jpg"][0]
+    assert "Something was left out of 1 pictures, of 001.jpg" in report.remark
+    assert json.loads((tmp_path / "index/report.json").read_text())["notes"]["001.jpg"]
 
 
 def test_a_photo_of_108_megapixels_is_indexed_as_any_other(tmp_path, run):

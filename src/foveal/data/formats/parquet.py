@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...types import Sample
+from .folder import files_below
 from .paths import expand, replacing
 from .pictures import encoded
 from .rows import row_from_sample, sample_from_row
@@ -27,7 +28,7 @@ class Parquet:
     have it), plain bytes, or a path from the file's own folder.
 
     Attributes:
-        path: A folder of `*.parquet`, one file, or a pattern such as "part-{00..09}.parquet".
+        path: A folder of `*.parquet`, in folders of it too, one file, or a pattern such as "part-{00..09}.parquet".
         samples_per_shard: How many samples `write` puts into a row group.
     """
 
@@ -44,7 +45,7 @@ class Parquet:
 
     def shards(self) -> tuple["RowGroup", ...]:
         """The row groups of all files."""
-        files = expand(self.path / "*.parquet" if self.path.is_dir() else self.path)
+        files = files_below(self.path, (".parquet",)) if self.path.is_dir() else expand(self.path)
         return tuple(RowGroup(file, number) for file in files for number in range(_row_groups(file)))
 
     def __iter__(self) -> Iterator[Sample]:

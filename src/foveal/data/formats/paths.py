@@ -1,9 +1,23 @@
 """Which files a name means, and how a file is written so that no half of it is ever seen."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+"""How tars end, in lower case: plain ones and those that the standard library unpacks."""
+
+_SUFFIX = re.compile(r"(?:\.tar)?\.[a-z0-9_+~-]{1,12}", re.ASCII)
+_DOUBLE = tuple(kind for kind in TARS if kind.count(".") == 2)
+
+
+def suffix_of(name: str) -> str:
+    """Return how a file's name ends: ".jpg" of "a/B.JPG", ".tar.gz" of "a.tar.gz", "other suffixes" of what is none."""
+    lower = name.lower()
+    ending = next((kind for kind in _DOUBLE if lower.endswith(kind)), None) or os.path.splitext(lower)[1]  # noqa: PTH122
+    return ending if not ending or _SUFFIX.fullmatch(ending) else "other suffixes"
 
 
 def expand(pattern: str | Path) -> tuple[Path, ...]:

@@ -3,32 +3,19 @@
 from pathlib import Path
 
 from ...types import Sample
+from ..files import read_file
+from ..kinds import suffix
 from .paths import replacing
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def encoded(sample: Sample) -> bytes:
-    """The encoded bytes of a sample's picture, read from its file where it is one."""
-    return sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
-
-
-def suffix(data: bytes) -> str:
-    """The file suffix that fits encoded bytes, by their first bytes.
-
-    Returns:
-        ".jpg", ".png" or ".webp".
+    """Return the encoded bytes of a sample's picture, read from its file where it is one.
 
     Raises:
-        ValueError: If the bytes are none of these.
+        ValueError: If the file is no regular one, or too large.
+        OSError: If it cannot be read.
     """
-    if data[:3] == b"\xff\xd8\xff":
-        return ".jpg"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return ".png"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return ".webp"
-    raise ValueError(f"Picture that begins with {data[:8]!r} is no JPEG, PNG or WebP. Convert it first.")
+    return sample.image if isinstance(sample.image, bytes) else read_file(sample.image)
 
 
 def place(sample: Sample, root: Path, stem: str) -> str:

@@ -11,11 +11,12 @@ from ...types import Sample
 from .coco import Coco
 from .csv_pairs import CsvPairs
 from .fine_hard import FineHard
+from .folder import Folder, content_of
 from .json_list import scan_items
 from .jsonl import Jsonl
 from .lvis import Lvis
 from .parquet import Parquet
-from .paths import expand
+from .paths import TARS, expand, suffix_of
 from .share_gpt4v import ShareGpt4v
 from .webdataset import WebDataset
 
@@ -31,8 +32,8 @@ def open_source(
     """The part that reads what a name stands for, told by its ending and, for JSON, by what is inside.
 
     Args:
-        spec: A file, a folder of shards, a pattern ("shard-{000000..000009}.tar"), or, behind "::", with the
-            folder of its pictures ("annotations/instances_val2017.json::val2017"). Names that begin with
+        spec: A file, a folder of pictures or of shards, a pattern ("shard-{000000..000009}.tar"), or, behind "::", with
+            the folder of its pictures ("annotations/instances_val2017.json::val2017"). Names that begin with
             "word:" go to the opener of that word.
         images: The folder of pictures, for the JSON formats. None: what stands behind "::", else their default.
         schemes: Openers by word, for sources that are no files. They get the whole spec.
@@ -57,23 +58,26 @@ def open_source(
 
 
 def _open_folder(path: Path, images: Path | None) -> Iterable[Sample]:
-    """The shards of a folder."""
-    if any(path.glob("*.tar")):
+    """The pictures of a folder, or its shards where no picture lies in it."""
+    content = content_of(path)
+    if content == "pictures":
+        return Folder(path)
+    if content == ".tar":
         return WebDataset(path)
-    if any(path.glob("*.parquet")):
+    if content == ".parquet":
         return Parquet(path)
-    if any(path.glob("*.json")):
+    if content == ".json":
         return _open_json(path, min(path.glob("*.json")), images)
-    raise ValueError(f"Folder '{path}' holds no *.tar, *.parquet or *.json. Name a file in it.")
+    raise ValueError(f"Folder '{path}' holds no pictures, *.tar, *.parquet or *.json. Name a file in it.")
 
 
 def _open_file(path: Path, images: Path | None) -> Iterable[Sample]:
     """A file or a pattern."""
     first = expand(path)[0]
-    ending = first.suffix.lower()
+    ending = suffix_of(first.name)
     if ending == ".json":
         return _open_json(path, first, images)
-    if ending == ".tar":
+    if ending in TARS:
         return WebDataset(path)
     if ending == ".parquet":
         return Parquet(path)

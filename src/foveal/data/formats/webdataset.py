@@ -6,28 +6,41 @@ member for the end of a shard, which is caught here.
 
 import json
 import tarfile
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
+from lzma import LZMAError
 from pathlib import Path
 from typing import ClassVar
 
 from ...types import Sample
-from .paths import expand, replacing
-from .pictures import SUFFIXES, encoded, suffix
+from ..files import MOST_BYTES
+from ..kinds import SUFFIXES, suffix
+from .folder import files_below
+from .paths import TARS, expand, replacing, suffix_of
+from .pictures import encoded
 from .rows import row_from_sample, sample_from_row
+
+_TEXTS = (".json", ".txt")
+_MOST_PICTURES, _MOST_OF_RUN = 64, 2**26  # pictures and bytes under one key, beyond which samples are not held back
 
 
 @dataclass(frozen=True)
 class WebDataset:
     """Samples of tar shards, read from front to back.
 
-    A sample is a run of members named `key.jpg` (or png, webp), `key.json` with the fields of a JSON line, and
-    `key.txt` with one caption; the latter two may each be absent, not both. Other members are passed over.
+    A sample is a run of members named `key.jpg` (or another suffix of a picture), `key.json` with the fields of a JSON
+    line, and `key.txt` with one caption; the latter two may be absent. A key ends at the first dot of a name. Of
+    several pictures `key.jpg`, `key.png` the first in the order of `SUFFIXES` counts; where all have further dots in
+    their names, as `key.left.jpg`, each is a sample of its own, `key.left`. Other members, hidden ones (`._key.jpg`),
+    folders and links are passed over.
 
     Attributes:
-        path: A folder of `*.tar`, one tar, or a pattern such as "shard-{000000..000009}.tar".
+        path: A folder of tars, in folders of it too, one tar, packed or not, or a pattern such as
+            "shard-{000000..000009}.tar".
         samples_per_shard: How many samples `write` puts into a shard.
     """
 
@@ -44,7 +57,7 @@ class WebDataset:
 
     def shards(self) -> tuple["WebDataset", ...]:
         """The shards, each of one file."""
-        files = expand(self.path / "*.tar" if self.path.is_dir() else self.path)
+        files = files_below(self.path, TARS) if self.path.is_dir() else expand(self.path)
         return tuple(replace(self, path=file) for file in files)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -55,10 +68,15 @@ class WebDataset:
         """
         return (record() for record in self.records())
 
-    def records(self) -> Iterator[Callable[[], Sample]]:
-        """What each sample is made of, read but not yet parsed; calling it gives the sample."""
+    def records(self, passed_over: Counter[str] | None = None) -> Iterator[Callable[[], Sample]]:
+        """What each sample is made of, read but not yet parsed; calling it gives the sample.
+
+        Args:
+            passed_over: Counts the members that belong to no sample, by suffix or by what they are.
+        """
+        counter = Counter[str]() if passed_over is None else passed_over
         for shard in self.shards():
-            yield from _records(shard.path)
+            yield from _records(shard.path, counter)
 
     def write(self, samples: Iterable[Sample]) -> int:
         """Write samples to numbered shards in the folder `path`, or to the one tar that `path` names.
@@ -107,68 +125,158 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.offset += len(block)
 
 
-def _records(path: Path) -> Iterator[Callable[[], Sample]]:
-    """The runs of members with one key."""
-    key, parts = "", dict[str, bytes]()
-    for name, data in _members(path):
-        folder, _, base = name.rpartition("/")
-        stem, _, ending = base.partition(".")
-        now = f"{folder}/{stem}" if folder else stem
-        if parts and now != key:
-            yield partial(_sample, path, key, parts)
-            parts = {}
-        key = now
-        parts["." + ending.lower()] = data
-    if parts:
-        yield partial(_sample, path, key, parts)
+def _records(path: Path, passed_over: Counter[str]) -> Iterator[Callable[[], Sample]]:
+    """The samples of a tar. If it breaks off, the last run of members counts where it is like the one before."""
+    run, endings = _Run(""), set[str]()
+    try:
+        for name, data in _members(path, passed_over):
+            key, ending = _split(name)
+            if run.parts and (key != run.key or run.is_full(ending)):
+                endings = set(run.parts)
+                following = _Run(key, run.taken(ending) if key == run.key else {})
+                yield from run.samples(path, passed_over)
+                run = following
+            run.key = key
+            if ending in run.parts:
+                passed_over["members that another of their name replaces"] += 1
+            run.parts[ending] = data
+    except ValueError:
+        if set(run.parts) == endings:
+            yield from run.samples(path, passed_over)
+        raise
+    yield from run.samples(path, passed_over)
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of a tar's files."""
+def _split(name: str) -> tuple[str, str]:
+    """Key and ending of a member, as WebDataset has them: a key ends at the first dot behind the folders."""
+    folder, slash, base = name.rpartition("/")
+    stem, dot, ending = base.partition(".")
+    return folder + slash + stem, (dot + ending).lower()
+
+
+def _last(ending: str) -> str:
+    """The last suffix of an ending: ".jpg" of ".left.jpg"."""
+    return "." + ending.rpartition(".")[2]
+
+
+@dataclass
+class _Run:
+    """Members with one key: what each holds, by its ending; None of a picture that is too large."""
+
+    key: str
+    parts: dict[str, bytes | None] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> list[str]:
+        """The endings of pictures."""
+        return [ending for ending in self.parts if _last(ending) in SUFFIXES]
+
+    def is_full(self, ending: str) -> bool:
+        """True if another picture is to begin a new run: names of photos may have dots, and all of them one key."""
+        pictures = self.pictures if _last(ending) in SUFFIXES else []
+        return bool(pictures) and (
+            len(pictures) >= _MOST_PICTURES or sum(len(data or b"") for data in self.parts.values()) > _MOST_OF_RUN
+        )
+
+    def taken(self, ending: str) -> dict[str, bytes | None]:
+        """What belongs to a picture that is yet to come, taken out."""
+        stem = ending.rpartition(".")[0]
+        mine = [other for other in self.parts if stem and other.rpartition(".")[0] == stem]
+        return {other: self.parts.pop(other) for other in mine}
+
+    def samples(self, path: Path, passed_over: Counter[str]) -> Iterator[Callable[[], Sample]]:
+        """The samples of the run."""
+        pictures = self.pictures
+        plain = min((one for one in pictures if one in SUFFIXES), key=SUFFIXES.index, default=None)
+        texts = {ending: data for ending, data in self.parts.items() if ending in _TEXTS}
+        if plain is not None or not pictures:
+            passed_over.update(_last(one) for one in pictures if one != plain)
+            if self.parts:
+                yield partial(
+                    _sample, path, self.key, plain, {**texts, **({plain: self.parts[plain]} if plain else {})}
+                )
+            return
+        for picture in pictures:
+            stem = picture.rpartition(".")[0]
+            nearer = {ending: self.parts[stem + ending] for ending in _TEXTS if stem + ending in self.parts}
+            parts = {**texts, **nearer, picture: self.parts[picture]}
+            yield partial(_sample, path, self.key + stem, picture, parts)
+
+
+def _members(path: Path, passed_over: Counter[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Name and content of a tar's pictures and texts; None of a picture that is too large."""
     last = "the beginning"
     try:
         with tarfile.open(path) as tar:
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep every header of the shard
-                content = _content(tar, member)
-                if content is not None:
-                    yield member.name, content
+                if member.size < 0:
+                    raise tarfile.ReadError("a member of negative size")
+                what = _passed_over(member)
+                if what:
+                    passed_over[what] += 1
+                else:
+                    yield member.name, _content(tar, member) if member.size <= MOST_BYTES else None
                 last = member.name
             _check_end(tar)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         reason = str(error).partition(":\n")[0]  # what follows lists every compression that was tried
         raise ValueError(f"{path}: cut off or damaged after {last}: {reason}. Copy it again.") from error
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
-    """What a file of a tar holds; None of what is no file."""
-    if not member.isreg() or member.issparse():
+def _passed_over(member: tarfile.TarInfo) -> str:
+    """What a member is that belongs to no sample; empty of others."""
+    *folders, base = member.name.split("/")
+    if member.isdir():
+        return "folders"
+    if member.islnk() or member.issym():
+        return "links"
+    if not member.isreg():
+        return "pipes, sockets and devices"
+    if base.startswith(".") or any(name == "__MACOSX" or name.startswith("PaxHeader") for name in folders):
+        return "hidden files"
+    kind = suffix_of(base)
+    if kind in SUFFIXES or (kind in _TEXTS and member.size <= MOST_BYTES):
+        return ""
+    return kind or "without suffix"
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """What a file of a tar holds."""
+    if member.issparse():
         file = tar.extractfile(member)
-        return None if file is None else file.read()
+        assert file is not None
+        return file.read()
     # plain ones, without the two objects that `extractfile` would read them through
     tar.fileobj.seek(member.offset_data)
-    content = tar.fileobj.read(member.size)
+    content: bytes = tar.fileobj.read(member.size)
     if len(content) < member.size:
         raise tarfile.ReadError("unexpected end of data")
     return content
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """A tar ends in a block of zeros; tarfile takes a damaged header for an end, too."""
+    """A tar ends in a block of zeros; tarfile takes a damaged header for an end, too, and stops at the first end."""
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("no end mark where the last member ends")
+    if tar.fileobj.read(2**20).strip(b"\0"):
+        raise tarfile.ReadError("more follows its end mark, as if tars had been joined by cat")
 
 
-def _sample(path: Path, key: str, parts: dict[str, bytes]) -> Sample:
+def _sample(path: Path, key: str, picture: str | None, parts: dict[str, bytes | None]) -> Sample:
     """The sample of one run of members."""
     try:
-        image = next((parts[ending] for ending in SUFFIXES if ending in parts), None)
+        if picture is None:
+            raise ValueError("no picture beside it; the members of a sample must lie one behind another")
+        image = parts[picture]
         if image is None:
-            raise ValueError(f"no picture ({', '.join(SUFFIXES)})")
-        if not {".json", ".txt"} & set(parts):
-            raise ValueError("neither .json nor .txt")
-        known = {"id": key, "captions": [parts[".txt"].decode().strip()]} if ".txt" in parts else {"id": key}
-        return sample_from_row(json.loads(parts.get(".json", b"{}")), image, **known)
+            raise ValueError(f"its picture has more than {MOST_BYTES} bytes")
+        key.encode()
+        caption = parts.get(".txt")
+        known = {"id": key} if caption is None else {"id": key, "captions": [caption.decode().strip()]}
+        return sample_from_row(json.loads(parts.get(".json") or b"{}"), image, **known)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {key}: not a sample: {error}") from error

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from foveal.data.formats import CsvPairs, FineHard, Parquet, ShareGpt4v, WebDataset, open_source
+from foveal.data.formats.folder import Folder
 from foveal.types import Sample
 
 
@@ -18,6 +19,20 @@ def test_folders_are_told_by_what_is_inside(tmp_path):
     for ending, kind in ((".parquet", Parquet), (".tar", WebDataset)):
         (tmp_path / f"a{ending}").touch()
         assert open_source(tmp_path) == kind(tmp_path)
+
+
+def test_a_folder_of_pictures_stays_one_whatever_else_lies_in_it(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/a.jpg").touch()
+    for name in ("a.tar", "a.parquet", "a.json", "a.jsonl", "a.csv"):
+        (tmp_path / name).touch()
+    assert open_source(tmp_path) == Folder(tmp_path)
+
+
+def test_shards_in_folders_of_a_folder_are_read_in_order(tmp_path):
+    for name in ("b/0", "a/1", "a/0"):
+        WebDataset(tmp_path / f"{name}.tar").write([Sample(name, b"\xff\xd8\xff")])
+    assert [sample.id for sample in open_source(tmp_path)] == ["a/0", "a/1", "b/0"]
 
 
 def test_tables_and_json_take_their_options_from_the_name(tmp_path):

@@ -58,7 +58,7 @@ class Sample:
 
     Attributes:
         id: Unique within its source.
-        image: A file, or the encoded bytes of one (JPEG, PNG, WebP).
+        image: A file, or the encoded bytes of one.
         captions: Short texts about the whole image.
         long_caption: A detailed text about the whole image.
         regions: Boxes with phrases.

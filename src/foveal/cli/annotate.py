@@ -8,7 +8,7 @@ import typer
 
 def annotate(
     source: Annotated[
-        str, typer.Argument(metavar="IN", help="A folder of pictures (JPEG, PNG, WebP), or what `train --data` takes.")
+        str, typer.Argument(metavar="IN", help="A folder of pictures, or what else `train --data` takes.")
     ],
     out: Annotated[
         Path, typer.Option(help="*.jsonl, *.json (FineHARD), *.parquet, *.csv, *.tsv, *.tar, or a folder of shards.")

@@ -70,6 +70,9 @@ UNREAD: Mapping[str, str] = {
 }
 """How files of pictures and videos end that are not read, and what to do about each."""
 
+UNREAD_PHOTOS = frozenset(UNREAD) & {*_RAW, *_HEIF.suffixes, *_AVIF.suffixes, ".jxl"}
+"""Those that cameras and phones write."""
+
 
 def suffix(data: bytes) -> str:
     """Return the file suffix that fits encoded bytes, by how they begin.
@@ -80,7 +83,7 @@ def suffix(data: bytes) -> str:
     Raises:
         ValueError: If the bytes are of no kind that is read.
     """
-    kind = next((kind for kind in reversed(KINDS) if kind.begins.match(data)), None)
+    kind = next((kind for kind in KINDS if kind.begins.match(data)), None)
     if kind is None:
         names = ", ".join(kind.name for kind in KINDS)
         raise ValueError(f"Picture that begins with {data[:8]!r} is none of {names}. Convert it first.")

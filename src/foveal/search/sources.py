@@ -88,13 +88,13 @@ class Listing:
     @cached_property
     def content(self) -> Content:
         """What the source holds if it is a folder, as `content_of` says; empty of others."""
-        path = Path(self.source)
+        path = place_of(self.source)
         return content_of(path, outside=self.outside) if path.is_dir() else ""
 
     @cached_property
     def folder(self) -> Listed | None:
         """All pictures of a folder; None of other sources. A folder of nothing is one of no pictures."""
-        path = Path(self.source)
+        path = place_of(self.source)
         if not path.is_dir() or self.content not in ("pictures", ""):
             return None
         listed = list_folder(path, outside=self.outside, most=self.most, progress=self.progress)
@@ -104,7 +104,7 @@ class Listing:
         return listed
 
     def _files(self, listed: Listed) -> Iterator[Entry]:
-        root = Path(self.source)
+        root = place_of(self.source)
         for index in range(len(listed)):
             name = listed.name(index)
             reader = _Reader(root, name, listed.text(index), self.outside, self.most)
@@ -149,7 +149,7 @@ class Listing:
         """Count what lies beside the shards of a folder."""
         used = {".tar": TARS, ".parquet": (".parquet",), ".json": (".json",)}.get(self.content, ())
         if used:
-            others = list_folder(Path(self.source), outside=self.outside).passed_over
+            others = list_folder(place_of(self.source), outside=self.outside).passed_over
             self.passed_over.update({kind: count for kind, count in others.items() if kind not in used})
 
 
@@ -171,7 +171,7 @@ class _Reader:
         try:
             captions, long_caption = read_text(self.root / self.text, inside)
         except ValueError as error:
-            return Encoded(data, "", (str(error),))
+            return Encoded(data, "", (f"text beside a picture: {error}",))
         return Encoded(data, long_caption or "".join(captions))
 
 
@@ -200,7 +200,7 @@ def check_source(source: str) -> None:
     Raises:
         ValueError: If there is no such source, or it is of no known kind.
     """
-    if not Path(source).is_dir():
+    if not place_of(source).is_dir():
         open_source(source)
 
 
@@ -215,7 +215,7 @@ def original(source: str, path: str, *, outside: bool = False) -> Path | bytes:
     Raises:
         ValueError: If it is gone, or lies outside the source.
     """
-    root = Path(source)
+    root = place_of(source)
     if root.is_dir() and (file := real(root / path)).is_file():  # in shards no sample has the name of a file
         if outside or file.is_relative_to(real(root)):
             return file
@@ -228,6 +228,11 @@ def original(source: str, path: str, *, outside: bool = False) -> Path | bytes:
                     )
                 return entry.read().data
     raise ValueError(f"Picture '{path}' is gone from '{source}'. Run foveal index again.")
+
+
+def place_of(source: str) -> Path:
+    """Return the file or folder of a source, without what may stand behind "::"."""
+    return Path(source.partition("::")[0])
 
 
 def leads_out(sample: Sample, root: Path) -> bool:

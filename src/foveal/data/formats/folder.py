@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ...types import Sample
 from ..files import MOST_BYTES, read_file, real, unfit
-from ..kinds import SUFFIXES, UNREAD
+from ..kinds import SUFFIXES, UNREAD, UNREAD_PHOTOS
 from .paths import TARS, suffix_of
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Folder:
         try:
             return Sample(name, self.path / name, *read_text(self.path / text))
         except ValueError as error:
-            return Sample(name, self.path / name, notes=(str(error),))
+            return Sample(name, self.path / name, notes=(f"text beside a picture: {error}",))
 
     @cached_property
     def listed(self) -> Listed:
@@ -187,11 +187,11 @@ Content = Literal["pictures", ".tar", ".parquet", ".json", ""]
 def content_of(path: Path, *, outside: bool = False) -> Content:
     """Return what a folder holds: pictures, or the suffix of its shards. Empty if it holds neither.
 
-    Pictures win over shards, whether they can be read or not; tars win over Parquet, and that over JSON, which
+    Pictures win over shards, and photos of a kind that is not read do, too; tars win over Parquet, and that over JSON, which
     counts in the folder itself alone.
     """
     walk = _Walk(path, SUFFIXES, outside=outside)
-    if next(iter(walk), None) is not None or walk.pictures or any(kind in UNREAD for kind in walk.passed_over):
+    if next(iter(walk), None) is not None or walk.pictures or UNREAD_PHOTOS & walk.passed_over.keys():
         return "pictures"
     if any(kind in walk.passed_over for kind in TARS):
         return ".tar"
@@ -223,11 +223,14 @@ def read_text(path: Path, inside: Path | None = None) -> tuple[tuple[str, ...], 
 
 
 def unread(passed_over: Mapping[str, int]) -> list[str]:
-    """Return a line for each way to deal with pictures that are not read."""
+    """Return a line for each way to deal with pictures and shards that are not read."""
     ways: dict[str, Counter[str]] = {}
     for kind in passed_over.keys() & UNREAD.keys():
         ways.setdefault(UNREAD[kind], Counter())[kind] = passed_over[kind]
-    return [f"{counts(kinds)} are not read; {way}." for way, kinds in sorted(ways.items())]
+    shards = {kind: passed_over[kind] for kind in passed_over if kind in (*TARS, ".parquet")}
+    beside = f"{counts(shards)} are passed over for what lies beside them; to read them, name them: FOLDER/*"
+    lines = [f"{counts(kinds)} are not read; {way}." for way, kinds in sorted(ways.items())]
+    return [*lines, beside + min(shards, key=len)] if shards else lines
 
 
 def leading_out(broken: Mapping[str, str]) -> list[str]:

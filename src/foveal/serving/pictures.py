@@ -14,12 +14,16 @@ from urllib.parse import urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
+from ..data import kinds
 from .errors import RefusedError
 from .settings import Limits
 
 # What browsers and cameras send. Pillow knows more, some of which start other programs or carry a history of bugs.
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
 OTHER_FORMATS = {"TIFF": "image/tiff", "PPM": "image/x-portable-pixmap"}  # encoded, but not shown by browsers
+# Where what is installed reads them.
+FORMATS |= {"AVIF": "image/avif"} if "AVIF" in kinds.formats() else {}
+OTHER_FORMATS |= {"HEIF": "image/heif"} if "HEIF" in kinds.formats() else {}
 FETCH_SECONDS = 10.0
 _KEPT = 768  # a decoded picture is made smaller while it has this many pixels squared; models look at 512 at most
 # Whatever Pillow's readers raise on broken bytes; it documents no narrower set.

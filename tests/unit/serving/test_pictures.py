@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from PIL import Image
 
+from foveal.data import kinds
 from foveal.serving.errors import RefusedError
 from foveal.serving.pictures import decode, from_base64, from_url
 from foveal.serving.settings import Limits
@@ -27,8 +28,8 @@ def bomb(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
-def test_known_formats_are_read(kind):
+@pytest.mark.parametrize("kind", kinds.formats())
+def test_whatever_an_index_may_hold_is_read(kind):
     assert decode(encoded(kind), LIMITS).size == (40, 24)
 
 

@@ -187,8 +187,8 @@ Content = Literal["pictures", ".tar", ".parquet", ".json", ""]
 def content_of(path: Path, *, outside: bool = False) -> Content:
     """Return what a folder holds: pictures, or the suffix of its shards. Empty if it holds neither.
 
-    Pictures win over shards, and photos of a kind that is not read do, too; tars win over Parquet, and that over JSON, which
-    counts in the folder itself alone.
+    Pictures win over shards, and photos of a kind that is not read do, too. Tars win over Parquet, and that over
+    JSON, which counts in the folder itself alone.
     """
     walk = _Walk(path, SUFFIXES, outside=outside)
     if next(iter(walk), None) is not None or walk.pictures or UNREAD_PHOTOS & walk.passed_over.keys():

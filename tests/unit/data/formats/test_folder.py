@@ -53,7 +53,8 @@ def test_all_else_is_counted_by_suffix_or_by_what_it_is(tmp_path):
     assert unread(listed.passed_over) == [
         "1 .cr2 are not read; convert to JPEG.",
         "1 .mov are not read; take frames out of them.",
-        "1 .parquet, 1 .tar, 1 .tar.gz are passed over for what lies beside them; to read them, name them: FOLDER/*.tar",
+        "1 .parquet, 1 .tar, 1 .tar.gz are passed over for what lies beside them; to read them, name them:"
+        " FOLDER/*.tar",
     ]
 
 

@@ -89,7 +89,7 @@ class Listing:
     def content(self) -> Content:
         """What the source holds if it is a folder, as `content_of` says; empty of others."""
         path = place_of(self.source)
-        return content_of(path, outside=self.outside) if path.is_dir() else ""
+        return content_of(path) if path.is_dir() else ""
 
     @cached_property
     def folder(self) -> Listed | None:

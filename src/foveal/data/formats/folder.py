@@ -97,16 +97,14 @@ class Folder:
     """The pictures of a folder and of all folders in it, by name, with their captions where there are texts.
 
     `cat.txt` beside `cat.jpg` says what it shows: the first line is its caption, further lines are its long caption.
-    A sample's id is the picture's path below the folder. Hidden files and folders are passed over, and links that
-    lead out of the folder are not followed; each is counted.
+    A sample's id is the picture's path below the folder. Links are followed, each place once. Hidden files and
+    folders are passed over and counted.
 
     Attributes:
         path: The folder.
-        outside: Links that lead out of the folder are followed.
     """
 
     path: Path
-    outside: bool = False
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -131,11 +129,11 @@ class Folder:
     @cached_property
     def listed(self) -> Listed:
         """What the folder holds. What is left out is logged."""
-        listed = list_folder(self.path, outside=self.outside)
-        broken = [f"{name} is left out: {reason}" for name, reason in listed.broken.items() if reason != OUTSIDE]
+        listed = list_folder(self.path, outside=True)
+        broken = [f"{name} is left out: {reason}" for name, reason in listed.broken.items()]
         more = [f"{len(broken) - _SHOWN} more are left out."] if len(broken) > _SHOWN else []
         passed_over = [f"passed over: {counts(listed.passed_over)}."] if listed.passed_over else []
-        lines = [*broken[:_SHOWN], *more, *leading_out(listed.broken), *passed_over, *unread(listed.passed_over)]
+        lines = [*broken[:_SHOWN], *more, *passed_over, *unread(listed.passed_over)]
         for line in lines:
             log.warning("%s: %s", self.path, line)
         return listed
@@ -184,13 +182,13 @@ def files_below(path: Path, suffixes: Collection[str]) -> tuple[Path, ...]:
 Content = Literal["pictures", ".tar", ".parquet", ".json", ""]
 
 
-def content_of(path: Path, *, outside: bool = False) -> Content:
+def content_of(path: Path) -> Content:
     """Return what a folder holds: pictures, or the suffix of its shards. Empty if it holds neither.
 
     Pictures win over shards, and photos of a kind that is not read do, too. Tars win over Parquet, and that over
     JSON, which counts in the folder itself alone.
     """
-    walk = _Walk(path, SUFFIXES, outside=outside)
+    walk = _Walk(path, SUFFIXES, outside=True)
     if next(iter(walk), None) is not None or walk.pictures or UNREAD_PHOTOS & walk.passed_over.keys():
         return "pictures"
     if any(kind in walk.passed_over for kind in TARS):

@@ -59,9 +59,9 @@ def test_all_else_is_counted_by_suffix_or_by_what_it_is(tmp_path):
 
 
 def test_a_suffix_for_every_file_does_not_fill_the_report(tmp_path):
-    make(tmp_path, "1.jpg", *(f"part.{number}" for number in range(1000)))
+    make(tmp_path, "1.jpg", *(f"part.{number}" for number in range(300)))
     listed = list_folder(tmp_path)
-    assert listed.passed_over.total() == 1000
+    assert listed.passed_over.total() == 300
     assert len(listed.passed_over) <= 201
 
 
@@ -127,6 +127,16 @@ def test_links_out_of_the_folder_are_followed_once_where_that_is_allowed(linked)
     assert names(listed) == ["3.jpg", "4.jpg", "2020/1.jpg", "2021/2.jpg"]
     assert listed.broken == {}
     assert listed.passed_over["links to what is listed in its place"] == 6
+
+
+def test_training_and_annotation_follow_links(linked):
+    assert [sample.id for sample in Folder(linked)] == ["3.jpg", "4.jpg", "2020/1.jpg", "2021/2.jpg"]
+
+
+def test_pictures_behind_links_win_over_shards(linked):
+    (linked / "2020/1.jpg").unlink()
+    make(linked, "x.tar")
+    assert content_of(linked) == "pictures"
 
 
 def test_a_disk_that_a_link_leads_to_and_that_is_gone_leaves_the_listing_not_whole(linked):
@@ -248,7 +258,7 @@ def plant(place: bytes, tree, outside: bytes):
     return 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.dictionaries(NAMES, TREES, max_size=6))
 def test_every_file_is_a_picture_its_text_broken_or_passed_over(tree):
     with tempfile.TemporaryDirectory() as folder:
@@ -256,12 +266,10 @@ def test_every_file_is_a_picture_its_text_broken_or_passed_over(tree):
         make(outside, "o.jpg", "p.jpg")
         entries = plant(os.fsencode(root), tree, os.fsencode(outside))
         listed = list_folder(root, most=49)
-        found = Folder(root)
-        found.__dict__["listed"] = listed
         texts = {listed.text(index) for index in range(len(listed))} - {""}
         assert len(listed) + len(texts) + len(listed.broken) + listed.passed_over.total() == entries
         assert len(set(names(listed))) == len(listed)
-        for sample in found:
-            assert sample.image.is_file()
-            assert sample.image.suffix.lower() in (".jpg", ".png")
-            assert sample.image.resolve().is_relative_to(root.resolve())
+        for image in (root / name for name in names(listed)):
+            assert image.is_file()
+            assert image.suffix.lower() in (".jpg", ".png")
+            assert image.resolve().is_relative_to(root.resolve())

@@ -64,8 +64,8 @@ class Sample:
         regions: Boxes with phrases.
         caption_negatives: Near misses of the first of `captions`.
         long_caption_negatives: Near misses of `long_caption`.
-        notes: What its reader left out of it and why, a line each. Says nothing about the image, so samples that
-            differ in it alone are equal.
+        notes: What its reader left out of it, a line each: "kind: detail". Says nothing about the image, so
+            samples that differ in it alone are equal.
     """
 
     id: str

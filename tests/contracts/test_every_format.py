@@ -17,6 +17,7 @@ FORMATS = {
     "Coco": lambda folder: formats.Coco(folder / "train.json"),
     "CsvPairs": lambda folder: formats.CsvPairs(folder / "pairs.csv"),
     "FineHard": lambda folder: formats.FineHard(folder / "part.json"),
+    "JsonRows": lambda folder: formats.JsonRows(folder / "rows.json"),
     "Jsonl": lambda folder: formats.Jsonl(folder / "train.jsonl"),
     "Lvis": lambda folder: formats.Lvis(folder / "lvis_train.json"),
     "Parquet": lambda folder: formats.Parquet(folder / "part.parquet", samples_per_shard=2),

@@ -223,7 +223,7 @@ def _read(hashing: bool, number: int, record: Record) -> Outcome:
             check_whole(content)
     except FAILURES as error:
         return Outcome(number, sample, READ, _line(error), failed=True)
-    return _pass(Outcome(number, hash=value), sample, Counter())
+    return _pass(Outcome(number, hash=value), sample, _left_out(sample))
 
 
 def _through(flow: Iterator[Outcome], name: str, stage: Stage, stop: Callable[[], None]) -> Iterator[Outcome]:
@@ -290,6 +290,11 @@ def _pass(outcome: Outcome, sample: Sample, remarks: Counter[str]) -> Outcome:
     near = sum(len(region.negatives) for region in sample.regions)
     counts = (len(sample.regions), near, dict(remarks))
     return Outcome(outcome.number, sample, passed=(*outcome.passed, counts), hash=outcome.hash)
+
+
+def _left_out(sample: Sample) -> Counter[str]:
+    """What its reader left out of a sample, by kind: the words before what is of this sample alone."""
+    return Counter(f"left out: {note.partition(':')[0]}" for note in sample.notes)
 
 
 def _line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def annotate(
+def annotate(  # noqa: PLR0913  # options of a command
     source: Annotated[
         str, typer.Argument(metavar="IN", help="A folder of pictures, or what else `train --data` takes.")
     ],
@@ -16,6 +16,10 @@ def annotate(
     stages: Annotated[
         str, typer.Option(help="Any of caption, phrases, ground, negatives, filter, in the order wanted.")
     ] = "caption,phrases,ground,negatives,filter",
+    image_column: Annotated[
+        str | None, typer.Option(help="Column of the pictures, where its name does not say so.")
+    ] = None,
+    caption_column: Annotated[str | None, typer.Option(help="Column of the captions, likewise.")] = None,
     endpoint: Annotated[
         str | None, typer.Option(help="OpenAI-compatible address of a model that sees, as http://localhost:8000/v1.")
     ] = None,
@@ -53,6 +57,7 @@ def annotate(
     from ..annotation.pipeline import Annotation, beginning, engine_of
     from ..annotation.settings import Settings
     from ..annotation.stages import assemble, assistant_of
+    from ..data.formats.source import with_columns
     from ..training.feed import open_data
     from ..training.run import override
 
@@ -60,6 +65,7 @@ def annotate(
     output = Output(out)
     assistant = assistant_of(endpoint, model, output.memory / "answers.sqlite", fresh=retry)
     settings, parts = assemble(stages.split(","), Settings(assistant=assistant), change or [], override)
+    source = with_columns(source, image_column, caption_column)
     opened = open_input(source, open_data)
     run = Annotation(opened, source, parts, output, settings.assistant, settings.near_duplicates)
     print(run.run(begin, engine_of(engine, settings.workers, asks=settings.assistant is not None)))

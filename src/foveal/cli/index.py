@@ -8,6 +8,10 @@ import typer
 def index(  # noqa: PLR0913  # an argument for each option
     source: Annotated[str, typer.Argument(help="Folder of pictures, tar or Parquet shards, or a JSONL or CSV file.")],
     out: Annotated[str, typer.Option(help="Folder for the index, or an object store's URI (s3://...).")],
+    image_column: Annotated[
+        str | None, typer.Option(help="Column of the pictures, where its name does not say so.")
+    ] = None,
+    caption_column: Annotated[str | None, typer.Option(help="Column of the captions, likewise.")] = None,
     model: Annotated[str, typer.Option(help="Name, hub name or folder of a model.")] = "starter",
     engine: Annotated[Literal["local", "ray"], typer.Option(help="Where pictures are embedded.")] = "local",
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode; with ray, processes with a model.")] = 2,
@@ -37,8 +41,10 @@ def index(  # noqa: PLR0913  # an argument for each option
     from dataclasses import replace
     from functools import partial
 
+    from ..data.formats.source import with_columns
     from ..encoder.load import load
     from ..search import Indexing
 
+    source = with_columns(source, image_column, caption_column)
     indexing = Indexing(source, out, model, tokens, regions, batch_size, workers, engine, staging, progress=True)
     print(replace(indexing, outside=outside, forget=forget, most=most)(partial(load, model)))

@@ -57,6 +57,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# What a PNG holds somewhere if it speaks of turning. Pillow decodes the whole picture to find out.
+_TURNING_PNG = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # Scaled decoding leaves at least this many pixels per pixel wanted, so that the resampling filter still has its say.
 _SPARE = 1.5
@@ -293,6 +295,28 @@ def stored_size(image: Path | bytes) -> tuple[int, int]:
         return _open(image).size
 
 
+def stored_frame(image: Path | bytes) -> tuple[int, int, int]:
+    """Return a picture's width and height as stored, and how EXIF says it is turned upright (1 to 8).
+
+    Only its header is read; of a PNG the whole, without decoding it where nothing speaks of turning.
+
+    Args:
+        image: A file, or its bytes.
+
+    Raises:
+        ValueError: If it is no picture.
+    """
+    with _named(image), BytesIO(image) if isinstance(image, bytes) else image.open("rb") as file:
+        is_jpeg = file.read(len(_JPEG)) == _JPEG
+        file.seek(0)
+        picture = JpegImageFile(file) if is_jpeg else Image.open(file, formats=kinds.formats())
+        width, height = picture.size
+        if picture.format == "PNG" and not any(mark in _content(image) for mark in _TURNING_PNG):
+            return width, height, 1
+        turn = _noted_turn(picture)
+        return (height, width, turn) if turn >= 5 and _turns_itself(picture) else (width, height, turn)
+
+
 def fit_patches(width: float, height: float, most: int) -> tuple[int, int]:
     """Rows and columns of square patches that cover a picture at the largest scale that needs no more than `most`.
 
@@ -371,7 +395,22 @@ def _is_one_scan(content: bytes) -> bool:
     return False
 
 
+def _content(image: Path | bytes) -> bytes:
+    """The encoded bytes of a picture."""
+    return image if isinstance(image, bytes) else image.read_bytes()
+
+
 def _orientation(picture: Image.Image) -> int:
+    """How EXIF says that a picture is to be turned once it is decoded."""
+    return 1 if _turns_itself(picture) else _noted_turn(picture)
+
+
+def _turns_itself(picture: Image.Image) -> bool:
+    """True for TIFF, which Pillow turns upright when decoding; its size is the upright one from the start."""
+    return picture.format == "TIFF"
+
+
+def _noted_turn(picture: Image.Image) -> int:
     """How EXIF says that the picture was held. A broken EXIF block says nothing, and the pixels may still be good."""
     try:
         turn = picture.getexif().get(_ORIENTATION, 1)

@@ -74,7 +74,8 @@ class Stream(Generic[Item, Collated]):
     none is dealt twice before all are dealt once, none is left out, and what remains of an epoch shares batches
     with the next. With fewer shards than workers, each shard is split into every n-th of its samples.
 
-    A broken sample is counted, logged and replaced by the next; too many stop the run.
+    A broken sample is counted, logged and replaced by the next; too many stop the run. What a reader left out of a
+    sample is counted, too, and logged as the count doubles: the same parts come back every epoch.
 
     Iterating goes on where the last iteration ended. Batches that workers have prefetched do not count as seen.
     """
@@ -136,6 +137,11 @@ class Stream(Generic[Item, Collated]):
         """How many samples of this rank were broken so far."""
         return sum(state["broken"] for state in self._states)
 
+    @property
+    def left_out(self) -> int:
+        """Return how many parts were left out of this rank's samples so far, such as boxes without area."""
+        return sum(state.get("left_out", 0) for state in self._states)
+
     def state_dict(self) -> State:
         """Where the stream is, after the last batch it gave: plain numbers and lists, for this rank alone."""
         return {**self._settings(), "turn": self._turn, "consumers": [_copied(state) for state in self._states]}
@@ -175,7 +181,10 @@ class Stream(Generic[Item, Collated]):
                 log.warning("broken sample: %s", note)
             if packet.failure:
                 raise ValueError(packet.failure)
+            before = self.left_out
             self._states[self._turn] = packet.state
+            if packet.left_out and self.left_out.bit_length() > before.bit_length():
+                log.warning("%d parts of samples left out so far, the last one of %s", self.left_out, packet.left_out)
             self._turn = (self._turn + 1) % len(self._states)
             yield packet.batch
 
@@ -231,11 +240,15 @@ def mix(*numbers: int) -> int:
 
 @dataclass(frozen=True)
 class _Packet:
-    """What a worker sends: a batch, its state after it, what was broken on the way; or why it gave up."""
+    """What a worker sends: a batch, its state after it, what was broken on the way; or why it gave up.
+
+    Of what was left out of whole samples, it brings the last.
+    """
 
     batch: Any
     state: State
     notes: tuple[str, ...]
+    left_out: str = ""
     failure: str = ""
 
 
@@ -260,6 +273,7 @@ class _Consumer:
         self.stream = stream
         self.number = of_rank * stream.world.rank + number
         self.seen, self.broken = state["seen"], state["broken"]
+        self.left_out, self.last_left_out = state.get("left_out", 0), ""
         self.shares = list(accumulate(stream.weights))
         self.readers = [
             (_Numbered if isinstance(source, Indexed) else _Buffered)(
@@ -273,13 +287,14 @@ class _Consumer:
         while True:
             ready: list[Any] = []
             notes: list[str] = []
+            self.last_left_out = ""
             try:
                 while len(ready) < self.stream.batch_size:
                     self._add(ready, notes)
             except _GiveUpError as error:
-                yield _Packet(None, self._state(), tuple(notes), str(error))
+                yield _Packet(None, self._state(), tuple(notes), failure=str(error))
                 return
-            yield _Packet(self.stream.collate(ready), self._state(), tuple(notes))
+            yield _Packet(self.stream.collate(ready), self._state(), tuple(notes), self.last_left_out)
 
     def _add(self, ready: list[Any], notes: list[str]) -> None:
         """Draw one sample and prepare it; a broken one goes to the notes."""
@@ -291,6 +306,9 @@ class _Consumer:
             sample = record()
             name = f"{sample.id}: "
             ready.append(self.stream.prepare(sample, random))
+            if sample.notes:
+                self.left_out += len(sample.notes)
+                self.last_left_out = f"{sample.id}: {sample.notes[-1]}"
         except (ValueError, OSError) as error:
             self.broken += 1
             notes.append(f"{name}{error}")
@@ -307,7 +325,7 @@ class _Consumer:
 
     def _state(self) -> State:
         sources = [dict(reader.state) for reader in self.readers]
-        return {"seen": self.seen, "broken": self.broken, "sources": sources}
+        return {"seen": self.seen, "broken": self.broken, "left_out": self.left_out, "sources": sources}
 
 
 class _GiveUpError(Exception):
@@ -437,7 +455,7 @@ def _size(source: Any) -> int | None:
 
 def _beginning(sources: int) -> State:
     """The state of a consumer that has drawn nothing."""
-    return {"seen": 0, "broken": 0, "sources": [{} for _ in range(sources)]}
+    return {"seen": 0, "broken": 0, "left_out": 0, "sources": [{} for _ in range(sources)]}
 
 
 def _copied(state: State) -> State:

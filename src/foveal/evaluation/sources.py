@@ -1,12 +1,18 @@
 """The benchmark files that people have, as samples. Pictures need not be there: whoever measures counts them."""
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..data.formats import Coco
+from ..data.formats.boxes import Frame, frame_of
+from ..data.formats.json_list import parsed, read_json
 from ..types import Box, Negative, Region, Sample
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,19 @@ class FgOvd:
             ValueError: If a line is no such region. The message names file and line.
         """
         regions: dict[str, list[Region]] = {}
-        with self.path.open(encoding="utf-8") as lines:
+        frames: dict[str, Frame | ValueError] = {}
+        with self.path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
+                where = f"{self.path}:{number}"
                 try:
-                    row = json.loads(line)
+                    row = parsed(line)
                     name = Path(row["img_path"]).name
-                    regions.setdefault(name, []).append(_fg_ovd_region(row))
-                except (KeyError, TypeError, IndexError, ValueError, ZeroDivisionError) as error:
-                    raise ValueError(f"{self.path}:{number}: not a region of FG-OVD: {error!r}.") from error
+                    if name not in frames:
+                        frames[name] = _frame(self.pictures / name, row["width"], row["height"])
+                    own = regions.setdefault(name, [])
+                    own.extend(_fg_ovd_regions(row, frames[name], where))
+                except (KeyError, TypeError, IndexError, ValueError) as error:
+                    raise ValueError(f"{where}: not a region of FG-OVD: {error!r}.") from error
         for name, own in regions.items():
             yield Sample(id=Path(name).stem, image=self.pictures / name, regions=tuple(own))
 
@@ -63,7 +74,10 @@ class SugarCrepe:
         if not files:
             raise ValueError(f"{self.folder} holds no JSON file. Give the folder with SugarCrepe's seven.")
         for path in files:
-            for key, pair in _read_json(path).items():
+            pairs = read_json(path)
+            if not isinstance(pairs, dict):
+                raise ValueError(f"{path} holds no pairs of captions by key.")  # noqa: TRY004  # a user's mistake
+            for key, pair in pairs.items():
                 try:
                     yield Sample(
                         id=f"{path.stem}/{key}",
@@ -95,16 +109,9 @@ class CocoCaptions:
         Raises:
             ValueError: If the file is no such JSON.
         """
-        content = _read_json(self.path)
-        captions: dict[int, list[str]] = {}
-        try:
-            for row in content["annotations"]:
-                captions.setdefault(row["image_id"], []).append(row["caption"].strip())
-            for row in content["images"]:
-                own = tuple(captions.get(row["id"], ())[: self.most])
-                yield Sample(id=str(row["id"]), image=self.pictures / row["file_name"], captions=own)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{self.path}: not captions as COCO publishes them: {error!r}.") from error
+        for sample in Coco(self.path, self.pictures):
+            captions = tuple(caption.strip() for caption in sample.captions[: self.most])
+            yield replace(sample, captions=captions, regions=())
 
 
 @dataclass(frozen=True)
@@ -126,64 +133,47 @@ class CocoBoxes:
         Raises:
             ValueError: If the file is no such JSON.
         """
-        content = _read_json(self.path)
-        try:
-            names = _category_names(content["categories"])
-            boxes = _coco_boxes(content)
-            for row in content["images"]:
-                regions = tuple(
-                    Region(fractions(box, row["width"], row["height"]), names[category])
-                    for box, category in boxes.get(row["id"], ())
-                )
-                if regions:
-                    name = row.get("file_name", f"{row['id']:012d}.jpg")
-                    yield Sample(id=str(row["id"]), image=self.pictures / name, regions=regions)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{self.path}: not boxes as COCO publishes them: {error!r}.") from error
+        for sample in self._file:
+            for note in sample.notes:
+                log.warning("%s: image %s: left out: %s", self.path, sample.id, note)
+            if sample.regions:
+                yield replace(sample, captions=())
 
     @property
     def classes(self) -> tuple[str, ...]:
         """All class names, those without a box too."""
-        return tuple(_category_names(_read_json(self.path)["categories"]).values())
+        return self._file.classes
+
+    @cached_property
+    def _file(self) -> "_Boxes":
+        return _Boxes(self.path, self.pictures, crowd=True)
 
 
-def fractions(box: Sequence[float | int], width: int, height: int) -> Box:
-    """(x0, y0, x1, y1) in fractions of the picture, cut at its border, of [x, y, width, height] in pixels."""
-    x, y, wide, high = box
-    ends = (x / width, y / height, (x + wide) / width, (y + high) / height)
-    x0, y0, x1, y1 = (min(max(end, 0.0), 1.0) for end in ends)
-    return x0, y0, x1, y1
+class _Boxes(Coco):
+    """Boxes as the field measures them: of whatever area, cut at the border. An underscore in a name is a space."""
+
+    def _phrase(self, name: str) -> str:
+        return name.replace("_", " ")
+
+    def _box(self, frame: Frame, values: Any) -> Box:
+        return frame.box(values, least=0.0)
 
 
-def _fg_ovd_region(row: dict[str, Any]) -> Region:
-    return Region(
-        box=fractions(row["bbox"], row["width"], row["height"]),
+def _frame(image: Path, width: Any, height: Any) -> Frame | ValueError:
+    """The frame of an image's boxes, or why it cannot be told."""
+    try:
+        return frame_of(image, width, height)
+    except ValueError as error:
+        return error
+
+
+def _fg_ovd_regions(row: dict[str, Any], frame: Frame | ValueError, where: str) -> Iterator[Region]:
+    """The region of a line; none where nobody knows how its box lies in the photo."""
+    if isinstance(frame, ValueError):
+        log.warning("%s: left out: %s", where, frame)
+        return
+    yield Region(
+        box=frame.box(row["bbox"], least=0.0),
         phrase=row["pos_expression"][0],
         negatives=tuple(Negative(text) for text in row["neg_expression"]),
     )
-
-
-def _category_names(categories: Any) -> dict[int, str]:
-    """Names by id, of COCO's list of objects or of a plain mapping. COCO's "_" in LVIS names is a space."""
-    if isinstance(categories, dict):
-        return {int(number): name.replace("_", " ") for number, name in categories.items()}
-    return {row["id"]: row["name"].replace("_", " ") for row in categories}
-
-
-def _coco_boxes(content: dict[str, Any]) -> dict[int, list[tuple[Sequence[float | int], int]]]:
-    """Box and category, by picture."""
-    if "annotations" in content:
-        rows = [(row["image_id"], row["bbox"], row["category_id"]) for row in content["annotations"]]
-    else:
-        rows = [(row["id"], box["bbox"], box["cat"]) for row in content["images"] for box in row["boxes"]]
-    boxes: dict[int, list[tuple[Sequence[float | int], int]]] = {}
-    for picture, box, category in rows:
-        boxes.setdefault(picture, []).append((box, category))
-    return boxes
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}.") from error

@@ -77,10 +77,11 @@ def test_eval_decodes_whole_pictures_unless_it_is_told_otherwise(monkeypatch, tm
     assert asked == [False, True, False]
 
 
-def test_training_has_no_flags_but_where_things_go(capsys):
+def test_training_has_no_flags_but_where_things_come_from_and_go(capsys):
     main(["train", "--help"])
-    flags = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
-    assert flags - {"--help"} == {"--out", "--data", "--init", "--resume", "--set"}
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    columns = {"--image-column", "--caption-column"}
+    assert flags - {"--help"} == {"--out", "--data", "--init", "--resume", "--set", *columns}
 
 
 @pytest.fixture

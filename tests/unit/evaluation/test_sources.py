@@ -1,14 +1,17 @@
 import json
 
 import pytest
+from PIL import Image
 
+from foveal.data.formats.boxes import Frame
 from foveal.evaluation.registry import BENCHMARKS, coco_boxes, coco_captions
-from foveal.evaluation.sources import CocoBoxes, CocoCaptions, FgOvd, SugarCrepe, fractions
+from foveal.evaluation.sources import CocoBoxes, CocoCaptions, FgOvd, SugarCrepe
 
 
 def test_pixel_boxes_become_fractions_and_stay_inside():
-    assert fractions([10, 20, 30, 40], 100, 200) == (0.1, 0.1, 0.4, 0.3)
-    assert fractions([-5, 0, 200, 50], 100, 100) == (0, 0, 1, 0.5)
+    assert Frame(100, 200).box([10, 20, 30, 40], least=0.0) == (0.1, 0.1, 0.4, 0.3)
+    assert Frame(100, 100).box([-5, 0, 300, 50], least=0.0) == (0, 0, 1, 0.5)
+    assert Frame(100, 100).box([20, 30, 0, 50], least=0.0) == (0.2, 0.3, 0.2, 0.8)
 
 
 FILES = {
@@ -49,7 +52,7 @@ def test_parity_fg_ovd_agrees_with_the_copy_in_the_photos_annotations(shared_dat
     assert sum(len(image["fgovd"]) for image in annotations) == 96
     for image in annotations:
         for row in image["fgovd"]:
-            box = fractions(row["bbox"], image["width"], image["height"])
+            box = Frame(image["width"], image["height"]).box(row["bbox"], least=0.0)
             assert (row["pos"][0], tuple(round(end, 4) for end in box)) in found
 
 
@@ -109,7 +112,7 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"bad\.json: entry 0 is no pair"):
         list(SugarCrepe(tmp_path, tmp_path))
     for source in (CocoCaptions(path, tmp_path), CocoBoxes(path, tmp_path)):
-        with pytest.raises(ValueError, match=r"bad\.json: not (captions|boxes) as COCO"):
+        with pytest.raises(ValueError, match=r"bad\.json: not in COCO's layout"):
             list(source)
     path.write_text("{")
     with pytest.raises(ValueError, match=r"bad\.json: not JSON"):
@@ -125,3 +128,28 @@ def test_a_data_folder_without_a_benchmark_says_what_is_missing(tmp_path):
     for name in set(BENCHMARKS) - {"scenes", "scenes_long"}:
         with pytest.raises(ValueError, match=r"has no .*Put it there"):
             BENCHMARKS[name](tmp_path)
+
+
+def test_fg_ovd_follows_photos_that_exif_turns(tmp_path, caplog):
+    box = {"bbox": [10, 10, 80, 80], "pos_expression": ["red"], "neg_expression": []}
+    lines = []
+    for turn, width, height in ((6, 400, 200), (8, 200, 400), (3, 400, 200)):
+        exif = Image.Exif()
+        exif[0x112] = turn
+        Image.new("RGB", (400, 200)).save(tmp_path / f"{turn}.jpg", exif=exif)
+        lines.append(json.dumps(box | {"img_path": f"val/{turn}.jpg", "width": width, "height": height}))
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    turned, upright, unknown = FgOvd(tmp_path / "a.jsonl", tmp_path)
+    assert turned.regions[0].box == pytest.approx((0.55, 0.025, 0.95, 0.225))
+    assert upright.regions[0].box == pytest.approx((0.05, 0.025, 0.45, 0.225))
+    assert unknown.regions == ()
+    assert "a.jsonl:3: left out: the photo is turned (EXIF 3)" in caplog.text
+
+
+def test_coco_boxes_names_what_it_leaves_out(tmp_path, caplog):
+    notes = [{"image_id": 7, "bbox": box, "category_id": 1} for box in ([1, 2, 3, 4], [1, 2], [1, 2, 0, 4])]
+    content = {"images": [{"id": 7, "width": 10, "height": 20}], "annotations": notes, "categories": {"1": "cup"}}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    (sample,) = CocoBoxes(tmp_path / "a.json", tmp_path)
+    assert len(sample.regions) == 2  # one without area stays, to be counted as not found
+    assert "image 7: left out: box that is not four numbers" in caplog.text

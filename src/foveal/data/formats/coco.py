@@ -1,18 +1,24 @@
 """COCO's JSON: captions, and boxes with category names as phrases. Holds captions and regions."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...types import Region, Sample
-from ..images import stored_size
+from ...types import Box, Region, Sample
+from ..images import stored_frame
+from .boxes import Frame, frame_of
+from .fields import BY_NAME, listed, shown
+from .json_list import read_json
 from .paths import expand, replacing
 from .pictures import encoded, place
-from .rows import checked_box, items, refuse_loss, text
+from .rows import identity_of, items, picture_of, refuse_loss, texts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,12 @@ class Coco:
 
     Captions and boxes may lie in files of their own: "annotations/{captions,instances}_val2017.json" names both.
     What is said about an image in any of them comes together. Kept in memory without outlines.
+
+    Two further layouts are read: captions and boxes within the entries of images ("sentences", as in Karpathy's splits;
+    "boxes": [{"bbox", "cat"}]), and categories as one object of names by number.
+
+    A box that is none is left out, and the sample's `notes` say so. Boxes lie in the picture as it is stored or as EXIF
+    turns it upright, whichever "width" and "height" are those of; where they do not tell, its boxes are left out.
 
     Attributes:
         path: One file, or a pattern for several.
@@ -46,24 +58,38 @@ class Coco:
         return map(self.sample, range(len(self)))
 
     def sample(self, index: int) -> Sample:
-        """The sample of an image, by its place in the file.
+        """Return the sample of an image, by its place in the file.
 
         Raises:
-            ValueError: If an entry is broken. The message names file and image.
+            ValueError: If the entry is broken. The message names file and image.
         """
-        image = self._content.images[index]
-        try:
-            key = image["id"]
-            notes = self._content.notes.get(key, [])
-            boxes = [note for note in notes if "bbox" in note and (self.crowd or not note.get("iscrowd"))]
-            return Sample(
-                id=str(key),
-                image=self._root / self._file(image),
-                captions=tuple(text(note, "caption") for note in notes if "caption" in note),
-                regions=tuple(self._region(note, image) for note in boxes),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise ValueError(f"{self.path}: image {image.get('id', index)}: not a sample: {error!r}") from error
+        entry = self._content.images[index]
+        if entry.problem:
+            raise ValueError(f"{self.path}: image {entry.id or index}: not a sample: {entry.problem}")
+        notes: list[str] = []
+        image = self._root / self._file(entry.image)
+        captions: list[str] = []
+        for value in BY_NAME.values(entry.image, "captions"):
+            captions += texts(value, "captions", notes)
+        for annotation in entry.annotations:
+            captions += texts(annotation.get("caption", ""), "caption", notes)
+        regions = tuple(self._regions(entry, image, notes))
+        return Sample(entry.id, image, tuple(captions), regions=regions, notes=tuple(notes))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All categories as phrases, those without a box too."""
+        return tuple(map(self._phrase, self._content.categories.values()))
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """Return how many annotations belong to no sample, by reason."""
+        return self._content.passed_over
+
+    @property
+    def rows(self) -> int:
+        """How many entries of images the samples are made of; each belongs to exactly one."""
+        return sum(entry.rows for entry in self._content.images)
 
     def write(self, samples: Iterable[Sample]) -> int:
         """Write samples to one file, and pictures that are bytes to `images` (None: beside it). Returns their number.
@@ -71,14 +97,15 @@ class Coco:
         Ids that are whole numbers are written as such, others as texts.
 
         Raises:
-            ValueError: If a sample has a long caption or negatives.
+            ValueError: If a sample has a long caption or negatives, or boxes in a turned photo whose sizes would not
+                say how they lie.
         """
         numbers: dict[str, int] = {}
         images: list[dict[str, Any]] = []
         notes: list[dict[str, Any]] = []
         for sample in samples:
             images.append(self._image(sample, len(images)))
-            notes.extend(self._notes(sample, images[-1], numbers))
+            notes.extend(self._annotations(sample, images[-1], numbers))
         for number, note in enumerate(notes, start=1):
             note["id"] = number
         categories = [{"id": number, "name": self._name(phrase)} for phrase, number in numbers.items()]
@@ -86,9 +113,13 @@ class Coco:
             json.dump({"images": images, "annotations": notes, "categories": categories}, file, ensure_ascii=False)
         return len(images)
 
-    def _file(self, image: dict[str, Any]) -> str:
-        """An image's file below the folder."""
-        return text(image, "file_name")
+    def _file(self, image: Mapping[str, Any]) -> str:
+        """An image's file below the folder. Of an address, the last two parts count, or the last one."""
+        name = _place_of(image)
+        if "://" not in name:
+            return name
+        *_, folder, file = name.split("/")
+        return f"{folder}/{file}" if (self._root / folder).is_dir() else file
 
     def _phrase(self, name: str) -> str:
         """A category's name as a phrase."""
@@ -98,17 +129,39 @@ class Coco:
         """A phrase as a category's name."""
         return phrase
 
-    def _region(self, note: dict[str, Any], image: dict[str, Any]) -> Region:
-        """A box in pixels as a region."""
-        x, y, width, height = note["bbox"]
-        wide, high = image["width"], image["height"]
-        box = checked_box([x / wide, y / high, (x + width) / wide, (y + height) / high])
-        return Region(box, self._phrase(self._content.categories[note["category_id"]]))
+    def _box(self, frame: Frame, values: Any) -> Box:
+        """A box in pixels as one in fractions."""
+        return frame.box(values)
+
+    def _regions(self, entry: "_Entry", image: Path, notes: list[str]) -> Iterator[Region]:
+        """The boxes of an image as regions."""
+        boxes = [one for one in entry.annotations if "bbox" in one and (self.crowd or not one.get("iscrowd"))]
+        if not boxes:
+            return
+        try:
+            frame = frame_of(image, entry.image.get("width"), entry.image.get("height"))
+        except ValueError as error:
+            notes.extend(f"box in an unknown frame: {shown(one['bbox'])}, {error}" for one in boxes)
+            return
+        for one in boxes:
+            category = one.get("category_id", one.get("cat"))
+            try:
+                name = self._content.categories[category]
+                yield Region(self._box(frame, one["bbox"]), self._phrase(name))
+            except (KeyError, TypeError):
+                notes.append(f"box of no known category: {shown(category)}")
+            except ValueError as error:
+                notes.append(str(error))
 
     def _image(self, sample: Sample, number: int) -> dict[str, Any]:
         """The entry of an image."""
         refuse_loss(sample, self.holds, type(self).__name__.upper())
-        width, height = stored_size(encoded(sample))
+        data = encoded(sample)
+        width, height, turn = stored_frame(data)
+        if turn >= 5:
+            width, height = height, width  # boxes lie in the upright picture
+        if sample.regions:
+            _check_frame(sample, data, width, height)
         folder = self.images or self.path.parent / "images"
         digits = sample.id.isdecimal() and str(int(sample.id)) == sample.id
         return {
@@ -118,7 +171,7 @@ class Coco:
             "height": height,
         }
 
-    def _notes(self, sample: Sample, image: dict[str, Any], numbers: dict[str, int]) -> Iterator[dict[str, Any]]:
+    def _annotations(self, sample: Sample, image: dict[str, Any], numbers: dict[str, int]) -> Iterator[dict[str, Any]]:
         """The annotations of an image."""
         for caption in sample.captions:
             yield {"image_id": image["id"], "caption": caption}
@@ -141,35 +194,154 @@ class Coco:
 
     @cached_property
     def _content(self) -> "_Content":
-        return _read(self.path)
+        content = _Content()
+        for path in expand(self.path):
+            content.add(path)
+        content.join()
+        for reason, number in content.passed_over.items():
+            log.warning("%s: passed over: %d %s.", self.path, number, reason)
+        return content
 
 
-@dataclass(frozen=True)
+@dataclass
+class _Entry:
+    """What is said of one image, or why it is no sample.
+
+    Attributes:
+        id: As a text.
+        image: The entry of the list of images.
+        annotations: Of it.
+        problem: Empty if it is a sample.
+        rows: How many entries of the list speak of the image.
+    """
+
+    id: str
+    image: Mapping[str, Any]
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    problem: str = ""
+    rows: int = 1
+
+
 class _Content:
-    """Annotation files, joined."""
+    """Annotation files, joined.
 
-    images: list[dict[str, Any]]
-    notes: dict[Any, list[dict[str, Any]]]
-    categories: dict[Any, str]
+    Attributes:
+        images: In the order of first mention.
+        categories: Names by id.
+        passed_over: Annotations that belong to no image, by reason.
+    """
 
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.images: list[_Entry] = []
+        self.categories: dict[Any, str] = {}
+        self.passed_over: Counter[str] = Counter()
+        self._by_id: dict[str, _Entry] = {}
+        self._by_file: dict[str, _Entry] = {}
+        self._annotations: list[Any] = []
 
-def _read(pattern: Path) -> _Content:
-    """Read annotation files, without outlines."""
-    images: dict[Any, dict[str, Any]] = {}
-    notes: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    categories: dict[Any, str] = {}
-    for path in expand(pattern):
+    def add(self, path: Path) -> None:
+        """Read one file.
+
+        Raises:
+            ValueError: If it is not in COCO's layout.
+        """
+        content = read_json(path)
         try:
-            content = json.loads(path.read_bytes())
+            if not isinstance(content, dict):
+                raise TypeError(f"{shown(content)} is no object with 'images'")
+            if not {"images", "annotations"} & set(content):
+                raise TypeError(f"there is neither 'images' nor 'annotations', but {listed(content)}")
             for image in items(content, "images"):
-                images.setdefault(image["id"], image)
-            for note in items(content, "annotations"):
-                note.pop("segmentation", None)
-                notes[note["image_id"]].append(note)
-            categories.update({one["id"]: text(one, "name") for one in items(content, "categories")})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not in COCO's layout: {error!r}") from error
-    astray = next((key for key in notes if key not in images), None)
-    if astray is not None:
-        raise ValueError(f"{pattern}: annotations of image {astray}, which is not in the list of images.")
-    return _Content(list(images.values()), dict(notes), categories)
+                self._add_image(image)
+            for annotation in items(content, "annotations"):
+                if isinstance(annotation, dict):
+                    annotation.pop("segmentation", None)
+                self._annotations.append(annotation)
+            self._add_categories(content.get("categories") or [])
+        except TypeError as error:
+            raise ValueError(f"{path}: not in COCO's layout: {error}") from error
+
+    def join(self) -> None:
+        """Give each annotation to its image. Files that only name annotations may come before those with images."""
+        for annotation in self._annotations:
+            image = annotation.get("image_id") if isinstance(annotation, dict) else None
+            entry = self._by_id.get(_key(image)) if image is not None else None
+            if entry is None:
+                reason = "annotations of images that are not in the list" if _key(image) else "annotations of no image"
+                self.passed_over[reason] += 1
+                continue
+            entry.annotations.append(annotation)
+        self._annotations = []
+
+    def _add_image(self, image: Any) -> None:
+        """One entry of the list of images."""
+        if not isinstance(image, dict):
+            self.images.append(_Entry("", {}, problem=f"{shown(image)} is no object with fields"))
+            return
+        number = image.get("id", image.get("cocoid", image.get("imgid")))
+        inside = image.pop("boxes", None)
+        try:
+            name = _place_of(image)
+        except ValueError as error:
+            self.images.append(_Entry(_key(number), image, problem=str(error)))
+            return
+        identity = _key(number) or name
+        entry = self._by_id.get(identity) or self._by_file.get(name)
+        if entry is None:
+            entry = _Entry(identity, image)
+            self.images.append(entry)
+        elif _place_of(entry.image) != name:
+            problem = f"its id is that of '{_place_of(entry.image)}' as well"
+            self.images.append(_Entry(identity, image, problem=problem))
+            return
+        else:
+            entry.image = {**image, **entry.image}
+            entry.rows += 1
+        self._by_id[identity] = self._by_file[name] = entry
+        entry.annotations += [box for box in inside if isinstance(box, dict)] if isinstance(inside, list) else []
+
+    def _add_categories(self, categories: Any) -> None:
+        """Categories as a list of objects, or as one object of names by number."""
+        if isinstance(categories, dict):
+            categories = [
+                {"id": int(key) if key.isdecimal() else key, "name": name} for key, name in categories.items()
+            ]
+        for one in categories if isinstance(categories, list) else ():
+            known = isinstance(one, dict) and isinstance(one.get("name"), str) and one["name"].strip()
+            if known and isinstance(one.get("id"), int | str):
+                self.categories[one["id"]] = one["name"]
+            else:
+                self.passed_over["categories without a number or a name"] += 1
+
+
+def _check_frame(sample: Sample, image: bytes, width: int, height: int) -> None:
+    """Refuse boxes of which no reader could tell how they lie in a turned photo.
+
+    Raises:
+        ValueError: If that is so.
+    """
+    try:
+        frame_of(image, width, height)
+    except ValueError as error:
+        raise ValueError(f"COCO cannot hold the boxes of sample '{sample.id}': {error}. Turn the photo.") from error
+
+
+def _place_of(image: Mapping[str, Any]) -> str:
+    """The file of an image, or its address; without either, its number in COCO's twelve digits.
+
+    Raises:
+        ValueError: If there is none of these.
+    """
+    if BY_NAME.values(image, "image"):
+        return str(picture_of(image))
+    if isinstance(image.get("coco_url"), str):
+        return str(image["coco_url"])
+    if _key(image.get("id")).isdecimal():
+        return f"{int(_key(image['id'])):012d}.jpg"
+    raise ValueError(f"there is no 'file_name'. There are: {listed(image)}")
+
+
+def _key(number: Any) -> str:
+    """An image's number as a text; empty if it has none."""
+    return identity_of({"id": number})

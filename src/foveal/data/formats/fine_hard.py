@@ -3,19 +3,18 @@
 The layout is that of arXiv:2505.05071's data set; 12 million items in many files, so it is read file by file.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from ...types import Negative, Region, Sample
-from .json_list import scan_items, write_items
+from ...types import Region, Sample
+from .json_list import parsed_object, scan_items, write_items
 from .paths import expand, replacing
 from .pictures import place
-from .rows import checked_box, items, refuse_loss, text
+from .rows import picture_of, refuse_loss, sample_from_row, text
 
 
 @dataclass(frozen=True)
@@ -74,28 +73,35 @@ class FineHard:
         """The sample of one item."""
         root = self.images or path.parent
         try:
-            item = json.loads(encoded)
-            image = text(item, "f_path")
-            short = text(item, "short_caption", "")
-            return Sample(
-                id=text(item, "id", image),
-                image=root / image.replace(self.prefix, ""),
-                captions=(short,) if short else (),
-                long_caption=text(item, "caption"),
-                regions=tuple(self._region(box) for box in items(item, "bbox_info")),
-            )
-        except (AttributeError, TypeError, ValueError) as error:
+            row = self._row(parsed_object(encoded))
+            image = str(picture_of(row))
+            return sample_from_row(row, root / image.replace(self.prefix, ""), id=image)
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: item {number}: not a sample: {error}") from error
 
-    def _region(self, box: Any) -> Region:
-        """One box. Its near misses count where the flag says so."""
+    def _row(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """An item as the row of a sample."""
+        boxes = item.get("bbox_info")
+        return {
+            "id": item.get("id"),
+            "image": text(item, "f_path"),
+            "captions": item.get("short_caption"),
+            "long_caption": item.get("caption"),
+            "regions": list(map(self._region, boxes)) if isinstance(boxes, list) else boxes,
+        }
+
+    def _region(self, box: Any) -> Any:
+        """One box as the row of a region. Its near misses count where the flag says so."""
         if not isinstance(box, dict):
-            raise TypeError(f"box {box!r:.60} is no object with fields")
-        flagged = box.get("flag_short_neg", 0) == 1 and self.phrase == "short_expr"
-        near = box["short_expr_negs"].values() if flagged and box.get("short_expr_negs") else ()
-        if not all(isinstance(value, str) for value in near):
-            raise ValueError("'short_expr_negs' must hold texts")
-        return Region(checked_box(items(box, "bbox")[:4]), text(box, self.phrase), tuple(map(Negative, near)))
+            return box
+        corners, near = box.get("bbox"), None
+        if box.get("flag_short_neg", 0) == 1 and self.phrase == "short_expr":
+            near = box.get("short_expr_negs")
+        return {
+            "box": corners[:4] if isinstance(corners, list) else corners,
+            "phrase": box.get(self.phrase),
+            "negatives": list(near.values()) if isinstance(near, dict) else near,
+        }
 
     def _item(self, number: int, sample: Sample) -> dict[str, Any]:
         """One sample in FineHARD's layout."""

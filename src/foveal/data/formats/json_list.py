@@ -1,19 +1,55 @@
-"""The items of a JSON file that is one long list, found piece by piece: such files outgrow memory."""
+"""JSON of people: whole, or the items of one long list, found piece by piece, as such files outgrow memory."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int
+from .fields import shown
 
 CHUNK = 1 << 20
 LONGEST = 1 << 26
 """Bytes of one item at most. Without an end, a damaged item would draw the rest of the file into memory."""
 
+_BOM = "\ufeff".encode().decode("latin-1")
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
+
+
+def parsed(content: bytes) -> Any:
+    """Return what JSON says.
+
+    Raises:
+        ValueError: If it is no JSON, or nested deeper than anybody means.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def parsed_object(content: bytes) -> Mapping[str, Any]:
+    """Return the object that JSON holds.
+
+    Raises:
+        ValueError: If it holds none.
+    """
+    row = parsed(content)
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{shown(row)} is no object with fields")  # noqa: TRY004  # a user's mistake
+    return row
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file says.
+
+    Raises:
+        ValueError: If it is no JSON. The message names the file.
+    """
+    try:
+        return parsed(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}. Is it whole?") from error
 
 
 def scan_items(path: Path, chunk: int = CHUNK) -> Iterator[tuple[int, bytes]]:
@@ -30,6 +66,8 @@ def scan_items(path: Path, chunk: int = CHUNK) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as file:
         # one character a byte, so that places in the text are places in the file; JSON's own signs are ASCII
         text = file.read(chunk).decode("latin-1")
+        if text.startswith(_BOM):
+            text = text.replace(_BOM, " " * len(_BOM), 1)
         if not text.lstrip().startswith("["):
             raise ValueError(f"{path}: not a JSON list")
         start, at = 0, text.index("[") + 1
@@ -48,21 +86,11 @@ def scan_items(path: Path, chunk: int = CHUNK) -> Iterator[tuple[int, bytes]]:
             start, text, at = start + at, text[at:] + more, 0
 
 
-def index_items(path: Path) -> Int[np.ndarray, "n 2"]:
-    """First byte, and byte past the last, of each item of a list.
-
-    Raises:
-        ValueError: If it is no list, an item is no JSON or the list breaks off. The message names file and item.
-    """
-    spans = [(start, start + len(item)) for start, item in scan_items(path)]
-    return np.array(spans, dtype=np.int64).reshape(-1, 2)
-
-
-def read_item(path: Path, start: int, end: int) -> Any:
+def read_item(path: Path, start: int, end: int) -> bytes:
     """The item between two bytes."""
     with path.open("rb") as file:
         file.seek(start)
-        return json.loads(file.read(end - start))
+        return file.read(end - start)
 
 
 def write_items(path: Path, items: Iterator[Any]) -> int:
@@ -83,6 +111,8 @@ def _item_end(text: str, at: int) -> tuple[int, str]:
         end = json.JSONDecoder().raw_decode(text, at)[1]
     except json.JSONDecodeError as error:
         return at, error.msg
+    except RecursionError:
+        return at, "nested too deeply"
     if end == len(text):
         return end, "the list has no end"
     # where only half a number has been read, the other half follows

@@ -1,33 +1,33 @@
 """JSON Lines: one sample a line, pictures as files beside it. Holds every field of a sample."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
-
-import numpy as np
-from jaxtyping import Int
+from typing import Any, ClassVar
 
 from ...types import Sample
-from .paths import replacing
+from .fields import BY_NAME, Columns
+from .json_list import parsed_object
+from .paths import refuse_utf16, replacing
 from .pictures import place
-from .rows import row_from_sample, sample_from_row, text
+from .row_file import RowFile
+from .rows import row_from_sample
 
 
 @dataclass(frozen=True)
-class Jsonl:
-    """Samples of a JSON Lines file, one by one or by number. Image paths start from the file's own folder.
-
-    Only where each line begins is kept in memory, 16 bytes a sample.
+class Jsonl(RowFile):
+    """Samples of a JSON Lines file. Image paths start from the file's own folder.
 
     Attributes:
-        path: The file. A line is {"id", "image", "captions", "long_caption", "regions", "caption_negatives",
-            "long_caption_negatives"}; blank lines do not count.
+        path: The file. A line is {"image", "id", "captions", "long_caption", "regions", "caption_negatives",
+            "long_caption_negatives"}, all but the first optional and under any of their `SPELLINGS`; blank lines do
+            not count.
+        columns: Names of the fields of image and captions, where they are none of those.
     """
 
     path: Path
+    columns: Columns = BY_NAME
     holds: ClassVar[tuple[str, ...]] = (
         "captions",
         "long_caption",
@@ -36,33 +36,6 @@ class Jsonl:
         "caption_negatives",
         "long_caption_negatives",
     )
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __iter__(self) -> Iterator[Sample]:
-        """Yield the samples in file order.
-
-        Raises:
-            ValueError: If a line is no sample. The message names file and line.
-        """
-        return map(self.sample, range(len(self)))
-
-    def sample(self, index: int) -> Sample:
-        """The sample of a line, blank ones not counted.
-
-        Raises:
-            ValueError: If the line is no sample. The message names file and line.
-        """
-        start, number = self._lines[index].tolist()
-        with self.path.open("rb") as file:
-            file.seek(start)
-            line = file.readline()
-        try:
-            row = json.loads(line)
-            return sample_from_row(row, self.path.parent / text(row, "image"))
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"{self.path}:{number}: not a sample: {error}") from error
 
     def write(self, samples: Iterable[Sample]) -> int:
         """Write samples, and pictures that are bytes to `images/` beside the file. Returns their number."""
@@ -75,13 +48,39 @@ class Jsonl:
                 written += 1
         return written
 
-    @cached_property
-    def _lines(self) -> Int[np.ndarray, "n 2"]:
-        """Where each line begins, and its number."""
-        found, start = [], 0
+    def scan(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield where each line begins, its number, and the line.
+
+        Raises:
+            ValueError: If the file is UTF-16.
+        """
+        refuse_utf16(self.path)
+        start = 0
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.isspace():
-                    found.append((start, number))
+                    yield start, number, line
                 start += len(line)
-        return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+    def read(self, start: int, place: int) -> bytes:  # noqa: ARG002  # the other number is the line's
+        """Return a line."""
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.readline()
+
+    def parse(self, content: bytes) -> Mapping[str, Any]:
+        """Return the object of a line.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        return parsed_object(content)
+
+    def name(self, start: int, place: int) -> str:  # noqa: ARG002
+        """Return the line's number."""
+        return f":{place}"
+
+    @property
+    def root(self) -> Path:
+        """The file's own folder."""
+        return self.path.parent

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from ...types import Sample
 from .coco import Coco
-from .rows import text
 
 
 @dataclass(frozen=True)
@@ -17,12 +16,6 @@ class Lvis(Coco):
     """
 
     holds: ClassVar[tuple[str, ...]] = ("regions",)
-
-    def _file(self, image: dict[str, Any]) -> str:
-        if "file_name" in image:
-            return text(image, "file_name")
-        *_, folder, name = text(image, "coco_url").split("/")
-        return f"{folder}/{name}" if (self._root / folder).is_dir() else name
 
     def _phrase(self, name: str) -> str:
         return name.replace("_", " ")

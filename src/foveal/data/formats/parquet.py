@@ -6,33 +6,40 @@ Needs `pip install "foveal[parquet]"`.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ...types import Sample
+from .fields import BY_NAME, Columns
 from .folder import files_below
 from .paths import expand, replacing
 from .pictures import encoded
-from .rows import row_from_sample, sample_from_row
+from .rows import joined, picture_of, row_from_sample, sample_from_row, unit_of
 
 BATCH = 64
 """Rows decoded at once: few enough that their pictures fit into memory many times over."""
+MOST = 1000
+"""Rows of one image that are one sample at most: they are held until another image follows."""
 
 
 @dataclass(frozen=True)
 class Parquet:
     """Samples of Parquet files, read row group by row group.
 
-    Columns are the fields of a JSON line, and `image` is a struct of `bytes` and `path` (as Hugging Face datasets
-    have it), plain bytes, or a path from the file's own folder.
+    Columns are the fields of a JSON line under any of their `SPELLINGS`; the image is a struct of `bytes` and `path`
+    (as Hugging Face datasets have it), plain bytes, or a path from the file's own folder. Rows of one image that follow
+    one another are one sample, as in `RowFile`; those further apart stay samples of their own. A row without an id goes
+    by its file's name and its number there.
 
     Attributes:
         path: A folder of `*.parquet`, in folders of it too, one file, or a pattern such as "part-{00..09}.parquet".
+        columns: Names of the columns of image and captions, where they are none of `SPELLINGS`.
         samples_per_shard: How many samples `write` puts into a row group.
     """
 
     path: Path
+    columns: Columns = BY_NAME
     samples_per_shard: int = 1000
     holds: ClassVar[tuple[str, ...]] = (
         "captions",
@@ -46,7 +53,7 @@ class Parquet:
     def shards(self) -> tuple["RowGroup", ...]:
         """The row groups of all files."""
         files = files_below(self.path, (".parquet",)) if self.path.is_dir() else expand(self.path)
-        return tuple(RowGroup(file, number) for file in files for number in range(_row_groups(file)))
+        return tuple(group for file in files for group in _row_groups(file, self.columns))
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples in file order.
@@ -73,24 +80,56 @@ class RowGroup:
     Attributes:
         path: The file.
         number: Which of the file's row groups.
+        first: The number of its first row in the file.
+        columns: Names that a user gave.
     """
 
     path: Path
     number: int
+    first: int = 0
+    columns: Columns = BY_NAME
 
     def records(self) -> Iterator[Callable[[], Sample]]:
-        """The rows, read but not yet checked; calling one gives the sample."""
-        row_number = 0
+        """The rows, read but not yet checked; calling one gives the sample. Those of one image are one record."""
+        rows: list[tuple[int, dict[str, Any]]] = []
+        image: str | bytes = b""
+        caption = ""
+        for number, row in enumerate(self._rows()):
+            try:
+                now, long = unit_of(row, self.columns)
+            except ValueError:  # its sample says what is wrong with it
+                now, long = b"", ""
+            if rows and not (now and now == image and len(rows) < MOST and (not long or long == (caption or long))):
+                yield partial(self._sample, rows)
+                rows, caption = [], ""
+            rows.append((number, row))
+            image, caption = now, caption or long
+        if rows:
+            yield partial(self._sample, rows)
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
         arrow, parquet = _pyarrow()
         try:
             with parquet.ParquetFile(self.path) as file:
                 # threads of its own do not live through the fork of a loader's worker
                 for batch in file.iter_batches(BATCH, row_groups=[self.number], use_threads=False):
-                    for row in batch.to_pylist():
-                        yield partial(_sample, self.path, f"row group {self.number}, row {row_number}", row)
-                        row_number += 1
+                    yield from batch.to_pylist()
         except arrow.ArrowException as error:
             raise ValueError(f"{self.path}: row group {self.number} is damaged: {error}") from error
+
+    def _sample(self, rows: list[tuple[int, dict[str, Any]]]) -> Sample:
+        """The sample of rows of one image."""
+        samples = []
+        for number, row in rows:
+            identity = f"{self.path.stem}/{self.first + number}"
+            try:
+                image = picture_of(row, self.columns)
+                place = self.path.parent / image if isinstance(image, str) else image
+                samples.append(sample_from_row(row, place, self.columns, id=identity))
+            except (TypeError, ValueError) as error:
+                where = f"row group {self.number}, row {number}"
+                raise ValueError(f"{self.path}: {where}: not a sample: {error}") from error
+        return joined(samples)
 
 
 def _pyarrow() -> tuple[Any, Any]:
@@ -103,14 +142,22 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _row_groups(path: Path) -> int:
-    """How many row groups a file has."""
+def _row_groups(path: Path, columns: Columns) -> Iterator[RowGroup]:
+    """The row groups of a file.
+
+    Raises:
+        ValueError: If it is no Parquet file, or none of its columns holds images.
+    """
     arrow, parquet = _pyarrow()
     try:
         with parquet.ParquetFile(path) as file:
-            return int(file.num_row_groups)
+            names = file.schema_arrow.names
+            counts = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
     except arrow.ArrowException as error:
         raise ValueError(f"{path} is no Parquet file: {error}") from error
+    columns.check(names, path)
+    firsts = accumulate(counts, initial=0)
+    return (RowGroup(path, number, first, columns) for number, first in zip(range(len(counts)), firsts, strict=False))
 
 
 def _schema() -> Any:
@@ -135,16 +182,3 @@ def _table(samples: Iterable[Sample], schema: Any) -> Any:
     """Samples as columns."""
     rows = [{**row_from_sample(sample), "image": {"bytes": encoded(sample)}} for sample in samples]
     return _pyarrow()[0].Table.from_pylist(rows, schema=schema)
-
-
-def _sample(path: Path, where: str, row: dict[str, Any]) -> Sample:
-    """The sample of one row."""
-    try:
-        image = row.get("image")
-        if isinstance(image, dict):
-            image = image.get("bytes") or image.get("path")
-        if not isinstance(image, bytes | str) or not image:
-            raise ValueError("no picture in column 'image'")
-        return sample_from_row(row, path.parent / image if isinstance(image, str) else image)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {where}: not a sample: {error}") from error

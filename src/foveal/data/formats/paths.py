@@ -59,6 +59,19 @@ def _braces(text: str) -> list[str]:
     return [text[: group.start()] + choice + rest for choice in choices for rest in _braces(text[group.end() :])]
 
 
+def refuse_utf16(path: Path) -> None:
+    """Refuse a text file that some editors and spreadsheets write: two bytes a letter.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    with path.open("rb") as file:
+        start = file.read(64)
+    halves = (any(start[::2]), any(start[1::2]))
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(start) > 1 and halves in ((True, False), (False, True))):
+        raise ValueError(f"{path} is UTF-16. Save it as UTF-8: iconv -f UTF-16 -t UTF-8 '{path}'")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to. It becomes `path` when all went well, else it goes."""

@@ -1,41 +1,129 @@
-"""A sample as plain values (the row of JSON Lines, WebDataset and Parquet), checked when read."""
+"""A sample as plain values (the row of JSON Lines, CSV, WebDataset and Parquet), checked when read.
 
-import math
-from collections.abc import Mapping
-from dataclasses import fields
+One odd part of a row never costs the others: it is left out, and the sample's `notes` say so.
+"""
+
+import os.path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ...types import Box, Negative, Region, Sample
+from ...types import Negative, Region, Sample
+from .boxes import checked_box
+from .fields import BY_NAME, SPELLINGS, Columns, is_empty, is_unicode, listed, plain, shown
 
-BOX_SLACK = 0.01
-"""How far outside the image a box may reach, as a share of it: annotators' rounding. It is cut to the image."""
+_TEXT_KEYS = frozenset(map(plain, SPELLINGS["captions"]))
 
 
-def sample_from_row(row: Any, image: Path | bytes, **known: Any) -> Sample:
-    """The sample that a row describes.
+def sample_from_row(row: Any, image: Path | bytes, columns: Columns = BY_NAME, **known: Any) -> Sample:
+    """Return the sample that a row describes.
 
     Args:
-        row: {"id", "captions", "long_caption", "regions", "caption_negatives", "long_caption_negatives"}, all
-            but "id" optional; a region is {"box", "phrase", "negatives"}, a negative {"text", "kind"} or a text.
+        row: Fields of a sample under any of their `SPELLINGS`, all but "id" optional; a region is {"box", "phrase",
+            "negatives"}, a negative {"text", "kind"} or a text.
         image: Its picture.
-        known: Fields of the row that are already known, used where it lacks them.
+        columns: Names that a user gave.
+        known: The fields "id" and "captions" where they are already known, used where the row lacks them.
 
     Raises:
-        TypeError: If a field is of the wrong type or missing. The message names it.
-        ValueError: If a box is none.
+        TypeError: If the row is no object, or there is no id.
     """
     if not isinstance(row, Mapping):
-        raise TypeError(f"{row!r:.60} is no object with fields")
-    row = {**known, **row}
+        raise TypeError(f"{shown(row)} is no object with fields")
+    notes: list[str] = []
+    identity = identity_of(row, columns, notes) or known.get("id")
+    if not identity:
+        raise TypeError("there is no 'id'")
+    captions = _texts(columns.values(row, "captions"), "captions", notes) or known.get("captions", ())
+    first, *others = _texts(columns.values(row, "long_caption"), "long_caption", notes) or ("",)
+    notes.extend(f"a further long caption: {shown(other)}" for other in others)
     return Sample(
-        id=text(row, "id"),
+        id=identity,
         image=image,
-        captions=tuple(_texts(row, "captions")),
-        long_caption=text(row, "long_caption", ""),
-        regions=tuple(_region(region) for region in items(row, "regions")),
-        caption_negatives=_negatives(row, "caption_negatives"),
-        long_caption_negatives=_negatives(row, "long_caption_negatives"),
+        captions=tuple(captions),
+        long_caption=first,
+        regions=tuple(_regions(row.get("regions"), notes)),
+        caption_negatives=negatives(row, "caption_negatives", notes),
+        long_caption_negatives=negatives(row, "long_caption_negatives", notes),
+        notes=tuple(notes),
+    )
+
+
+def picture_of(row: Any, columns: Columns = BY_NAME) -> str | bytes:
+    """Return the path of a row's picture, as it stands there, or its encoded bytes.
+
+    Args:
+        row: Its picture is a path, bytes, {"bytes", "path"} as Hugging Face's datasets have it, or a list of one.
+        columns: Names that a user gave.
+
+    Raises:
+        TypeError: If the row is no object.
+        ValueError: If there is no picture, or one that no file can be.
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError(f"{shown(row)} is no object with fields")
+    value = next(iter(columns.values(row, "image")), None)
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, Mapping):
+        value = value.get("bytes") or value.get("path")
+    if is_empty(value):
+        column = columns.column(row, "image")
+        if column in row:
+            raise ValueError(f"'{column}' is empty")
+        raise ValueError(f"there is no 'image'. There are: {listed(row)}. Name another column: --image-column")
+    if not isinstance(value, str | bytes):
+        raise ValueError(f"'image' must be a path or bytes, not {shown(value)}")  # noqa: TRY004  # a user's mistake
+    return value if isinstance(value, bytes) else _path(row, value)
+
+
+def identity_of(row: Mapping[str, Any], columns: Columns = BY_NAME, notes: list[str] | None = None) -> str:
+    """Return a row's id as a text; empty if it has none. One that is neither text nor whole number is noted."""
+    value = next(iter(columns.values(row, "id")), None)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and is_unicode(value):
+        return value
+    if value is not None and notes is not None:
+        notes.append(f"id that is neither a text nor a whole number: {shown(value)}")
+    return ""
+
+
+def unit_of(row: Mapping[str, Any], columns: Columns = BY_NAME) -> tuple[str | bytes, str]:
+    """Return what rows share that are one sample: the image, and the long caption, empty if a row has none.
+
+    Raises:
+        ValueError: If there is no picture, or near misses of its caption keep the row by itself.
+    """
+    if not is_empty(row.get("caption_negatives")):
+        raise ValueError("near misses belong to the caption of one row alone")
+    image = picture_of(row, columns)
+    long = next((value for value in columns.values(row, "long_caption") if isinstance(value, str)), "")
+    if isinstance(image, str):
+        return os.path.normpath(image), long
+    return image + identity_of(row, columns).encode(), long  # of pictures inside, those of two ids are two
+
+
+def joined(samples: Sequence[Sample]) -> Sample:
+    """Return one sample of all that several rows say of one image, in their order, with the first one's id.
+
+    Args:
+        samples: Of the rows, which have but one long caption among them.
+    """
+    first = samples[0]
+    if len(samples) == 1:
+        return first
+    long = next((sample for sample in samples if sample.long_caption), first)
+    return replace(
+        first,
+        captions=tuple(dict.fromkeys(caption for sample in samples for caption in sample.captions)),
+        long_caption=long.long_caption,
+        long_caption_negatives=long.long_caption_negatives,
+        regions=tuple(dict.fromkeys(region for sample in samples for region in sample.regions)),
+        notes=tuple(note for sample in samples for note in sample.notes),
     )
 
 
@@ -63,10 +151,10 @@ def refuse_loss(sample: Sample, holds: tuple[str, ...], file_format: str) -> Non
     Raises:
         ValueError: If something would be lost.
     """
-    filled = {field.name for field in fields(sample) if getattr(sample, field.name)} - {"id", "image"}
+    filled = {field.name for field in fields(sample) if field.compare and getattr(sample, field.name)}
     if any(region.negatives for region in sample.regions):
         filled.add("negatives")
-    lost = sorted(filled - set(holds))
+    lost = sorted(filled - {"id", "image", *holds})
     if lost:
         raise ValueError(
             f"{file_format} cannot hold {', '.join(lost)} of sample '{sample.id}'."
@@ -83,7 +171,7 @@ def text(row: Mapping[str, Any], key: str, default: str | None = None) -> str:
     value = row.get(key, default)
     value = default if value is None else value
     if not isinstance(value, str):
-        raise TypeError(f"'{key}' must be a text, not {value!r:.60}" if key in row else f"there is no '{key}'")
+        raise TypeError(f"'{key}' must be a text, not {shown(value)}" if key in row else f"there is no '{key}'")
     return value
 
 
@@ -97,40 +185,74 @@ def items(row: Mapping[str, Any], key: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise TypeError(f"'{key}' must be a list, not {value!r:.60}")
+        raise TypeError(f"'{key}' must be a list, not {shown(value)}")
     return value
 
 
-def checked_box(values: Any) -> Box:
-    """Four numbers as a box in fractions of the image, cut to it where rounding led slightly outside.
+def texts(value: Any, name: str, notes: list[str]) -> list[str]:
+    """Return the texts that a value holds, blank ones left out; what is no text is noted.
 
-    Raises:
-        ValueError: If they are no box, or one without area or clearly outside the image.
+    Args:
+        value: A text, {"raw", "text" or "caption"}, or a list of such.
+        name: Of the field, for the notes.
+        notes: Of the sample; added to.
     """
-    numbers = tuple(float(value) for value in values) if isinstance(values, list | tuple) else ()
-    if len(numbers) != 4 or not all(math.isfinite(number) for number in numbers):
-        raise ValueError(f"box {values!r:.80} must be four numbers (x0, y0, x1, y1)")
-    if min(numbers) < -BOX_SLACK or max(numbers) > 1 + BOX_SLACK:
-        raise ValueError(f"box {values!r:.80} lies outside the image; fractions of it are wanted, not pixels")
-    x0, y0, x1, y1 = (min(max(number, 0.0), 1.0) for number in numbers)
-    if x0 >= x1 or y0 >= y1:
-        raise ValueError(f"box {values!r:.80} has no area")
-    return x0, y0, x1, y1
+    found: list[str] = []
+    for item in value if isinstance(value, list | tuple) else (value,):
+        words = next((item[key] for key in item if plain(key) in _TEXT_KEYS), item) if _is_object(item) else item
+        if not isinstance(words, str):
+            notes.append(f"no text in '{name}': {shown(words)}")
+        elif not is_unicode(words):
+            notes.append(f"half a character in '{name}': {shown(words)}")
+        elif not is_empty(words):
+            found.append(words)
+    return found
 
 
-def _texts(row: Mapping[str, Any], key: str) -> list[str]:
-    """The list of texts under a key."""
-    values = items(row, key)
-    wrong = next((value for value in values if not isinstance(value, str)), None)
-    if wrong is not None:
-        raise ValueError(f"'{key}' must hold texts, not {wrong!r:.60}")
-    return values
+def negatives(row: Mapping[str, Any], key: str, notes: list[str]) -> tuple[Negative, ...]:
+    """Return the near misses under a key; what is none is noted."""
+    value = row.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        notes.append(f"no list in '{key}': {shown(value)}")
+        return ()
+    return tuple(negative for item in value for negative in _negative(item, key, notes))
 
 
-def _region(row: Any) -> Region:
-    if not isinstance(row, Mapping):
-        raise TypeError(f"region {row!r:.60} is no object with fields")
-    return Region(checked_box(row.get("box")), text(row, "phrase"), _negatives(row, "negatives"))
+def _path(row: Mapping[str, Any], value: str) -> str:
+    """The path of a picture, whose folder may stand in a column of its own (Karpathy's splits of COCO)."""
+    if "://" in value[:10]:
+        raise ValueError(f"'image' is an address, not a file: {shown(value)}. Download the pictures first")
+    if "\0" in value or not is_unicode(value):
+        raise ValueError(f"'image' is no name of a file: {shown(value)}")
+    folder = row.get("filepath")
+    is_folder = isinstance(folder, str) and not is_empty(folder) and "." not in folder
+    return f"{folder}/{value}" if is_folder and value == row.get("filename") else value
+
+
+def _texts(values: Iterable[Any], name: str, notes: list[str]) -> list[str]:
+    """The texts of several columns."""
+    return [words for value in values for words in texts(value, name, notes)]
+
+
+def _regions(value: Any, notes: list[str]) -> Iterator[Region]:
+    """The regions of a list. What is none is noted."""
+    if value is not None and not isinstance(value, list | tuple):
+        notes.append(f"no list in 'regions': {shown(value)}")
+        return
+    for row in value or ():
+        if not isinstance(row, Mapping):
+            notes.append(f"region that is no object: {shown(row)}")
+            continue
+        phrases = texts(row.get("phrase"), "phrase", [])
+        if len(phrases) != 1:
+            notes.append(f"region without a phrase: {shown(row.get('phrase'))}")
+            continue
+        try:
+            yield Region(checked_box(row.get("box")), phrases[0], negatives(row, "negatives", notes))
+        except ValueError as error:
+            notes.append(str(error))
 
 
 def _region_row(region: Region) -> dict[str, Any]:
@@ -138,19 +260,25 @@ def _region_row(region: Region) -> dict[str, Any]:
     return row if region.negatives else {"box": row["box"], "phrase": row["phrase"]}
 
 
-def _negatives(row: Mapping[str, Any], key: str) -> tuple[Negative, ...]:
-    return tuple(_negative(value) for value in items(row, key))
-
-
-def _negative(row: Any) -> Negative:
-    if type(row) is dict and type(row.get("text")) is str and type(row.get("kind")) is str:
-        return Negative(row["text"], row["kind"])  # as nearly all are; they are most of what a row holds
-    if isinstance(row, str):
-        return Negative(row)
-    if not isinstance(row, Mapping):
-        raise TypeError(f"negative {row!r:.60} is neither a text nor an object with 'text'")
-    return Negative(text(row, "text"), text(row, "kind", ""))
+def _negative(row: Any, name: str, notes: list[str]) -> tuple[Negative, ...]:
+    """One near miss, or none."""
+    if type(row) is dict and type(row.get("text")) is str and row["text"] and row["text"].isascii():
+        kind = row.get("kind")  # as nearly all are; they are most of what a row holds
+    elif isinstance(row, str) or _is_object(row):
+        kind = row.get("kind") if _is_object(row) else None
+        words = texts(row, name, notes)
+        if not words:
+            return ()
+        row = {"text": words[0]}
+    else:
+        notes.append(f"no text in '{name}': {shown(row)}")
+        return ()
+    return (Negative(row["text"], kind if isinstance(kind, str) else ""),)
 
 
 def _negative_rows(negatives: tuple[Negative, ...]) -> list[dict[str, str]]:
     return [{"text": one.text, "kind": one.kind} if one.kind else {"text": one.text} for one in negatives]
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping)

@@ -50,10 +50,8 @@ def test_every_file_of_a_folder_is_a_shard(tmp_path):
     ("change", "message"),
     [
         ({"f_path": None}, "no 'f_path'|'f_path' must"),
-        ({"bbox_info": [3]}, "box 3"),
-        ({"bbox_info": [BOX | {"bbox": [0, 0, 50, 50]}]}, "not pixels"),
-        ({"bbox_info": [BOX | {"short_expr_negs": {"0": 1}}]}, "short_expr_negs"),
-        ({"bbox_info": [{"bbox": BOX["bbox"]}]}, "no 'short_expr'"),
+        ({"f_path": ""}, "empty"),
+        ({"f_path": 3}, "'f_path' must be a text"),
     ],
 )
 def test_a_broken_item_is_named_and_the_others_still_read(tmp_path, change, message):
@@ -61,3 +59,26 @@ def test_a_broken_item_is_named_and_the_others_still_read(tmp_path, change, mess
     with pytest.raises(ValueError, match=rf"a\.json: item 0: not a sample: .*({message})"):
         records[0]()
     assert records[1]().long_caption == "Long."
+
+
+@pytest.mark.parametrize(
+    ("box", "note"),
+    [
+        (3, "region that is no object: 3"),
+        (BOX | {"bbox": [0, 0, 50, 50]}, "box outside the image: [0, 0, 50, 50]; fractions"),
+        (BOX | {"bbox": None}, "box that is not four numbers"),
+        ({"bbox": BOX["bbox"]}, "region without a phrase: None"),
+        (BOX | {"short_expr": " "}, "region without a phrase: ' '"),
+    ],
+)
+def test_an_odd_box_costs_itself_alone(tmp_path, box, note):
+    (sample,) = write(tmp_path / "a.json", ITEM | {"bbox_info": [box, BOX]})
+    assert [region.phrase for region in sample.regions] == ["a red cup"]
+    assert len(sample.notes) == 1
+    assert sample.notes[0].startswith(note)
+
+
+def test_an_odd_near_miss_costs_itself_alone(tmp_path):
+    (sample,) = write(tmp_path / "a.json", ITEM | {"bbox_info": [BOX | {"short_expr_negs": {"0": 1, "1": "a cup"}}]})
+    assert sample.regions[0].negatives == (Negative("a cup"),)
+    assert sample.notes == ("no text in 'negatives': 1",)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from foveal.data.formats.json_list import index_items, read_item, scan_items
+from foveal.data.formats.json_list import parsed, read_item, read_json, scan_items
 
 ITEMS = [{"a": 'été 🦊 ]}"\\'}, [1, [2, "],["]], 12345, "x", None, {}, -1.5e-7, {"deep": {"er": [{"é": 1}]}}]
 
@@ -14,13 +14,32 @@ def test_items_are_found_whatever_the_chunks(tmp_path, indent, escaped):
     path.write_text("\n " + json.dumps(ITEMS, indent=indent, ensure_ascii=escaped) + "\n", encoding="utf-8")
     for chunk in (4, 5, 7, 64, 10_000):
         assert [json.loads(item) for _, item in scan_items(path, chunk)] == ITEMS
-    assert [read_item(path, *span) for span in index_items(path).tolist()] == ITEMS
+    assert [json.loads(read_item(path, start, start + len(item))) for start, item in scan_items(path)] == ITEMS
 
 
 def test_an_empty_list_has_no_items(tmp_path):
     path = tmp_path / "list.json"
     path.write_text("[ ]")
-    assert index_items(path).shape == (0, 2)
+    assert list(scan_items(path)) == []
+
+
+def test_the_mark_of_windows_editors_is_passed_over(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_bytes(b'\xef\xbb\xbf[{"a": 1}]')
+    assert [read_item(path, start, start + len(item)) for start, item in scan_items(path)] == [b'{"a": 1}']
+
+
+def test_json_that_breaks_off_or_nests_without_end_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    for content in ('{"images": [', "[" * 100_000, "\xff"):
+        path.write_bytes(content.encode("latin-1"))
+        with pytest.raises(ValueError, match=r"a\.json: not JSON: [^\n]*$"):
+            read_json(path)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parsed(b"[" * 100_000)
+    path.write_bytes(b"[" * 100_000)
+    with pytest.raises(ValueError, match=r"a\.json: item 0: nested too deeply"):
+        list(scan_items(path))
 
 
 @pytest.mark.parametrize(

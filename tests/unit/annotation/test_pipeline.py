@@ -205,6 +205,16 @@ def test_a_line_of_the_source_that_cannot_be_read_is_kept_aside(annotation, samp
     assert (made.run().written, Journal(made.output.memory / "journal.jsonl").failed().keys()) == (2, {1})
 
 
+def test_what_the_reader_left_out_of_samples_is_counted_in_the_report(annotation, samples):
+    notes = ("box without area: [1, 1, 1, 2]", "box without area: [3, 3, 4, 3]", "no text in 'captions': 3")
+    made = annotation(
+        source=Listed((replace(samples[0], notes=notes), samples[1], replace(samples[2], notes=notes[2:])))
+    )
+    assert made.run().written == 3
+    remarks = json.loads((made.output.memory / "report.json").read_text())["stages"]["read"]["remarks"]
+    assert remarks == {"left out: box without area": 2, "left out: no text in 'captions'": 2}
+
+
 def test_a_fault_of_the_program_ends_the_run_and_the_work_is_kept(annotation):
     @dataclass(frozen=True)
     class Faulty:

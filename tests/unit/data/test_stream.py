@@ -1,4 +1,5 @@
 import logging
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -257,6 +258,28 @@ def test_broken_samples_are_counted_logged_and_replaced(workers, caplog):
     resumed = make(source, batch_size=2, workers=workers, broken_budget=0.01)
     resumed.load_state_dict(stream.state_dict())
     assert resumed.broken == stream.broken
+
+
+@dataclass(frozen=True)
+class Odd(Numbered):
+    """Every second sample has lost two parts."""
+
+    def sample(self, index: int) -> Sample:
+        return Sample(f"o{index}", b"", notes=("box without area: 1", "box without area: 2") if index % 2 else ())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_left_out_of_samples_is_counted_and_logged_as_it_doubles(workers, caplog):
+    stream = make(Odd(10), workers=workers, batch_size=5)
+    assert len(draw(stream, 8)) == 8 * 5
+    assert (stream.left_out, stream.broken) == (40, 0)
+    assert 3 <= len(caplog.messages) <= 6
+    assert "40 parts of samples left out" not in caplog.text
+    assert all(re.fullmatch(r"\d+ parts of .*, the last one of o[13579]: box .*: 2", line) for line in caplog.messages)
+    resumed = make(Odd(10), workers=workers, batch_size=5)
+    resumed.load_state_dict(stream.state_dict())
+    draw(resumed, 2)
+    assert resumed.left_out == 50
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,6 +1,7 @@
 import json
 import logging
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -120,3 +121,10 @@ def test_values_are_shown_on_one_short_line_however_deep_and_long_they_are():
         assert "\n" not in shown(value)
     while deep:  # else freeing it would recurse
         deep = deep.pop()
+
+
+def test_the_docs_list_every_spelling():
+    page = (Path(__file__).parents[4] / "docs" / "data-formats.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- spellings -->\n")[2].partition("<!-- end of spellings -->")[0]
+    rows = [f"| `{field}` | {' '.join(f'`{name}`' for name in names)} |" for field, names in SPELLINGS.items()]
+    assert table.splitlines() == ["| field | names |", "|---|---|", *rows]

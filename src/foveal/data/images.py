@@ -298,7 +298,7 @@ def stored_size(image: Path | bytes) -> tuple[int, int]:
 def stored_frame(image: Path | bytes) -> tuple[int, int, int]:
     """Return a picture's width and height as stored, and how EXIF says it is turned upright (1 to 8).
 
-    Only its header is read; of a PNG the whole, without decoding it where nothing speaks of turning.
+    Of a JPEG only the header is read. A PNG is decoded only where it may speak of turning.
 
     Args:
         image: A file, or its bytes.
@@ -309,11 +309,11 @@ def stored_frame(image: Path | bytes) -> tuple[int, int, int]:
     with _named(image), BytesIO(image) if isinstance(image, bytes) else image.open("rb") as file:
         is_jpeg = file.read(len(_JPEG)) == _JPEG
         file.seek(0)
-        picture = JpegImageFile(file) if is_jpeg else Image.open(file, formats=kinds.formats())
+        content = b"" if is_jpeg else file.read()
+        picture = JpegImageFile(file) if is_jpeg else _open(content)
         width, height = picture.size
-        if picture.format == "PNG" and not any(mark in _content(image) for mark in _TURNING_PNG):
-            return width, height, 1
-        turn = _noted_turn(picture)
+        is_silent = picture.format == "PNG" and not any(mark in content for mark in _TURNING_PNG)
+        turn = 1 if is_silent else _noted_turn(picture)
         return (height, width, turn) if turn >= 5 and _turns_itself(picture) else (width, height, turn)
 
 
@@ -393,11 +393,6 @@ def _is_one_scan(content: bytes) -> bool:
             return False  # marks without a length, which don't belong here
         place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
     return False
-
-
-def _content(image: Path | bytes) -> bytes:
-    """The encoded bytes of a picture."""
-    return image if isinstance(image, bytes) else image.read_bytes()
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -4,6 +4,7 @@ One odd part of a row never costs the others: it is left out, and the sample's `
 """
 
 import os.path
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ...types import Negative, Region, Sample
 from .boxes import checked_box
 from .fields import BY_NAME, SPELLINGS, Columns, is_empty, is_unicode, listed, plain, shown
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _TEXT_KEYS = frozenset(map(plain, SPELLINGS["captions"]))
 
 
@@ -222,7 +224,7 @@ def negatives(row: Mapping[str, Any], key: str, notes: list[str]) -> tuple[Negat
 
 def _path(row: Mapping[str, Any], value: str) -> str:
     """The path of a picture, whose folder may stand in a column of its own (Karpathy's splits of COCO)."""
-    if "://" in value[:10]:
+    if _ADDRESS.match(value):
         raise ValueError(f"'image' is an address, not a file: {shown(value)}. Download the pictures first")
     if "\0" in value or not is_unicode(value):
         raise ValueError(f"'image' is no name of a file: {shown(value)}")

@@ -95,6 +95,7 @@ def test_a_picture_is_a_path_or_bytes_or_a_struct_of_both(image, expected):
         ({"image": 3}, "must be a path or bytes, not 3"),
         ({"image": ["a.jpg", "b.jpg"]}, "must be a path or bytes"),
         ({"image": "https://example.org/a.jpg"}, "an address, not a file"),
+        ({"image": "data:image/png;base64,iVBO"}, "an address, not a file"),
         ({"image": "a\0.jpg"}, "no name of a file"),
         ({"image": "\ud83d.jpg"}, "no name of a file"),
         ({"snapshot": "a.jpg"}, r"There are: snapshot\. Name another column: --image-column"),

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data.files import MOST_BYTES, OutsideError, read_file, real
-from ..data.formats import open_source
+from ..data.formats import Parquet, open_source
 from ..data.formats.folder import OUTSIDE, Content, Listed, content_of, list_folder, read_text
 from ..data.formats.paths import TARS
 from ..data.formats.pictures import encoded
+from ..data.formats.row_file import RowFile
 from ..data.formats.webdataset import WebDataset
 from ..types import Sample
 
@@ -198,10 +199,15 @@ def check_source(source: str) -> None:
     """Refuse a source that is none, before anything is made.
 
     Raises:
-        ValueError: If there is no such source, or it is of no known kind.
+        ValueError: If there is no such source, it is of no known kind, or none of its columns is known to hold images.
     """
-    if not place_of(source).is_dir():
-        open_source(source)
+    if place_of(source).is_dir():
+        return
+    opened = open_source(source)
+    if isinstance(opened, RowFile):
+        opened.check()
+    elif isinstance(opened, Parquet):
+        opened.shards()
 
 
 def original(source: str, path: str, *, outside: bool = False) -> Path | bytes:

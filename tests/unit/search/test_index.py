@@ -9,11 +9,14 @@ from errno import EACCES, EDQUOT, ENOSPC
 from io import BytesIO
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
 
 from foveal.data.formats import Parquet, WebDataset
+from foveal.data.formats.source import with_columns
 from foveal.encoder import Encoder
 from foveal.search import Indexing, Searcher
 from foveal.search.lock import alone
@@ -294,6 +297,24 @@ def test_two_samples_of_one_name_are_told(tmp_path, run, jpeg):
     WebDataset(tmp_path / "shards").write(Sample("same", jpeg(n), ("text",)) for n in range(2))
     report = run(tmp_path / "shards")
     assert (report.added, list(report.broken)) == (1, ["same"])
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_table_of_unknown_columns_makes_no_index_and_named_ones_do(photos, run, tmp_path, kind):
+    rows_of = [{"Bild": str(photos / f"00{n % 2}.jpg"), "Text1x": f"photo {n}", "caption": "no"} for n in (0, 0, 1)]
+    table = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        table.write_text("\n".join(";".join(row) for row in (rows_of[0], *(one.values() for one in rows_of))))
+    elif kind == "jsonl":
+        table.write_text("\n".join(map(json.dumps, rows_of)))
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows_of), table)
+    with pytest.raises(ValueError, match=r"There are: Bild, Text1x, caption\. Name it: --image-column"):
+        run(table)
+    assert not (tmp_path / "index").exists()
+    report = run(with_columns(str(table), "bild", "text1x"))
+    assert (report.added, report.broken) == (2, {})
+    assert sorted(row["caption"] for row in rows(tmp_path / "index")) == ["photo 0", "photo 1"]
 
 
 def test_a_batch_that_was_committed_stays_when_the_next_fails(photos, run, tmp_path, encoder):

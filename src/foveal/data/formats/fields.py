@@ -77,7 +77,7 @@ class Columns:
         table = _columns(names, self)
         there = listed(names)
         for option, name in (("image", self.image), ("caption", self.caption)):
-            if name and name.partition(".")[0] not in names and not _spelled(names, name):
+            if name and not _is_there(name, names):
                 raise ValueError(f"{where}: no column '{name}'. There are: {there}. Give another --{option}-column.")
         if not table["image"]:
             raise ValueError(f"{where}: no column is known to hold images. There are: {there}. Name it: --image-column")
@@ -87,6 +87,12 @@ class Columns:
             log.warning(
                 "%s: no column is known to hold captions. There are: %s. Name it: --caption-column", where, there
             )
+
+    def are_in(self, names: Iterable[str]) -> bool:
+        """True if a table with these columns holds images and whatever columns were named."""
+        names = tuple(names)
+        named = (name for name in (self.image, self.caption) if name)
+        return bool(_columns(names, self)["image"]) and all(_is_there(name, names) for name in named)
 
     def column(self, names: Iterable[str], field: str) -> str | None:
         """Return the first column of a field; None if there is none."""
@@ -154,6 +160,11 @@ def _spelled(names: Iterable[str], spelling: str, numbered: bool = False) -> tup
     if numbered:
         matches.sort(key=lambda match: int(match[0] or -1))
     return tuple(name for _, name in (matches if numbered else matches[:1]))
+
+
+def _is_there(name: str, names: Iterable[str]) -> bool:
+    """True if a column that was named is among others."""
+    return name in names or name.partition(".")[0] in names or bool(_spelled(names, name))
 
 
 def _value(row: Mapping[str, Any], name: str) -> Any:

@@ -57,6 +57,21 @@ class RowFile(ABC):
         """How many rows the samples are made of; each row belongs to exactly one."""
         return len(self._places.lines)
 
+    def check(self) -> None:
+        """Look whether the columns are known, as far into the file as it takes: mostly to its first row.
+
+        Raises:
+            ValueError: If no row has an image, or a column that was named is nowhere.
+        """
+        names = dict.fromkeys(self.names())
+        for _, _, content in () if names else self.scan():
+            with suppress(ValueError):  # its sample says what is wrong with it
+                names.update(dict.fromkeys(self.parse(content)))
+            if self.columns.are_in(names):
+                return
+        if names:
+            self.columns.check(names, self.path)
+
     def names(self) -> Iterable[str]:
         """Return the names of the columns where the file has a header."""
         return ()

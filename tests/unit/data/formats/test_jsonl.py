@@ -102,3 +102,15 @@ def test_a_file_in_which_no_row_has_an_image_is_refused(tmp_path):
     (tmp_path / "a.jsonl").write_bytes('{"image": "a.jpg"}'.encode("utf-16"))
     with pytest.raises(ValueError, match="UTF-16"):
         len(Jsonl(tmp_path / "a.jsonl"))
+
+
+def test_looking_for_columns_goes_no_further_than_it_takes(tmp_path):
+    part = rows(tmp_path / "a.jsonl", {"x": 1}, {"snap": "a.jpg"}, {"words": "a cat"})
+    Jsonl(part.path, Columns(image="snap")).check()
+    Jsonl(part.path, Columns("snap", "words")).check()
+    for columns, message in ((Columns(), "hold images"), (Columns("snap", "text"), "no column 'text'")):
+        with pytest.raises(ValueError, match=message):
+            Jsonl(part.path, columns).check()
+    endless = tmp_path / "b.jsonl"
+    endless.write_bytes(b'{"image": "a.jpg"}\n' + b"x" * 10)
+    Jsonl(endless).check()

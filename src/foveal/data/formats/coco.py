@@ -67,7 +67,7 @@ class Coco:
         if entry.problem:
             raise ValueError(f"{self.path}: image {entry.id or index}: not a sample: {entry.problem}")
         notes: list[str] = []
-        image = self._root / self._file(entry.image)
+        image = self.root / self._file(entry.image)
         captions: list[str] = []
         for value in BY_NAME.values(entry.image, "captions"):
             captions += texts(value, "captions", notes)
@@ -119,7 +119,7 @@ class Coco:
         if "://" not in name:
             return name
         *_, folder, file = name.split("/")
-        return f"{folder}/{file}" if (self._root / folder).is_dir() else file
+        return f"{folder}/{file}" if (self.root / folder).is_dir() else file
 
     def _phrase(self, name: str) -> str:
         """A category's name as a phrase."""
@@ -184,7 +184,7 @@ class Coco:
             yield {**note, "area": box[2] * box[3], "iscrowd": 0}
 
     @property
-    def _root(self) -> Path:
+    def root(self) -> Path:
         """The folder of images."""
         if self.images:
             return self.images

@@ -39,6 +39,11 @@ class FineHard:
     prefix: str = "grit-20m/data-12m/"
     holds: ClassVar[tuple[str, ...]] = ("captions", "long_caption", "regions", "negatives")
 
+    @property
+    def root(self) -> Path:
+        """The folder that image paths start from."""
+        return self.images or (self.path if self.path.is_dir() else self.path.parent)
+
     def shards(self) -> tuple["FineHard", ...]:
         """The files, each by itself."""
         files = expand(self.path / "*.json" if self.path.is_dir() else self.path)
@@ -71,11 +76,10 @@ class FineHard:
 
     def _sample(self, path: Path, number: int, encoded: bytes) -> Sample:
         """The sample of one item."""
-        root = self.images or path.parent
         try:
             row = self._row(parsed_object(encoded))
             image = str(picture_of(row))
-            return sample_from_row(row, root / image.replace(self.prefix, ""), id=image)
+            return sample_from_row(row, self.root / image.replace(self.prefix, ""), id=image)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: item {number}: not a sample: {error}") from error
 
@@ -110,7 +114,7 @@ class FineHard:
             raise ValueError(f"FineHARD holds one short caption; sample '{sample.id}' has {len(sample.captions)}.")
         return {
             "id": sample.id,
-            "f_path": place(sample, self.images or self.path.parent, f"images/{self.path.stem}/{number:08d}"),
+            "f_path": place(sample, self.root, f"images/{self.path.stem}/{number:08d}"),
             "caption": sample.long_caption,
             "short_caption": "".join(sample.captions),
             "bbox_info": [_box_info(region, sample.id) for region in sample.regions],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data.files import MOST_BYTES, OutsideError, read_file, real
-from ..data.formats import Parquet, open_source
+from ..data.formats import Coco, Parquet, open_source
 from ..data.formats.folder import OUTSIDE, Content, Listed, content_of, list_folder, read_text
 from ..data.formats.paths import TARS
 from ..data.formats.pictures import encoded
@@ -114,6 +114,7 @@ class Listing:
     def _samples(self) -> Iterator[Entry]:
         source = open_source(self.source)
         self._count_others()
+        self.passed_over.update(source.passed_over if isinstance(source, Coco) else {})
         root = _root(source)
         for records in _pieces(source, self.passed_over):
             try:

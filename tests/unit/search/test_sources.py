@@ -5,6 +5,7 @@ import pytest
 
 from foveal.data.formats import WebDataset
 from foveal.data.formats.folder import OUTSIDE
+from foveal.data.formats.source import with_columns
 from foveal.search.sources import Listing, check_source, id_of, original
 
 
@@ -141,3 +142,26 @@ def test_a_source_that_is_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match="of no known kind"):
         check_source(str(tmp_path / "notes.md"))
     check_source(str(tmp_path))
+
+
+def test_annotations_of_no_image_are_counted_and_photos_beside_the_annotations_are_given_out(tmp_path, fill):
+    fill(tmp_path / "val2017", [1])
+    images = [{"id": 1, "file_name": "001.jpg", "width": 8, "height": 8}]
+    said = [{"image_id": number, "caption": f"photo {number}"} for number in (1, 2, 3)]
+    path = tmp_path / "annotations" / "captions_val2017.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"images": images, "annotations": said}))
+    listing = Listing(str(path))
+    assert [(entry.path, entry.read().caption) for entry in listing] == [("1", "photo 1")]
+    assert listing.passed_over == {"annotations of images that are not in the list": 2}
+    assert (listing.broken, listing.withheld) == ({}, 0)
+    assert original(str(path), "1") == (tmp_path / "val2017" / "001.jpg").read_bytes()
+
+
+def test_the_original_of_a_table_with_named_columns_is_given_out(tmp_path, fill):
+    fill(tmp_path, [1])
+    (tmp_path / "a.csv").write_text("Bild,words\n001.jpg,a cat\n")
+    source = with_columns(str(tmp_path / "a.csv"), "bild", "words")
+    check_source(source)
+    assert [entry.read().caption for entry in Listing(source)] == ["a cat"]
+    assert original(source, "001.jpg") == (tmp_path / "001.jpg").read_bytes()

@@ -1,12 +1,24 @@
 """Every answer that was paid for, on disk: asked once, kept for good."""
 
+import logging
 import sqlite3
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, cast
+
+from .completion import MOST_TOKENS
+from .stage import Halted
+
+log = logging.getLogger(__name__)
+
+NOBODY = b""
+"""The key of answers that were paid for and are none: no question has it."""
+VERSION = 1
+"""Of the file. Files without one may hold counts that no answer can have."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -15,6 +27,12 @@ CREATE TABLE IF NOT EXISTS answers (
 );
 CREATE INDEX IF NOT EXISTS by_key ON answers (key);
 CREATE INDEX IF NOT EXISTS by_run ON answers (run);
+"""
+_MEND = f"""
+DELETE FROM answers WHERE typeof(text) != 'text' OR typeof(finish) != 'text'
+    OR typeof(prompt_tokens) != 'integer' OR prompt_tokens NOT BETWEEN 0 AND {MOST_TOKENS}
+    OR typeof(completion_tokens) != 'integer' OR completion_tokens NOT BETWEEN 0 AND {MOST_TOKENS}
+    OR typeof(cost) NOT IN ('real', 'integer') OR cost NOT BETWEEN -1e18 AND 1e18
 """
 
 
@@ -87,8 +105,8 @@ class Answers:
         if self.remote is not None:
             return cast(list[Answer], self.remote("of", key))
         query = "SELECT text, finish, prompt_tokens, completion_tokens, cost FROM answers WHERE key = ? ORDER BY number"
-        with self._lock:
-            return [Answer(*row) for row in self._open().execute(query, (key,))]
+        with self._opened() as connection:
+            return [Answer(*row) for row in connection.execute(query, (key,))]
 
     def add(self, key: bytes, answer: Answer) -> None:
         """Keep an answer. It is on disk when this returns."""
@@ -96,7 +114,7 @@ class Answers:
             self.remote("add", key, answer)
             return
         row = (key, self.run, answer.text, answer.finish, answer.prompt_tokens, answer.completion_tokens, answer.cost)
-        with self._lock, self._open() as transaction:
+        with self._opened() as connection, connection as transaction:
             transaction.execute("INSERT INTO answers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, datetime('now'))", row)
 
     def spent(self) -> Spend:
@@ -105,8 +123,8 @@ class Answers:
             return cast(Spend, self.remote("spent"))
         query = """SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),
             coalesce(sum(cost), 0.0), coalesce(max(number), ?2) FROM answers WHERE run = ?1 AND number > ?2"""
-        with self._lock:
-            new = self._open().execute(query, (self.run, self._counted)).fetchone()
+        with self._opened() as connection:
+            new = connection.execute(query, (self.run, self._counted)).fetchone()
             old, self._counted = self._spend, new[-1]
             self._spend = Spend(*(sum(pair) for pair in zip(astuple(old), new[:-1], strict=True)))
             return self._spend
@@ -117,6 +135,21 @@ class Answers:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for one thread at a time.
+
+        Raises:
+            ValueError: If the file is something else.
+            Halted: If it cannot be read or written any more: nobody may pay for answers that are not kept.
+        """
+        with self._lock:
+            connection = self._open()
+            try:
+                yield connection
+            except sqlite3.Error as error:
+                raise Halted(f"Answers cannot be kept in {self.path}: {error}.") from error
 
     def _open(self) -> sqlite3.Connection:
         """The connection; call it with the lock held."""
@@ -129,6 +162,18 @@ class Answers:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.executescript(_TABLE)
+                self._mend(self._connection)
             except sqlite3.DatabaseError as error:
+                self._connection = None
                 raise ValueError(f"{self.path} holds no answers: {error}. Name another file, or remove it.") from error
         return self._connection
+
+    def _mend(self, connection: sqlite3.Connection) -> None:
+        """Drop from a file of an earlier version what no answer can be: it would end every run that adds it up."""
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < VERSION:
+            with connection as transaction:
+                dropped = transaction.execute(_MEND).rowcount
+                transaction.execute(f"PRAGMA user_version = {VERSION}")
+            if dropped:
+                log.warning("%s: %d answers are dropped, as their counts are none.", self.path, dropped)

@@ -1,7 +1,7 @@
 """A multimodal model behind an OpenAI-compatible endpoint, as something one can ask."""
 
 import json
-import re
+import logging
 import struct
 import threading
 from base64 import b64encode
@@ -18,12 +18,18 @@ from PIL import ExifTags, Image
 
 from ..data.files import read_file
 from ..data.images import open_upright
-from .answers import Answer, Answers
+from .answers import NOBODY, Answer, Answers
+from .completion import Malformed, Usage, read_completion
 from .endpoint import Endpoint, NoAnswer, Unsupported
+from .foreign_json import Unkeepable, first_object
 from .refusal import refuses
+
+log = logging.getLogger(__name__)
 
 ASKED = 2
 """How often an answer is asked for: once more after one that is of no use."""
+LONGEST = 1 << 16
+"""Characters of an answer that is read. Those of a thousand tokens are 5,000 or so."""
 
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)  # for `Image.open`
 
@@ -57,7 +63,7 @@ class Assistant:
         answers: The file where answers are kept.
         key_variable: Environment variable that holds the key. Empty: no key is sent.
         concurrency: Questions on their way at once.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds for a question and its whole answer.
         tries: How often a question is posted before its sample is kept aside.
         pause: Seconds before the second try, doubled before each further one.
         max_tokens: Longest answer.
@@ -142,11 +148,12 @@ class Assistant:
         content = read_file(picture) if isinstance(picture, Path) else picture
         key = self._key(question, schema, content)
         with self._alone(key):
-            known = self.kept.of(key)
             problems: list[tuple[str, str]] = []
-            for answer in known:
+            for answer in self.kept.of(key):
                 try:
                     return _use(answer, schema, check)
+                except Unkeepable as error:
+                    log.warning("%s: an answer is dropped: %s.", self.answers, error)
                 except ValueError as error:
                     if isinstance(error, NoAnswer) and not self.fresh:
                         raise
@@ -196,7 +203,7 @@ class Assistant:
         messages: list[dict[str, Any]] = [{"role": "user", "content": asked}]
         for text, problem in problems:
             again = f"That answer cannot be used: {problem}. Answer again, with the JSON object only."
-            messages += [{"role": "assistant", "content": text}, {"role": "user", "content": again}]
+            messages += [{"role": "assistant", "content": text[:LONGEST]}, {"role": "user", "content": again}]
         return messages
 
     def _get(self, messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> Answer:
@@ -212,25 +219,28 @@ class Assistant:
         shape = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
         if self._line.structured:
             try:
-                return self._answer(self._line.endpoint.post({**body, "response_format": shape}))
+                return self._line.endpoint.post({**body, "response_format": shape}, self._read)
             except Unsupported:
                 self._line.structured = False  # the schema is checked here in any case
-        return self._answer(self._line.endpoint.post(body))
+        return self._line.endpoint.post(body, self._read)
 
-    def _answer(self, content: Mapping[str, Any]) -> Answer:
-        """An answer and its price, from the endpoint's JSON."""
-        choice = content["choices"][0]
-        message = choice.get("message") or {}
-        text, refusal = message.get("content"), message.get("refusal")
-        usage = content.get("usage") or {}
-        read, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-        return Answer(
-            text=str(refusal or text or ""),
-            finish="refusal" if refusal else str(choice.get("finish_reason") or "stop"),
-            prompt_tokens=read,
-            completion_tokens=written,
-            cost=(read * self.price_in + written * self.price_out) / 1e6,
-        )
+    def _read(self, body: bytes) -> Answer:
+        """An answer and its price. What is none is paid for all the same, as far as it says so.
+
+        Raises:
+            Malformed: If it is none.
+        """
+        try:
+            completion = read_completion(body)
+        except Malformed as error:
+            if error.usage != Usage():
+                self.kept.add(NOBODY, self._priced("", "malformed", error.usage))
+            raise
+        return self._priced(completion.text, completion.finish, completion.usage)
+
+    def _priced(self, text: str, finish: str, usage: Usage) -> Answer:
+        cost = (usage.prompt_tokens * self.price_in + usage.completion_tokens * self.price_out) / 1e6
+        return Answer(text, finish, usage.prompt_tokens, usage.completion_tokens, cost)
 
 
 def data_url(content: bytes, longest_side: int, quality: int = 90) -> str:
@@ -268,32 +278,21 @@ def _validator(schema: str) -> Any:
 
 def _use(answer: Answer, schema: Mapping[str, Any], check: Callable[[Any], Any] | None) -> Any:
     """What an answer says, checked."""
-    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
-
+    if len(answer.text) > LONGEST:
+        raise ValueError(f"it is {len(answer.text):,} characters long")
     if answer.finish in ("refusal", "content_filter"):
         raise Refused(f"refused: {answer.text[:100]}")
     try:
-        content = _json(answer.text)
+        content = first_object(answer.text)
     except ValueError as error:
         if refuses(answer.text):
             raise Refused(f"refused: {answer.text[:100]}") from error
         cut = f"it was cut off at {answer.completion_tokens} tokens" if answer.finish == "length" else str(error)
         raise ValueError(cut) from error
-    fault = best_match(_validator(json.dumps(schema)).iter_errors(content))
+    fault = next(_validator(json.dumps(schema)).iter_errors(content), None)  # the first: there may be a million
     if fault is not None:
         raise ValueError(f"{fault.message[:200]} at {fault.json_path}")
     return content if check is None else check(content)
-
-
-def _json(text: str) -> Any:
-    """The JSON object in a text that may have words or a fence around it."""
-    start = re.search(r"\{", text)
-    if start is None:
-        raise ValueError("it holds no JSON object")
-    try:
-        return json.JSONDecoder().raw_decode(text, start.start())[0]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"its JSON is broken: {error.msg}") from error
 
 
 def _object(text: str) -> dict[str, Any]:

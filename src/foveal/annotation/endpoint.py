@@ -1,21 +1,36 @@
-"""An OpenAI-compatible endpoint over HTTP: patience with what passes, one clear line about what does not."""
+"""An OpenAI-compatible endpoint over HTTP: patience with what passes, one clear line about what does not.
 
+Nothing that an endpoint sends can take more than `LARGEST` bytes or, from the first byte sent to the last one read,
+more than the endpoint's `timeout`.
+"""
+
+import asyncio
+import json
+import math
 import os
 import random
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+from .completion import error_of
+from .foreign_json import parse
 from .stage import Halted
+
+Made = TypeVar("Made")
 
 WAIT_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Answers that may be different in a moment."""
+LARGEST = 4 << 20
+"""Bytes of an answer, unpacked. Two thousand tokens with all that can be asked about them take half of it."""
 
+_TOO_LARGE = f"an answer of more than {LARGEST >> 20} MiB"
 _STRUCTURE = ("response_format", "json_schema", "guided", "grammar")
 
 
@@ -27,23 +42,53 @@ class Unsupported(NoAnswer):
     """The endpoint does not know structured output."""
 
 
+class Response(NamedTuple):
+    """What came back, whole and of bounded size.
+
+    Attributes:
+        status: Of HTTP.
+        headers: Mapping that knows no case.
+        body: Unpacked.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Trouble(Exception):  # noqa: N818  # what happened to a question
+    """A question that came to nothing this time.
+
+    Attributes:
+        unreachable: Whether nobody took the question.
+        answered: Whether an answer began that was to be a good one.
+        wait: Seconds until the endpoint wants to be asked again. 0: it does not say.
+    """
+
+    def __init__(self, problem: str, *, unreachable: bool = False, answered: bool = False, wait: float = 0.0) -> None:
+        super().__init__(problem)
+        self.unreachable, self.answered, self.wait = unreachable, answered, wait
+
+
 @dataclass(kw_only=True)
 class Endpoint:
     """Posts to an endpoint from many threads, so many at once and no more.
 
-    What may pass (no connection, a cut one, no answer in time, 429, 5xx) is tried again after a pause that doubles,
-    with chance in it so that callers do not come back together; where the endpoint says how long to wait
-    (Retry-After), everyone waits as long. What will not pass ends the run.
+    What may pass (no connection, a cut one, no whole answer in time, 429, 5xx, an answer that is none) is tried again
+    after a pause that doubles, with chance in it so that callers do not come back together; where the endpoint says
+    how long to wait (Retry-After), everyone waits as long. What will not pass ends the run.
 
     Attributes:
         url: Up to and with "/v1".
         key_variable: Environment variable that holds the key. Empty: no key is sent.
         concurrency: Questions on their way at once.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds for a question and its whole answer.
         tries: How often a question is posted at most.
         pause: Seconds before the second try; doubled before each further one.
-        longest_pause: Seconds at most between tries. An endpoint that asks for more gets it, up to ten times this.
-        patience: Questions in a row that come to nothing before the endpoint counts as down.
+        longest_pause: Seconds at most between tries. An endpoint that asks for more gets it, up to ten times this;
+            one that asks for more than that is not believed.
+        patience: Questions in a row that come to nothing before the endpoint counts as down. Those that it answers,
+            however badly, are none of them.
     """
 
     url: str
@@ -66,50 +111,88 @@ class Endpoint:
         self.url = self.url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"Endpoint '{self.url}' is no address. It looks like http://localhost:8000/v1.")
+        try:
+            httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"Endpoint '{self.url}' is no address: {error}. Correct it.") from error
         key = os.environ.get(self.key_variable) if self.key_variable else None
         if self.key_variable and not key:
             raise ValueError(f"The environment variable {self.key_variable} is empty; it must hold the endpoint's key.")
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(self.timeout, connect=min(self.timeout, 20.0)),
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip"}
+        self._client = httpx.AsyncClient(
+            headers=headers | ({"Authorization": f"Bearer {key}"} if key else {}),
+            timeout=httpx.Timeout(None, connect=min(self.timeout / 2, 20.0)),  # `_exchange` has one for all of it
             limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
         )
-        weakref.finalize(self, self._client.close)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=_serve, args=(self._loop, self._client), daemon=True).start()
+        weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
         self._free = threading.BoundedSemaphore(self.concurrency)
 
-    def post(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def post(self, body: Mapping[str, Any], read: Callable[[bytes], Made]) -> Made:
         """The endpoint's answer to a chat completion.
+
+        Args:
+            body: The question.
+            read: Makes of an answer what is wanted. A ValueError says what is wrong with it.
 
         Raises:
             NoAnswer: If this question gets none, however often it is asked.
             Halted: If no question will get one.
         """
-        import httpx
-
-        problem, unreachable = "", False
+        content, trouble = json.dumps(body).encode(), _Trouble("it was not asked")
         with self._free:
             for attempt in range(self.tries):
                 self._wait()
-                asked_to_wait = 0.0
                 try:
-                    response = self._client.post(f"{self.url}/chat/completions", json=body)
-                except httpx.TransportError as error:
-                    problem = f"{type(error).__name__} {error}".strip()
-                    unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                    made = self._once(content, read)
+                except _Trouble as error:
+                    trouble = error
+                    self._pause(attempt, trouble.wait)
                 else:
-                    unreachable = False
-                    if response.status_code == 200:
-                        answer = _object(response)
-                        if answer is not None:
-                            self._failures = 0
-                            return answer
-                        problem = "an answer that is no JSON"
-                    else:
-                        problem = f"HTTP {response.status_code} {_told(response)}".strip()
-                        self._refuse_forever(response, problem)
-                        asked_to_wait = _retry_after(response)
-                self._pause(attempt, asked_to_wait)
-        raise self._gave_up(problem, unreachable)
+                    self._failures = 0
+                    return made
+        raise self._gave_up(trouble)
+
+    def _once(self, content: bytes, read: Callable[[bytes], Made]) -> Made:
+        """What an answer says, if it comes when the question is posted once."""
+        response = self._send("POST", "/chat/completions", content, self.timeout)
+        if response.status != 200:
+            problem = f"HTTP {response.status} {_words(response)}".strip()
+            self._refuse_forever(response, problem)
+            raise _Trouble(problem, wait=_retry_after(response.headers))
+        try:
+            return read(response.body)
+        except ValueError as error:
+            raise _Trouble(str(error), answered=True) from error
+
+    def _send(self, method: str, path: str, content: bytes, seconds: float) -> Response:
+        """Send a request and wait for all of its response, in the thread that calls."""
+        exchange = self._exchange(method, f"{self.url}{path}", content, seconds)
+        return asyncio.run_coroutine_threadsafe(exchange, self._loop).result()
+
+    async def _exchange(self, method: str, url: str, content: bytes, seconds: float) -> Response:
+        """The same in the loop's thread: there alone one clock can run for all that happens."""
+        import httpx
+
+        status = 0
+        try:
+            async with asyncio.timeout(seconds), self._client.stream(method, url, content=content) as response:
+                status, body = response.status_code, bytearray()
+                async for piece in response.aiter_raw():
+                    body += piece
+                    if len(body) > LARGEST:
+                        raise ValueError(_TOO_LARGE)
+                packing = response.headers.get("content-encoding", "").strip().lower()
+                return Response(status, response.headers, _unpacked(bytes(body), packing))
+        except TimeoutError as error:
+            raise _Trouble(f"no whole answer within {seconds:g} s", answered=status == 200) from error
+        except ValueError as error:
+            raise _Trouble(str(error), answered=status == 200) from error
+        except httpx.HTTPError as error:
+            unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            problem = f"{type(error).__name__} {error}".strip()
+            raise _Trouble(problem, unreachable=unreachable, answered=status == 200) from error
 
     def close(self) -> None:
         """Ask nothing any more: who waits for another try gives up, who waits for an answer still gets it."""
@@ -130,17 +213,17 @@ class Endpoint:
 
     def _pause(self, attempt: int, asked_to_wait: float) -> None:
         """Wait before another try; the last needs none."""
-        if asked_to_wait:
-            until = time.monotonic() + min(asked_to_wait, 10 * self.longest_pause)
+        if 0 < asked_to_wait <= 10 * self.longest_pause:
+            until = time.monotonic() + asked_to_wait
             with self._lock:
                 self._not_before = max(self._not_before, until)
         elif attempt + 1 < self.tries:
             longest = min(self.pause * 2**attempt, self.longest_pause)
             self._stop.wait(random.uniform(longest / 2, longest))
 
-    def _refuse_forever(self, response: Any, problem: str) -> None:
+    def _refuse_forever(self, response: Response, problem: str) -> None:
         """Ends the question, or the run, where another try would be the same."""
-        status, told = response.status_code, response.text.lower()
+        status, told = response.status, response.body.decode(errors="replace").lower()
         if status in (400, 422) and any(word in told for word in _STRUCTURE):
             raise Unsupported(problem)
         if status in (401, 403):
@@ -151,24 +234,24 @@ class Endpoint:
         if status == 404:
             raise self._halted(f"The endpoint {self.url} knows no such model or path ({problem}). {self._models()}")
         if status not in WAIT_AGAIN:
-            raise self._gave_up(problem, unreachable=False)
+            raise self._gave_up(_Trouble(problem))
 
-    def _gave_up(self, problem: str, unreachable: bool) -> NoAnswer | Halted:
+    def _gave_up(self, trouble: _Trouble) -> NoAnswer | Halted:
         """What to raise once a question has come to nothing."""
         with self._lock:
-            self._failures += 1
+            self._failures = 0 if trouble.answered else self._failures + 1
             failures = self._failures
-        if unreachable:
+        if trouble.unreachable:
             return self._halted(
-                f"The endpoint {self.url} cannot be reached ({problem}, {self.tries} tries)."
+                f"The endpoint {self.url} cannot be reached ({trouble}, {self.tries} tries)."
                 " Check that the server runs and that the address, with /v1, is right."
             )
         if failures >= self.patience:
             return self._halted(
-                f"The endpoint {self.url} has answered none of the last {failures} questions ({problem})."
+                f"The endpoint {self.url} has answered none of the last {failures} questions ({trouble})."
                 " Check the server's log."
             )
-        return NoAnswer(f"no answer from the endpoint: {problem}")
+        return NoAnswer(f"no answer from the endpoint: {trouble}")
 
     def _halted(self, problem: str) -> Halted:
         self._end(problem)
@@ -176,46 +259,64 @@ class Endpoint:
 
     def _models(self) -> str:
         """What the endpoint serves, for a message."""
-        import httpx
-
         try:
-            served = self._client.get(f"{self.url}/models", timeout=10).json()["data"]
-            return f"It serves: {', '.join(str(one['id']) for one in served[:10])}."
-        except (httpx.HTTPError, ValueError, LookupError, TypeError):
+            served = parse(self._send("GET", "/models", b"", 10.0).body.decode())["data"]
+            return f"It serves: {', '.join(str(one['id'])[:200] for one in served[:10])}."
+        except (_Trouble, ValueError, LookupError, TypeError):
             return "Check the address, with /v1, and the model's name."
 
 
-def _object(response: Any) -> dict[str, Any] | None:
-    """The JSON object of a response; None if it holds none."""
+def _serve(loop: asyncio.AbstractEventLoop, client: Any) -> None:
+    """Run a loop until it is stopped, then close the connections."""
+    loop.run_forever()
+    loop.run_until_complete(client.aclose())
+    loop.close()
+
+
+def _unpacked(body: bytes, packing: str) -> bytes:
+    """What a body holds, if that is not too much.
+
+    Raises:
+        ValueError: If it is, or nobody asked for this packing.
+    """
+    if packing in ("", "identity"):
+        return body
+    if packing not in ("gzip", "x-gzip", "deflate"):
+        raise ValueError(f"an answer that is packed as {packing[:40]!r}")
     try:
-        content = response.json()
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) and content.get("choices") else None
+        content = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, LARGEST + 1)
+    except zlib.error as error:
+        raise ValueError(f"an answer that cannot be unpacked: {error}") from error
+    if len(content) > LARGEST:
+        raise ValueError(_TOO_LARGE)
+    return content
 
 
-def _told(response: Any) -> str:
-    """What an error response says, on one short line."""
+def _words(response: Response) -> str:
+    """What a response that is no answer says, on one short line."""
+    text = response.body.decode(errors="replace")
     try:
-        content = response.json()
-        error = content.get("error", content) if isinstance(content, dict) else content
-        told = error.get("message", error) if isinstance(error, dict) else error
+        words = error_of(parse(text))
     except ValueError:
-        told = response.text
-    return " ".join(str(told).split())[:200]
+        words = " ".join(text[:1000].split())[:200]
+    place = response.headers.get("location", "")[:200]
+    return f"{words} (it points to {place})".strip() if place else words
 
 
-def _retry_after(response: Any) -> float:
+def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that the endpoint asks to wait, given as seconds or as a date; 0 if it does not ask."""
-    value = response.headers.get("retry-after", "").strip()
-    if not value:
-        return 0.0
+    value = headers.get("retry-after", "").strip()
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
+        seconds = _seconds_until(value)
+    return seconds if 0 < seconds < math.inf else 0.0
+
+
+def _seconds_until(value: str) -> float:
+    """From now to the date of a header; 0 if it is none."""
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return 0.0
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp())

@@ -128,18 +128,15 @@ def test_all_callers_wait_when_the_endpoint_asks_for_it(chat, reply, assistant):
     assert len(chat.bodies) == 3
 
 
-class Headers:
-    def __init__(self, value):
-        self.headers = {"retry-after": value}
-
-
 def test_retry_after_is_read_as_seconds_or_as_a_date():
-    assert _retry_after(Headers("7")) == 7
-    assert _retry_after(Headers("")) == 0
-    assert _retry_after(Headers("soon")) == 0
-    assert _retry_after(Headers("-3")) == 0
+    assert _retry_after({"retry-after": "7"}) == 7
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 28 < _retry_after(Headers(later)) <= 30
+    assert 28 < _retry_after({"retry-after": later}) <= 30
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-3", "nan", "inf", "1e999", "Fri, 99 Foo 2020", "\x1b[2J", "9" * 5000])
+def test_a_wait_that_is_none_is_not_waited_for(value):
+    assert _retry_after({"retry-after": value}) == 0
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more_with_what_is_wrong(chat, reply, assistant):

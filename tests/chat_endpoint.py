@@ -26,6 +26,9 @@ class Reply:
         refusal: The field of a message that says that the model will not.
         finish: Why it ended.
         raw: Sent in place of the usual JSON around the text.
+        pace: Seconds between two bytes of the body, or of the headers if `slow_headers`.
+        slow_headers: Whether the headers come byte by byte, too.
+        flood: Bytes of white space that the body begins with, made while they are sent.
     """
 
     text: str | dict = field(default_factory=lambda: GOOD)
@@ -35,11 +38,14 @@ class Reply:
     cut: bool = False
     refusal: str | None = None
     finish: str = "stop"
-    raw: str | None = None
+    raw: str | bytes | None = None
+    pace: float = 0.0
+    slow_headers: bool = False
+    flood: int = 0
 
     def content(self) -> bytes:
         if self.raw is not None:
-            return self.raw.encode()
+            return self.raw.encode() if isinstance(self.raw, str) else self.raw
         if self.status != 200:
             return json.dumps({"error": {"message": f"made to fail with {self.status}"}}).encode()
         text = self.text if isinstance(self.text, str) else json.dumps(self.text)
@@ -120,14 +126,28 @@ class ChatEndpoint:
     @staticmethod
     def send(request: BaseHTTPRequestHandler, reply: Reply) -> None:
         content = reply.content()
+        if reply.slow_headers:
+            ChatEndpoint.trickle(request, b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1000, reply.pace)
         request.send_response(reply.status)
         for header, value in {"Content-Type": "application/json", **reply.headers}.items():
             request.send_header(header, value)
-        request.send_header("Content-Length", str(len(content)))
+        request.send_header("Content-Length", str(reply.flood + len(content)))
         request.end_headers()
+        for _ in range(reply.flood >> 20):
+            request.wfile.write(b" " * (1 << 20))
+        if reply.pace:
+            ChatEndpoint.trickle(request, content, reply.pace)
         request.wfile.write(content[: len(content) // 2] if reply.cut else content)
         request.wfile.flush()
         request.close_connection = reply.cut
+
+    @staticmethod
+    def trickle(request: BaseHTTPRequestHandler, content: bytes, pace: float) -> None:
+        for byte in content:
+            request.wfile.write(bytes([byte]))
+            request.wfile.flush()
+            time.sleep(pace)
+        raise BrokenPipeError("this connection is of no further use")
 
     def close(self) -> None:
         self._server.shutdown()

@@ -284,6 +284,8 @@ def _use(answer: Answer, schema: Mapping[str, Any], check: Callable[[Any], Any] 
         raise Refused(f"refused: {answer.text[:100]}")
     try:
         content = first_object(answer.text)
+    except Unkeepable:
+        raise
     except ValueError as error:
         if refuses(answer.text):
             raise Refused(f"refused: {answer.text[:100]}") from error

@@ -331,5 +331,5 @@ def _boxes(answer: Any, count: int) -> list[tuple[int, Box]]:
         for x0, y0, x1, y1 in item["boxes"]:
             if not (0 <= x0 < x1 <= _UNITS and 0 <= y0 < y1 <= _UNITS):
                 raise ValueError(f"box {[x0, y0, x1, y1]} is not [x0, y0, x1, y1] within 0 to {_UNITS}")
-            found.append((item["number"] - 1, (x0 / _UNITS, y0 / _UNITS, x1 / _UNITS, y1 / _UNITS)))
+            found.append((int(item["number"]) - 1, (x0 / _UNITS, y0 / _UNITS, x1 / _UNITS, y1 / _UNITS)))
     return found

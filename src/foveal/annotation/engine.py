@@ -17,6 +17,7 @@ from ..data.whole import check_whole
 from ..types import Sample
 from .fingerprints import Hashes, picture_hash
 from .inputs import Record, numbered
+from .keepable import keepable
 from .stage import BatchStage, Dropped, Halted, Stage, listening
 
 Item = TypeVar("Item")
@@ -215,7 +216,7 @@ def _read(hashing: bool, number: int, record: Record) -> Outcome:
     """A sample whose picture can be decoded, or why there is none."""
     sample = None
     try:
-        sample = record()
+        sample = keepable(record())
         content = encoded(sample)
         suffix(content)
         value = picture_hash(content) if hashing else None
@@ -280,7 +281,12 @@ def _together(name: str, stage: BatchStage, outcomes: Sequence[Outcome]) -> Iter
 
 def _pass_or_end(outcome: Outcome, name: str, result: Sample | Exception, remarks: Counter[str]) -> Outcome:
     if isinstance(result, Sample):
-        return _pass(outcome, result, remarks)
+        try:
+            sample = result if result is outcome.sample else keepable(result)
+        except ValueError as error:
+            result = error
+        else:
+            return _pass(outcome, sample, remarks)
     failed = not isinstance(result, Dropped)
     return replace(outcome, ended=name, reason=_line(result), failed=failed, remarks=dict(remarks))
 
@@ -298,5 +304,6 @@ def _left_out(sample: Sample) -> Counter[str]:
 
 
 def _line(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an error says, on one line that UTF-8 can hold."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words.encode(errors="backslashreplace").decode()

@@ -6,6 +6,7 @@ boxes, and keeps those of a confidence above 0.4. The overlap from which boxes a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from ..types import Box, Region, Sample
@@ -36,7 +37,9 @@ class Choice:
         counts: dict[int, int] = {}
         for one in sorted(found, key=lambda each: (-each.score, each.phrase)):
             box = _clipped(one.box)
-            if min(box[2] - box[0], box[3] - box[1]) < self.least:
+            if not all(map(isfinite, (*one.box, one.score))):
+                remark("box that is none")
+            elif min(box[2] - box[0], box[3] - box[1]) < self.least:
                 remark("box that is too small")
             elif any(intersection_over_union(box, other.box) > self.overlap for other in kept):
                 remark("box that another one covers")

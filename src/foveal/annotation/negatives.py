@@ -182,7 +182,7 @@ class Negatives:
                     raise ValueError(
                         f"number {item['number']} is none of the phrases, which go from 1 to {len(phrases)}"
                     )
-                found[item["number"] - 1] = tuple(Negative(one["text"], one["kind"]) for one in item["negatives"])
+                found[int(item["number"]) - 1] = tuple(Negative(one["text"], one["kind"]) for one in item["negatives"])
             return found
 
         answers: list[tuple[Negative, ...]] = self.assistant.ask(question, SCHEMA, check=check)

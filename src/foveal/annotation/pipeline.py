@@ -1,6 +1,7 @@
 """A run of the data engine: begin or go on, pass samples through stages, write them down, report."""
 
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -38,6 +39,8 @@ Result = tuple[dict[str, Any], Callable[[], Sample]]
 """A sample's entry in the journal, and what gives the sample with its picture, or says why there is none."""
 Engine = Callable[[Source, Mapping[str, Stage], Answers | None, int, Hashes | None], Entries]
 """Gives the journal's entries of a source's samples from a number on, in order."""
+log = logging.getLogger(__name__)
+
 REFRESH = 2.0
 """Seconds between looks at what has been spent."""
 
@@ -86,6 +89,10 @@ def engine_of(name: str, workers: int | None = None, *, asks: bool = False) -> E
     return Processes(workers)
 
 
+class _Unrestorable(ValueError):  # noqa: N818  # what a sample is
+    """A sample of which the journal says what no sample can be, as an earlier version may have written it."""
+
+
 @dataclass(frozen=True)
 class Summary:
     """How a run ended.
@@ -105,6 +112,11 @@ class Summary:
     failed: int
     spend: Spend
     report: Path
+
+    @property
+    def is_vain(self) -> bool:
+        """Whether samples failed and none came through."""
+        return self.failed > 0 and self.written == 0
 
     def __str__(self) -> str:
         """One or two lines for a terminal."""
@@ -165,7 +177,7 @@ class Annotation:
             if begin == "retry":
                 self._retry(journal, stages)
                 bar = tqdm(unit="sample", total=len(journal), desc="write")
-                results = self._restored(journal, 0)
+                results = self._remembered(journal)
             else:
                 bar = tqdm(unit="sample", total=size(self.source), desc="annotate")
                 results = self._all(journal, stages, engine)
@@ -212,7 +224,7 @@ class Annotation:
     def _all(self, journal: Journal, stages: Mapping[str, Stage], engine: Engine | None) -> Generator[Result]:
         """What became of all samples: first what the journal knows, then what the stages make of the others."""
         start = len(journal)
-        yield from self._restored(journal, 0)
+        yield from self._remembered(journal)
         seen = None if self.near_duplicates is None else journal.hashes(self.near_duplicates)
         if engine is None:
             yield from self._locally(journal, stages, numbered(self.source, start), seen)
@@ -222,6 +234,25 @@ class Annotation:
             for entry, made in self._restored(entries, start):
                 append(entry)
                 yield entry, made
+
+    def _remembered(self, journal: Journal) -> Generator[Result]:
+        """What the journal knows. What it says of a sample and cannot be is dropped with a line, and can be retried."""
+        for entry, made in self._restored(journal, 0):
+            if "reason" in entry:
+                yield entry, made
+                continue
+            try:
+                sample = made()
+            except _Unrestorable as error:
+                log.warning("sample %d is kept aside: %s", entry["number"], error)
+                *passed, _ = entry["passed"]
+                fate = {"failed": list(self.stages)[-1], "reason": str(error), "remarks": {}}
+                failed = {"number": entry["number"], **fate, "passed": passed, "row": {"id": entry["row"].get("id")}}
+                with journal.appending(again=True) as append:
+                    append(failed)
+                yield failed, made
+            else:
+                yield entry, partial(_itself, sample)
 
     def _locally(
         self,
@@ -334,7 +365,16 @@ def told(spend: Spend) -> str:
 def _restore(record: Record, entry: dict[str, Any]) -> Sample:
     """What the journal says of a sample, with its picture; as its source has it where the journal says nothing."""
     sample = record()
-    return sample_from_row(entry["row"], sample.image) if "row" in entry else sample
+    if "row" not in entry:
+        return sample
+    try:
+        return sample_from_row(entry["row"], sample.image)
+    except (TypeError, ValueError) as error:
+        raise _Unrestorable(f"what was made of it cannot be used: {error}") from error
+
+
+def _itself(sample: Sample) -> Sample:
+    return sample
 
 
 def _refuse_change(old: Mapping[str, Any], new: Mapping[str, Any], memory: Path) -> None:

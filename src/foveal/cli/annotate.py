@@ -51,6 +51,7 @@ def annotate(  # noqa: PLR0913  # options of a command
 
     OUT appears when all is done. Until then OUT.annotation keeps the work and all answers: a killed run goes on with
     `--resume` and pays for nothing twice. There are also report.html, a page to look through, and failed.jsonl.
+    The exit code is 1 where samples failed and none came through.
     """
     from ..annotation.inputs import open_input
     from ..annotation.output import Output
@@ -68,4 +69,7 @@ def annotate(  # noqa: PLR0913  # options of a command
     source = with_columns(source, image_column, caption_column)
     opened = open_input(source, open_data)
     run = Annotation(opened, source, parts, output, settings.assistant, settings.near_duplicates)
-    print(run.run(begin, engine_of(engine, settings.workers, asks=settings.assistant is not None)))
+    summary = run.run(begin, engine_of(engine, settings.workers, asks=settings.assistant is not None))
+    print(summary)
+    if summary.is_vain:
+        raise typer.Exit(1)

@@ -1,15 +1,18 @@
+import gzip
 import json
 import pickle
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from PIL import Image
 
-from foveal.annotation.answers import Spend
+from foveal.annotation.answers import Answer, Spend
 from foveal.annotation.assistants import Assistant, Refused
 from foveal.annotation.endpoint import NoAnswer, _retry_after
 from foveal.annotation.stage import Halted
@@ -107,6 +110,115 @@ def test_an_answer_that_takes_too_long_is_asked_for_again(chat, reply, assistant
     paid_for = hasty.kept.spent()
     assert paid_for.answers == 1
     hasty.close()
+
+
+GOOD = json.dumps(
+    {"choices": [{"message": {"content": '{"count": 3}'}}], "usage": {"prompt_tokens": 100, "completion_tokens": 20}}
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ({"flood": 64 << 20}, "more than 4 MiB"),
+        ({"raw": gzip.compress(b" " * (64 << 20)), "headers": {"Content-Encoding": "gzip"}}, "more than 4 MiB"),
+        ({"raw": b"no gzip", "headers": {"Content-Encoding": "gzip"}}, "cannot be unpacked"),
+        ({"raw": b"\x0b\x02\x80", "headers": {"Content-Encoding": "br"}}, "packed as 'br'"),
+        ({"pace": 0.05}, "no whole answer within 1 s"),
+        ({"pace": 0.05, "slow_headers": True}, "no whole answer within 1 s"),
+        ({"wait": 1.5}, "no whole answer within 1 s"),
+        ({"raw": "<html>Welcome</html>", "headers": {"Content-Type": "text/html"}}, "JSON is broken"),
+        ({"raw": GOOD.replace(b"stop", b"caf\xe9"), "cut": True}, "RemoteProtocolError"),
+    ],
+    ids=["flood", "bomb", "no gzip", "brotli", "slow body", "slow headers", "late", "page", "cut"],
+)
+def test_an_answer_without_end_or_sense_fails_one_question_and_never_the_run(chat, reply, tmp_path, trouble, told):
+    chat.reply = lambda turn, body: reply({"count": 3}, **(trouble if "many" in str(body) else {}))
+    made = Assistant(endpoint=chat.url, model="tiny-vl", answers=tmp_path / "a.sqlite", timeout=1.0, tries=1)
+    with pytest.raises(NoAnswer, match=f"no answer from the endpoint: .*{told}"):
+        made.ask("How many?", SCHEMA)
+    assert made.ask("How old?", SCHEMA) == {"count": 3}
+    assert made.kept.spent() == Spend(1, 100, 20, 0.0)
+
+
+def test_a_packed_answer_is_unpacked(chat, reply, assistant):
+    chat.reply = lambda turn, body: reply(raw=gzip.compress(GOOD), headers={"Content-Encoding": "gzip"})
+    assert assistant.ask("How many?", SCHEMA) == {"count": 3}
+
+
+def test_a_redirect_is_not_followed(chat, reply, assistant):
+    chat.reply = lambda turn, body: reply(status=307, headers={"Location": f"{chat.url}/elsewhere"})
+    with pytest.raises(NoAnswer, match=r"HTTP 307 .*it points to http"):
+        assistant.ask("How many?", SCHEMA)
+    assert len(chat.bodies) == 1
+
+
+def test_an_answer_that_is_none_is_paid_for_tried_again_and_never_found_again(chat, reply, assistant):
+    poison = json.dumps({"choices": None, "usage": {"prompt_tokens": 100, "completion_tokens": "many"}})
+    chat.reply = lambda turn, body: reply({"count": 3}, raw=poison if turn < 2 else None)
+    assert assistant.ask("How many?", SCHEMA) == {"count": 3}
+    assert assistant.ask("How many?", SCHEMA) == {"count": 3}
+    assert len(chat.bodies) == 3
+    spend = assistant.kept.spent()
+    assert (spend.answers, spend.prompt_tokens, spend.completion_tokens) == (3, 300, 20)
+    assert spend.cost == pytest.approx(CALL.cost + 2 * 100 / 1e6)
+
+
+def test_an_endpoint_that_answers_with_nonsense_alone_is_not_down(chat, reply, tmp_path):
+    chat.reply = lambda turn, body: reply(raw='{"choices": null}')
+    made = Assistant(endpoint=chat.url, model="tiny-vl", answers=tmp_path / "a.sqlite", tries=1)
+    for number in range(made._line.endpoint.patience + 1):
+        with pytest.raises(NoAnswer, match="no message"):
+            made.ask(f"Question {number}", SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"count": 3, "\\ud800": 1}', "half of a surrogate pair"),
+        ('{"count": ' + "[" * 500 + "]" * 500 + "}", "nested too deep"),
+        ('{"count": NaN}', "no number"),
+        ('{"count": 3' + " " * 70_000, "70,011 characters long"),
+    ],
+    ids=["surrogate", "nesting", "nan", "long"],
+)
+def test_an_answer_that_cannot_be_kept_is_asked_for_once_more(chat, reply, assistant, text, told):
+    chat.reply = lambda turn, body: reply({"count": 3} if turn else text)
+    assert assistant.ask("How many?", SCHEMA) == {"count": 3}
+    assert told in chat.bodies[1]["messages"][-1]["content"]
+    paid(assistant, 2)
+
+
+def test_poison_that_an_earlier_version_kept_is_dropped_with_a_line(chat, reply, assistant, caplog):
+    chat.reply = lambda turn, body: reply({"count": 3})
+    key = assistant._key("How many?", SCHEMA, None)
+    for _ in range(2):
+        assistant.kept.add(key, Answer('{"count": "\\ud800"}', "stop", 1, 1, 0.0))
+    assert assistant.ask("How many?", SCHEMA) == {"count": 3}
+    assert caplog.text.count("an answer is dropped: it holds half of a surrogate pair") == 2
+    assert len(chat.bodies) == 1
+
+
+def test_counts_that_an_earlier_version_kept_and_cannot_be_are_dropped_with_a_line(assistant, caplog):
+    assistant.kept.begin("run")
+    assistant.kept.add(b"key", Answer("good", "stop", 7, 3, 0.5))
+    assistant.kept.close()
+    with closing(sqlite3.connect(assistant.answers)) as connection, connection:
+        connection.execute("PRAGMA user_version = 0")
+        for tokens, cost in ((2**63 - 1, 0.0), (2**63 - 1, 0.0), (-5, 0.0), ("many", 0.0), (1, float("inf"))):
+            row = (b"key", "run", "bad", "stop", tokens, 0, cost)
+            connection.execute("INSERT INTO answers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, '')", row)
+    assert assistant.kept.spent() == Spend(1, 7, 3, 0.5)
+    assert [answer.text for answer in assistant.kept.of(b"key")] == ["good"]
+    assert "5 answers are dropped, as their counts are none" in caplog.text
+
+
+def test_answers_that_cannot_be_kept_any_more_end_the_run_in_one_line(assistant):
+    assistant.kept.of(b"key")
+    with closing(sqlite3.connect(assistant.answers)) as connection, connection:
+        connection.execute("DROP TABLE answers")
+    with pytest.raises(Halted, match=r"Answers cannot be kept in .*answers.sqlite: no such table"):
+        assistant.kept.add(b"key", Answer("good", "stop", 7, 3, 0.5))
 
 
 def test_all_callers_wait_when_the_endpoint_asks_for_it(chat, reply, assistant):
@@ -292,6 +404,8 @@ def test_settings_that_cannot_be_are_refused(tmp_path):
     given = {"model": "tiny-vl", "answers": tmp_path / "a.sqlite"}
     with pytest.raises(ValueError, match=r"'localhost:8000' is no address"):
         Assistant(endpoint="localhost:8000", **given)
+    with pytest.raises(ValueError, match=r"'http://\[::1' is no address"):
+        Assistant(endpoint="http://[::1", **given)
     for extra in ("{", "[]"):
         with pytest.raises(ValueError, match=r"assistant.extra"):
             Assistant(endpoint="http://localhost:1/v1", extra=extra, **given)

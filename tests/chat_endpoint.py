@@ -77,6 +77,7 @@ class ChatEndpoint:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # headers and body are sent apart
 
             def do_POST(self) -> None:
                 outer.handle(self)

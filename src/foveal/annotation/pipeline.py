@@ -21,6 +21,7 @@ from ..data.formats import WebDataset
 from ..data.formats.paths import replacing
 from ..data.formats.rows import sample_from_row
 from ..data.stream import Source
+from ..terminal import printable
 from ..types import Sample
 from .answers import Answers, Spend
 from .assistants import Assistant
@@ -198,7 +199,7 @@ class Annotation:
         """What is known of the run: as it was left, or fresh."""
         file = self.output.memory / "run.json"
         settings: dict[str, Any] = {
-            "input": self.name,
+            "input": printable(self.name),
             "stages": {name: repr(stage) for name, stage in self.stages.items()},
         }
         settings["near_duplicates"] = self.near_duplicates
@@ -326,7 +327,7 @@ class Annotation:
             report,
             tally,
             gallery,
-            title=f"{self.name} → {self.output.path}",
+            title=printable(f"{self.name} → {self.output.path}"),
             settings={name: repr(stage) for name, stage in self.stages.items()},
             spend=spend,
             left_out=left_out,

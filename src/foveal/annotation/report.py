@@ -15,6 +15,7 @@ from zlib import crc32
 
 from ..data.formats.paths import replacing
 from ..data.images import open_upright
+from ..terminal import printable
 from ..types import Negative, Region, Sample
 from .answers import Spend
 from .stage import WHOLE
@@ -99,8 +100,8 @@ def write_report(
         **tally.as_json(),
     }
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(title),
-        settings="".join(f"<dt>{escape(name)}<dd>{escape(value)}" for name, value in settings.items()),
+        title=_shown(title),
+        settings="".join(f"<dt>{_shown(name)}<dd>{_shown(value)}" for name, value in settings.items()),
         tiles=_tiles(tally, spend),
         stages="".join(_stage_row(name, stage, tally) for name, stage in tally.stages.items()),
         left_out=_left_out(left_out),
@@ -111,6 +112,11 @@ def write_report(
     for file, text in ((path, page), (path.with_suffix(".json"), json.dumps(numbers, indent=1, ensure_ascii=False))):
         with replacing(file) as partial:
             partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _shown(text: str) -> str:
+    """A text from outside, for the page."""
+    return escape(printable(text, keep="\n"))
 
 
 def _tiles(tally: Tally, spend: Spend) -> str:
@@ -135,12 +141,12 @@ def _tiles(tally: Tally, spend: Spend) -> str:
 def _stage_row(name: str, stage: StageTally, tally: Tally) -> str:
     """One stage of the table."""
     share = 100 * stage.passed / max(1, tally.samples)
-    reasons = [f"<li>{escape(reason)} <b>{n:,}</b>" for reason, n in stage.dropped.most_common(12)]
-    reasons += [f"<li class=failed>failed: {escape(reason)} <b>{n:,}</b>" for reason, n in stage.failed.most_common(12)]
-    remarks = [f"<li>{escape(reason)} <b>{n:,}</b>" for reason, n in stage.remarks.most_common(20)]
+    reasons = [f"<li>{_shown(reason)} <b>{n:,}</b>" for reason, n in stage.dropped.most_common(12)]
+    reasons += [f"<li class=failed>failed: {_shown(reason)} <b>{n:,}</b>" for reason, n in stage.failed.most_common(12)]
+    remarks = [f"<li>{_shown(reason)} <b>{n:,}</b>" for reason, n in stage.remarks.most_common(20)]
     cells = (stage.came, stage.passed, stage.regions, stage.negatives)
     return (
-        f"<tr><th>{escape(name)}<div class=bar><i style='width:{share:.1f}%'></i></div>"
+        f"<tr><th>{_shown(name)}<div class=bar><i style='width:{share:.1f}%'></i></div>"
         + "".join(f"<td>{cell:,}" for cell in cells)
         + f"<td><ul>{''.join(reasons)}</ul><td><ul>{''.join(remarks)}</ul>"
     )
@@ -149,7 +155,7 @@ def _stage_row(name: str, stage: StageTally, tally: Tally) -> str:
 def _left_out(left_out: Counter[str]) -> str:
     if not left_out.total():
         return ""
-    parts = ", ".join(f"{n:,} {escape(field)}" for field, n in left_out.most_common() if n)
+    parts = ", ".join(f"{n:,} {_shown(field)}" for field, n in left_out.most_common() if n)
     return f"<p class=note>The output's format cannot hold everything. Left out: {parts}.</p>"
 
 
@@ -184,8 +190,10 @@ def _histogram(title: str, counts: Counter[int], bins: int = 40) -> str:
 def _bars(title: str, counts: Counter[str]) -> str:
     """How often each word comes, the most frequent on top."""
     figure, axes = _figure(title, left=0.3)
-    found = counts.most_common(12)[::-1]
-    axes.barh([name for name, _ in found], [n for _, n in found], color=INK)
+    rows = counts.most_common(12)[::-1]
+    axes.barh(range(len(rows)), [n for _, n in rows], color=INK)
+    labels = [printable(name[:40]) for name, _ in rows]
+    axes.set_yticks(range(len(rows)), labels, parse_math=False)  # a kind may hold a dollar sign
     return _svg(figure)
 
 
@@ -220,12 +228,12 @@ def _card(entry: Mapping[str, Any], sample: Sample | None) -> str:
     if sample is None:
         return f"<article><p class=note>Sample {entry['number']:,} can no longer be read.</p></article>"
     rows = "".join(_region(number, region) for number, region in enumerate(sample.regions))
-    captions = "".join(f"<p class=short>{escape(caption)}</p>" for caption in sample.captions)
+    captions = "".join(f"<p class=short>{_shown(caption)}</p>" for caption in sample.captions)
     near = _near(sample.caption_negatives + sample.long_caption_negatives)
     near = f"<details><summary>Near misses of the captions</summary>{near}</details>" if near else ""
     return (
-        f"<article><div>{_picture(sample, sample.regions)}<small>{escape(sample.id)}</small></div>"
-        f"<div>{captions}<p>{escape(sample.long_caption)}</p>{near}</div><ol>{rows}</ol></article>"
+        f"<article><div>{_picture(sample, sample.regions)}<small>{_shown(sample.id)}</small></div>"
+        f"<div>{captions}<p>{_shown(sample.long_caption)}</p>{near}</div><ol>{rows}</ol></article>"
     )
 
 
@@ -233,13 +241,13 @@ def _region(number: int, region: Region) -> str:
     color = COLORS[number % len(COLORS)]
     placed = "" if region.box != WHOLE else " <small>(whole picture)</small>"
     return (
-        f"<li><b class=chip style='background:{color}'>{number + 1}</b> {escape(region.phrase)}{placed}"
+        f"<li><b class=chip style='background:{color}'>{number + 1}</b> {_shown(region.phrase)}{placed}"
         f"{_near(region.negatives)}"
     )
 
 
 def _near(negatives: Sequence[Negative]) -> str:
-    items = "".join(f"<li><i>{escape(one.kind)}</i>{escape(one.text)}" for one in negatives)
+    items = "".join(f"<li><i>{_shown(one.kind)}</i>{_shown(one.text)}" for one in negatives)
     return f"<ul class=near>{items}</ul>" if items else ""
 
 
@@ -248,7 +256,7 @@ def _ended(gallery: Gallery) -> str:
     sections = []
     for stage, reason in gallery.fates():
         shown = "".join(_ended_one(entry, sample) for entry, sample in gallery.of(stage, reason))
-        sections.append(f"<h3>{escape(stage)}: {escape(reason)}</h3><div class=ended>{shown}</div>")
+        sections.append(f"<h3>{_shown(stage)}: {_shown(reason)}</h3><div class=ended>{shown}</div>")
     return "".join(sections) or "<p>All came through.</p>"
 
 
@@ -262,7 +270,7 @@ def _ended_one(entry: Mapping[str, Any], sample: Sample | None) -> str:
         else sample.long_caption or " ".join(sample.captions)
     )
     name = f"number {entry['number']:,}" if sample is None else sample.id
-    return f"<div>{picture}<small>{escape(name)}</small><p>{escape(words[:300])}</p></div>"
+    return f"<div>{picture}<small>{_shown(name)}</small><p>{_shown(words[:300])}</p></div>"
 
 
 def _picture(sample: Sample, regions: Sequence[Region]) -> str:
@@ -280,7 +288,7 @@ def _picture(sample: Sample, regions: Sequence[Region]) -> str:
         x0, y0, x1, y1 = (100 * side for side in region.box)
         color = COLORS[number % len(COLORS)]
         style = f"left:{x0:.1f}%;top:{y0:.1f}%;width:{x1 - x0:.1f}%;height:{y1 - y0:.1f}%;border-color:{color}"
-        words = escape(region.phrase, quote=True)
+        words = _shown(region.phrase)
         boxes.append(
             f'<div class=box style="{style}" title="{words}"><b style="background:{color}">{number + 1}</b></div>'
         )

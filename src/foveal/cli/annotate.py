@@ -59,6 +59,7 @@ def annotate(  # noqa: PLR0913  # options of a command
     from ..annotation.settings import Settings
     from ..annotation.stages import assemble, assistant_of
     from ..data.formats.source import with_columns
+    from ..terminal import printable
     from ..training.feed import open_data
     from ..training.run import override
 
@@ -70,6 +71,6 @@ def annotate(  # noqa: PLR0913  # options of a command
     opened = open_input(source, open_data)
     run = Annotation(opened, source, parts, output, settings.assistant, settings.near_duplicates)
     summary = run.run(begin, engine_of(engine, settings.workers, asks=settings.assistant is not None))
-    print(summary)
+    print(printable(str(summary), keep="\n"))
     if summary.is_vain:
         raise typer.Exit(1)

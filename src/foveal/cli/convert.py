@@ -26,8 +26,9 @@ def convert(
     """
     from ..encoder.convert import convert as write
     from ..encoder.load import load
+    from ..terminal import printable
 
     left_out = write(load(model, revision, device="cpu"), out, to, kind)
-    print(f"{out} holds {model} in the layout {to}.")
+    print(printable(f"{out} holds {model} in the layout {to}."))
     if left_out:
-        print(f"Left out, as the layout has no place for it: {', '.join(left_out)}.")
+        print(printable(f"Left out, as the layout has no place for it: {', '.join(left_out)}."))

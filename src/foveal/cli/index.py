@@ -44,7 +44,9 @@ def index(  # noqa: PLR0913  # an argument for each option
     from ..data.formats.source import with_columns
     from ..encoder.load import load
     from ..search import Indexing
+    from ..terminal import printable
 
     source = with_columns(source, image_column, caption_column)
     indexing = Indexing(source, out, model, tokens, regions, batch_size, workers, engine, staging, progress=True)
-    print(replace(indexing, outside=outside, forget=forget, most=most)(partial(load, model)))
+    indexing = replace(indexing, outside=outside, forget=forget, most=most)
+    print(printable(str(indexing(partial(load, model))), keep="\n"))

@@ -4,10 +4,12 @@ import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
+from io import TextIOWrapper
 from typing import ParamSpec
 
 import typer
 
+from ..terminal import printable
 from . import annotate, convert, demo, evaluate, export, index, info, scenes, search, serve, similar, train, upgrade
 
 Options = ParamSpec("Options")
@@ -24,7 +26,7 @@ def _stoppable(verb: Callable[Options, None]) -> Callable[Options, None]:
         try:
             verb(*args, **kwargs)
         except KeyboardInterrupt as error:
-            print(f"foveal: {str(error) or 'Stopped.'}", file=sys.stderr)
+            print(f"foveal: {printable(str(error)) or 'Stopped.'}", file=sys.stderr)
             raise typer.Exit(130) from error
 
     return stoppable
@@ -54,14 +56,32 @@ for verb in (
     app.command(name="eval" if verb is evaluate.evaluate else None)(_stoppable(verb))
 
 
+class _Escaped(logging.Formatter):
+    """Formats a message so that no name in it can steer the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Return the message on one line."""
+        return printable(super().formatMessage(record))
+
+
+def _prepare_streams() -> None:
+    """Send warnings to standard error, and let a terminal of few characters show others as escapes."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Escaped("foveal: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb. A mistake of the user's is one line on standard error and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format="foveal: %(message)s")
+    _prepare_streams()
     given = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(given or ["--help"], standalone_mode=False)
     except (ValueError, OSError, UsageError) as error:
         told = " ".join(getattr(error, "format_message", error.__str__)().split())  # choices come a line each
-        print(f"foveal: {told}", file=sys.stderr)
+        print(f"foveal: {printable(told)}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0

@@ -26,10 +26,11 @@ def serve(
     from ..search import Searcher
     from ..serving import Batching, create_app, listen, settings_for
     from ..serving import serve as run
+    from ..terminal import printable
 
     settings = settings_for(host, key_file, open_to_all, name or [], image_host or [], Batching(most=max_batch))
     with listen(host, port) as on:
         searcher = Searcher.open(index, load(model) if model else None)
         where = f"http://{host}:{on.getsockname()[1]}"
-        print(f"{searcher.count} pictures, model {searcher.model_name}: {where}", flush=True)
+        print(printable(f"{searcher.count} pictures, model {searcher.model_name}: {where}"), flush=True)
         run(create_app(searcher, searcher.encoder, settings), on)

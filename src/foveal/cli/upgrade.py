@@ -24,7 +24,8 @@ def upgrade(
     """
     from ..encoder.convert import convert, upgraded
     from ..encoder.load import load
+    from ..terminal import printable
 
     encoder = upgraded(load(model, revision, device="cpu"), to, seed)
     convert(encoder, out, "foveal")
-    print(f"{out} holds {model} as {encoder.protocol.family}. Train it with --init {out}.")
+    print(printable(f"{out} holds {model} as {encoder.protocol.family}. Train it with --init {out}."))

@@ -5,6 +5,7 @@ from typing import get_args
 from torch import nn
 
 from ..models.config import TowerConfig
+from ..terminal import printable
 from ..types import Kind
 from .encoder import Encoder
 
@@ -36,7 +37,7 @@ def describe(encoder: Encoder) -> str:
         "tokenizer": _tokenizer(encoder),
     }
     width = max(map(len, lines))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
+    return "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in lines.items())
 
 
 def _types(model: nn.Module) -> str:

@@ -10,6 +10,7 @@ from typing import IO
 import numpy as np
 import torch
 
+from ..terminal import printable
 from .result import Metric, Queries, Result
 
 JSON, QUERIES = "report.json", "queries.npz"
@@ -116,7 +117,8 @@ def table(reports: Sequence[Report]) -> str:
     for benchmark, task, metric in _together(keys):
         found = [report.results.get(benchmark, {}).get(task) for report in reports]
         lines.append([benchmark, task, metric, *(cell(result, metric) for result in found)])
-    return "\n".join([*_aligned(lines), "", *_remarks(reports)])
+    lines = [[printable(cell) for cell in line] for line in lines]
+    return "\n".join([*_aligned(lines), "", *map(printable, _remarks(reports))])
 
 
 def _together(keys: dict[tuple[str, str, str], None]) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ..data.formats.paths import replacing
+from ..terminal import printable
 from ..types import Hit
 
 CELL, MARGIN, LINE = 256, 8, 16  # pixels of a contact sheet
@@ -20,6 +21,8 @@ STYLE = """body{font:14px system-ui,sans-serif;margin:24px;background:#fff;color
 main{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:16px}
 figure{margin:0}div{position:relative;line-height:0}img{width:100%}
 i{position:absolute;border:2px solid;box-sizing:border-box}figcaption{overflow-wrap:anywhere}b{font-weight:600}"""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins a formula in a spreadsheet
 
 Thumbnail = Callable[[str], bytes]
 
@@ -56,15 +59,31 @@ def as_json(hits: Sequence[Hit]) -> str:
 
 
 def as_csv(hits: Sequence[Hit]) -> str:
-    """One line per hit, best first: rank, path, score, confidence, and each phrase with its box."""
+    """One line per hit, best first: rank, path, score, confidence, and each phrase with its box.
+
+    What a spreadsheet would take for a formula has an apostrophe before it, or "./" if it is a path.
+    """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "id", "path", "score", "confidence", "width", "height", "caption", "boxes"])
     for rank, hit in enumerate(hits, start=1):
         boxes = "; ".join(f"{each.phrase}: {' '.join(f'{edge:.3f}' for edge in each.box)}" for each in hit.boxes)
-        told = [hit.id, hit.path, f"{hit.score:.4f}", f"{hit.confidence:.4f}", hit.width, hit.height, hit.caption]
-        writer.writerow([rank, *told, boxes])
+        path = f"./{hit.path}" if hit.path.startswith(_FORMULA) else hit.path
+        told = [
+            hit.id,
+            path,
+            f"{hit.score:.4f}",
+            f"{hit.confidence:.4f}",
+            hit.width,
+            hit.height,
+            _no_formula(hit.caption),
+        ]
+        writer.writerow([rank, *told, _no_formula(boxes)])
     return text.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def contact_sheet(hits: Sequence[Hit], thumbnail: Thumbnail, columns: int = 5) -> bytes:
@@ -134,11 +153,11 @@ def as_lines(hits: Sequence[Hit], title: str = "") -> str:
     """
     if not hits:
         return "No picture passes the filter."
-    lines = [*([f"\n{title}"] if title else []), f"{'':>3}  score  sure  picture"]
+    lines = [*([f"\n{printable(title)}"] if title else []), f"{'':>3}  score  sure  picture"]
     for rank, hit in enumerate(hits, start=1):
-        lines.append(f"{rank:>3}  {hit.score:5.2f}  {hit.confidence:4.0%}  {hit.path}")
+        lines.append(f"{rank:>3}  {hit.score:5.2f}  {hit.confidence:4.0%}  {printable(hit.path)}")
         lines += [
-            f"{'':18} {each.phrase}: {', '.join(f'{edge:.2f}' for edge in each.box)}"
+            f"{'':18} {printable(each.phrase)}: {', '.join(f'{edge:.2f}' for edge in each.box)}"
             for each in hit.boxes
             if each.phrase
         ]

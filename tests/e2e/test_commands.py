@@ -49,7 +49,7 @@ def test_scenes_train_stop_resume_and_eval(small_benchmarks, monkeypatch, capsys
     assert main(["scenes", str(shards), "--count", "40", "--size", "32", "--shard", "16"]) == 0
     assert len(list(WebDataset(shards))) == 40
     assert len(list(shards.glob("*.tar"))) == 3
-    assert "CC BY-SA 4.0" in (shards / "ATTRIBUTION.txt").read_text()
+    assert "CC BY-SA 4.0" in (shards / "ATTRIBUTION.txt").read_text(encoding="utf-8")
 
     train = ["train", "clip:smoke", "--data", str(shards), "--set", "steps=4", "--set", "batch_size=4"]
     assert main([*train, "--out", str(whole)]) == 0

@@ -16,16 +16,15 @@ def scenes(
 ) -> None:
     """Write made-up pictures with exact captions, boxes and near misses as WebDataset shards.
 
-    Read them with `foveal train clip --data OUT`. The artwork is OpenMoji's, CC BY-SA 4.0: see ATTRIBUTION.txt in OUT.
+    Read them with `foveal train clip --data OUT`. The artwork is OpenMoji's, CC BY-SA 4.0: pass the pictures on with
+    ATTRIBUTION.txt and LICENSE in OUT. Each shard holds the notice, too.
     """
     from tqdm import tqdm
 
-    from ..data.formats import WebDataset
-    from ..data.scenes import ATTRIBUTION, Scenes
+    from ..data.scenes import Scenes, write_shards
 
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty. Choose another folder.")
     source = Scenes(seed, split=split, count=count, size=size)
     with tqdm(source, unit="scene") as samples:
-        WebDataset(out, samples_per_shard=shard).write(samples)
-    (out / "ATTRIBUTION.txt").write_text(ATTRIBUTION + "\n", encoding="utf-8")
+        write_shards(samples, out, shard)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..data.scenes import ATTRIBUTION, Scenes
+from ..data.scenes import ARTWORK, Scenes
 from ..encoder import Encoder
 from ..evaluation.report import Report, cell, table
 from ..similarity import cosine
@@ -94,7 +94,7 @@ def write_page(path: Path, encoder: Encoder, reports: Sequence[Report], *, queri
         headlines=_headlines(reports),
         table=escape(table(reports)),
         queries="\n".join(sections),
-        attribution=escape(ATTRIBUTION),
+        attribution=escape(ARTWORK),
     )
     path.write_text(page, encoding="utf-8")
 

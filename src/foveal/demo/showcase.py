@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..data.formats import WebDataset
-from ..data.scenes import ATTRIBUTION, Scenes
+from ..data.scenes import Scenes, write_notice, write_shards
 from ..encoder import Encoder
 from ..evaluation.evaluate import evaluate
 from ..evaluation.report import Report, read_report, table
@@ -72,6 +71,7 @@ class Showcase:
             say(f"3. Measuring {name} on scenes of compositions never seen")
             reports.append(_measure(name, out / name))
         best = self.recipes[-1]
+        write_notice(out)  # the page shows scenes, too
         say(f"4. A page of queries answered by {best}")
         write_page(out / "index.html", Encoder.open(out / best), reports, queries=self.queries)
         text = table(reports)
@@ -89,15 +89,13 @@ class Showcase:
         path.write_text(json.dumps(settings), encoding="utf-8")
 
     def _make_scenes(self, shards: Path) -> None:
-        notice = shards / "ATTRIBUTION.txt"
-        if notice.is_file():
+        if (shards / "ATTRIBUTION.txt").is_file():
             return
         for unfinished in shards.glob("*"):
             unfinished.unlink()
         source = Scenes(self.seed, count=self.scenes, size=clip.demo().model.vision.image_size)
         with tqdm(source, unit="scene") as samples:
-            WebDataset(shards, samples_per_shard=500).write(samples)
-        notice.write_text(ATTRIBUTION + "\n", encoding="utf-8")
+            write_shards(samples, shards, 500)
 
     def _make_start(self, folder: Path) -> None:
         if not (folder / "config.json").is_file():

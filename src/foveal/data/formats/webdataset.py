@@ -24,6 +24,8 @@ from .paths import TARS, expand, replacing, suffix_of
 from .pictures import encoded
 from .rows import row_from_sample, sample_from_row
 
+NOTICE = "LICENSE"
+"""A member that is no part of a sample. As its name has no dot, other readers of WebDataset pass over it, too."""
 _TEXTS = (".json", ".txt")
 _MOST_PICTURES, _MOST_OF_RUN = 64, 2**26  # pictures and bytes under one key, beyond which samples are not held back
 
@@ -78,10 +80,14 @@ class WebDataset:
         for shard in self.shards():
             yield from _records(shard.path, counter)
 
-    def write(self, samples: Iterable[Sample]) -> int:
+    def write(self, samples: Iterable[Sample], notice: str = "") -> int:
         """Write samples to numbered shards in the folder `path`, or to the one tar that `path` names.
 
         Each shard appears under its name once it is whole. Returns the number of samples.
+
+        Args:
+            samples: In the order wanted.
+            notice: Of a licence. It is the first member of each shard, which readers pass over.
 
         Raises:
             ValueError: If the folder holds shards already, or `path` is a pattern.
@@ -90,7 +96,7 @@ class WebDataset:
         if self.path.suffix == ".tar":
             if "{" in self.path.name or "*" in self.path.name:
                 raise ValueError(f"'{self.path}' is a pattern. Write to a folder or to one .tar file.")
-            return _write_shard(self.path, rest)
+            return _write_shard(self.path, rest, notice)
         if any(self.path.glob("*.tar")):
             raise ValueError(f"Folder '{self.path}' holds shards already. Write to another one.")
         written = 0
@@ -99,14 +105,16 @@ class WebDataset:
             if not first:
                 break
             shard = chain(first, islice(rest, self.samples_per_shard - 1))
-            written += _write_shard(self.path / f"shard-{number:06d}.tar", shard)
+            written += _write_shard(self.path / f"shard-{number:06d}.tar", shard, notice)
         return written
 
 
-def _write_shard(path: Path, samples: Iterable[Sample]) -> int:
+def _write_shard(path: Path, samples: Iterable[Sample], notice: str) -> int:
     """Write one tar. Members carry no time, so the same samples give the same file."""
     written = 0
     with replacing(path) as unfinished, tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
+        if notice:
+            _add(tar, NOTICE, notice.encode())
         for sample in samples:
             image = encoded(sample)
             row = json.dumps(row_from_sample(sample), ensure_ascii=False).encode()

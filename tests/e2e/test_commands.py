@@ -100,6 +100,7 @@ def test_the_demo_makes_everything_once(small_benchmarks, monkeypatch, capsys, t
     assert "clip" in table.splitlines()[0]
     assert "foveal" in table.splitlines()[0]
     text = (out / "index.html").read_text()
+    assert "CC BY-SA 4.0" in (out / "ATTRIBUTION.txt").read_text(encoding="utf-8")
     assert text.count("data:image/png;base64,") > 6
     assert "CC BY-SA 4.0" in text
     assert len(list(WebDataset(out / "scenes"))) == 100
@@ -111,7 +112,7 @@ def test_the_demo_makes_everything_once(small_benchmarks, monkeypatch, capsys, t
         monkeypatch.setattr(showcase, name, None)
     assert main(demo) == 0
     again = {path.name for path, then in before.items() if path.stat().st_mtime_ns != then}
-    assert again <= {"comparison.txt", "index.html", "showcase.json"}
+    assert again <= {"ATTRIBUTION.txt", "comparison.txt", "index.html", "showcase.json"}
     assert (out / "comparison.txt").read_text().strip() == table
     assert {path for path in out.rglob("*") if path.is_file()} == set(before)
 

@@ -50,6 +50,18 @@ def quiet(monkeypatch):
         ray.shutdown()
 
 
+def test_ray_is_started_without_its_dashboard(lines, monkeypatch):
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+    def started(**options):
+        raise Halted(f"with {options['include_dashboard']}")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", started)
+    with pytest.raises(Halted, match="with False"):
+        next(Ray()(lines, {}, None, 0, None))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["shards", "lines"])
 def test_ray_writes_what_one_process_writes_and_asks_nothing_twice(

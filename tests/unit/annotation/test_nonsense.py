@@ -91,7 +91,7 @@ ANSWERS = (
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ANSWERS, min_size=1, max_size=4))
 @example([completion(json.dumps(GOOD).replace("cup", "\\ud800")).encode()])
 @example([completion(json.dumps(GOOD | {"\udfff": 1})).encode(), completion(json.dumps(GOOD)).encode()])
@@ -217,7 +217,7 @@ def test_a_sample_that_an_earlier_version_spoilt_in_the_journal_is_kept_aside_an
         with caplog.at_level(logging.WARNING):
             summary = made.run("resume")
         assert (summary.samples, summary.written, summary.failed) == (3, 2, 1)
-    assert caplog.text.count("sample 1 is kept aside: what was made of it cannot be used: box") == 1
+    assert caplog.text.count("sample 1 is kept aside: what was made of it cannot be used") == 1
     (line,) = (made.output.memory / "failed.jsonl").read_text().splitlines()
     assert json.loads(line) | {"error": ""} == {"number": 1, "id": "s1", "stage": "give", "error": ""}
     assert made.run("retry").written == 3

@@ -124,3 +124,17 @@ def test_a_picture_that_cannot_be_shown_leaves_its_words(entries, tmp_path):
     page = (tmp_path / "a.html").read_text()
     assert "Sample 1 can no longer be read." in page
     assert "the picture cannot be read" in page
+
+
+def test_kinds_from_outside_are_drawn_as_they_are_written(tmp_path):
+    tally, gallery = Tally(("ground",)), Gallery()
+    kinds = ("<img src=x>", "$\\frac{$", "a\x00\x1b[2J\u202eb")
+    near = [{"text": "a cup", "kind": kind} for kind in kinds]
+    region = {"box": [0.1, 0.2, 0.5, 0.75], "phrase": "a cup", "negatives": near}
+    tally.add({"number": 0, "passed": [[0, 0, {}], [1, 3, {}]], "row": {"id": "a", "regions": [region]}})
+    path = tmp_path / "report.html"
+    write_report(path, tally, gallery, title="in", settings={}, spend=Spend(), left_out=Counter())
+    page = path.read_text(encoding="utf-8")
+    for shown in ("&lt;img src=x&gt;", "$\\frac{$", "a\\x00\\x1b[2J\\u202eb"):
+        assert shown in page
+    assert "<img src=x" not in page

@@ -3,7 +3,9 @@
 import json
 
 import pyarrow
+import pytest
 
+from foveal.search import Indexing
 from foveal.search.ray_engine import DONE, _Worker
 from foveal.search.rows import probe
 from foveal.search.sources import Listing
@@ -26,3 +28,16 @@ def test_a_batch_becomes_one_file_and_is_made_once(photos, tmp_path, encoder, mo
     monkeypatch.setattr(worker, "encoder", None)  # a second run must not need the model
     assert worker.fragment(work) == path
     assert [file.name for file in (tmp_path / "staging").iterdir()] == [path.name]
+
+
+def test_ray_is_started_without_its_dashboard(photos, tmp_path, encoder, monkeypatch):
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+    def started(**options):
+        raise OSError(f"with {options['include_dashboard']}")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", started)
+    indexing = Indexing(str(photos), str(tmp_path / "index"), engine="ray", staging=str(tmp_path / "staging"))
+    with pytest.raises(OSError, match="with False"):
+        indexing(lambda: encoder)

@@ -1,0 +1,40 @@
+"""The lower bounds for users and the exact versions that are installed here say nothing that excludes the other."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+REQUIREMENTS = [Requirement(line) for line in [*PROJECT["dependencies"], *sum(EXTRAS.values(), [])]]
+BOUNDS = {canonicalize_name(one.name): one for one in REQUIREMENTS if one.name != PROJECT["name"]}
+LINES = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+EXACT = {canonicalize_name(name): version for name, mark, version in (one.partition("==") for one in LINES) if mark}
+# The first releases without the holes that are known of what reads bytes from outside, or is reached by a network.
+SAFE = {
+    "h11": "0.16.0",
+    "onnx": "1.21.0",
+    "pillow": "12.3.0",
+    "python-multipart": "0.0.30",
+    "ray": "2.56.0",
+    "starlette": "1.3.1",
+    "torch": "2.10.0",
+    "tqdm": "4.66.3",
+}
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDS))
+def test_the_exact_version_is_one_that_users_may_have(name):
+    assert BOUNDS[name].specifier.contains(EXACT[name])
+
+
+@pytest.mark.parametrize("name", sorted(SAFE))
+def test_no_version_with_a_known_hole_is_allowed(name):
+    major, *rest = SAFE[name].split(".")
+    before = f"{major}.{rest[0]}.{int(rest[1]) - 1}" if int(rest[1]) else f"{major}.{int(rest[0]) - 1}.9999"
+    assert BOUNDS[name].specifier.contains(SAFE[name])
+    assert not BOUNDS[name].specifier.contains(before)

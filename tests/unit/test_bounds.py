@@ -1,6 +1,7 @@
 """The lower bounds for users and the exact versions that are installed here say nothing that excludes the other."""
 
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-REQUIREMENTS = [Requirement(line) for line in [*PROJECT["dependencies"], *sum(EXTRAS.values(), [])]]
+REQUIREMENTS = [Requirement(line) for line in chain(PROJECT["dependencies"], *EXTRAS.values())]
 BOUNDS = {canonicalize_name(one.name): one for one in REQUIREMENTS if one.name != PROJECT["name"]}
 LINES = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
 EXACT = {canonicalize_name(name): version for name, mark, version in (one.partition("==") for one in LINES) if mark}

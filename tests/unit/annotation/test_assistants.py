@@ -128,7 +128,7 @@ GOOD = json.dumps(
         ({"pace": 0.05, "slow_headers": True}, "no whole answer within 1 s"),
         ({"wait": 1.5}, "no whole answer within 1 s"),
         ({"raw": "<html>Welcome</html>", "headers": {"Content-Type": "text/html"}}, "JSON is broken"),
-        ({"raw": GOOD.replace(b"stop", b"caf\xe9"), "cut": True}, "RemoteProtocolError"),
+        ({"cut": True}, "RemoteProtocolError"),
     ],
     ids=["flood", "bomb", "no gzip", "brotli", "slow body", "slow headers", "late", "page", "cut"],
 )

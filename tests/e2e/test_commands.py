@@ -108,7 +108,7 @@ def test_the_demo_makes_everything_once(small_benchmarks, monkeypatch, capsys, t
     assert json.loads((out / "clip/run.json").read_text())["data"]["sources"] == [str(out / "scenes")]
 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    for name in ("start", "evaluate", "Scenes"):  # nothing can be made, trained or measured any more
+    for name in ("train", "evaluate", "Scenes"):  # nothing can be made, trained or measured any more
         monkeypatch.setattr(showcase, name, None)
     assert main(demo) == 0
     again = {path.name for path, then in before.items() if path.stat().st_mtime_ns != then}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from ..data.formats.rows import checked_box
+from ..data.formats.boxes import checked_box
 from ..types import Region, Sample
 from .foreign_json import check_text
 

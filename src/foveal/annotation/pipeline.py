@@ -369,9 +369,12 @@ def _restore(record: Record, entry: dict[str, Any]) -> Sample:
     if "row" not in entry:
         return sample
     try:
-        return sample_from_row(entry["row"], sample.image)
+        made = sample_from_row(entry["row"], sample.image)
+        if made.notes:  # a reader leaves odd parts out; what a stage made has none
+            raise ValueError(made.notes[0])
     except (TypeError, ValueError) as error:
         raise _Unrestorable(f"what was made of it cannot be used: {error}") from error
+    return replace(made, notes=sample.notes)
 
 
 def _itself(sample: Sample) -> Sample:

@@ -26,7 +26,8 @@ from .rows import row_from_sample, sample_from_row
 
 NOTICE = "LICENSE"
 """A member that is no part of a sample. As its name has no dot, other readers of WebDataset pass over it, too."""
-_TEXTS = (".json", ".txt")
+_CAPTIONS = (".txt", ".text", ".caption", ".caption.txt", ".text.txt")
+_READ = (".json", *_CAPTIONS)
 _MOST_PICTURES, _MOST_OF_RUN = 64, 2**26  # pictures and bytes under one key, beyond which samples are not held back
 
 
@@ -35,10 +36,10 @@ class WebDataset:
     """Samples of tar shards, read from front to back.
 
     A sample is a run of members named `key.jpg` (or another suffix of a picture), `key.json` with the fields of a JSON
-    line, and `key.txt` with one caption; the latter two may be absent. A key ends at the first dot of a name. Of
-    several pictures `key.jpg`, `key.png` the first in the order of `SUFFIXES` counts; where all have further dots in
-    their names, as `key.left.jpg`, each is a sample of its own, `key.left`. Other members, hidden ones (`._key.jpg`),
-    folders and links are passed over.
+    line, and `key.txt` (or `key.text`, `key.caption`, `key.caption.txt`) with a caption; the latter may be absent. A
+    key ends at the first dot of a name. Of several pictures `key.jpg`, `key.png` the first in the order of `SUFFIXES`
+    counts; where all have further dots in their names, as `key.left.jpg`, each is a sample of its own, `key.left`.
+    Other members, hidden ones (`._key.jpg`), folders and links are passed over.
 
     Attributes:
         path: A folder of tars, in folders of it too, one tar, packed or not, or a pattern such as
@@ -196,18 +197,19 @@ class _Run:
         """The samples of the run."""
         pictures = self.pictures
         plain = min((one for one in pictures if one in SUFFIXES), key=SUFFIXES.index, default=None)
-        texts = {ending: data for ending, data in self.parts.items() if ending in _TEXTS}
+        texts = {ending: data for ending, data in self.parts.items() if ending in _READ}
+        stems = [] if plain else [picture.rpartition(".")[0] for picture in pictures]
+        used = {plain, *texts, *(pictures if stems else ()), *(stem + ending for stem in stems for ending in _READ)}
+        passed_over.update(_last(ending) for ending in self.parts if ending not in used)
         if plain is not None or not pictures:
-            passed_over.update(_last(one) for one in pictures if one != plain)
-            if self.parts:
+            if plain or texts:
                 yield partial(
                     _sample, path, self.key, plain, {**texts, **({plain: self.parts[plain]} if plain else {})}
                 )
             return
-        for picture in pictures:
-            stem = picture.rpartition(".")[0]
-            nearer = {ending: self.parts[stem + ending] for ending in _TEXTS if stem + ending in self.parts}
-            parts = {**texts, **nearer, picture: self.parts[picture]}
+        for stem, picture in zip(stems, pictures, strict=True):
+            nearer = {ending: self.parts[stem + ending] for ending in _READ if stem + ending in self.parts}
+            parts = {**(nearer or texts), picture: self.parts[picture]}
             yield partial(_sample, path, self.key + stem, picture, parts)
 
 
@@ -246,7 +248,7 @@ def _passed_over(member: tarfile.TarInfo) -> str:
     if base.startswith(".") or any(name == "__MACOSX" or name.startswith("PaxHeader") for name in folders):
         return "hidden files"
     kind = suffix_of(base)
-    if kind in SUFFIXES or (kind in _TEXTS and member.size <= MOST_BYTES):
+    if kind in SUFFIXES or (kind in _READ and member.size <= MOST_BYTES):
         return ""
     return kind or "without suffix"
 
@@ -283,8 +285,8 @@ def _sample(path: Path, key: str, picture: str | None, parts: dict[str, bytes | 
         if image is None:
             raise ValueError(f"its picture has more than {MOST_BYTES} bytes")
         key.encode()
-        caption = parts.get(".txt")
-        known = {"id": key} if caption is None else {"id": key, "captions": [caption.decode().strip()]}
-        return sample_from_row(json.loads(parts.get(".json") or b"{}"), image, **known)
+        captions = [(parts[ending] or b"").decode().strip() for ending in _CAPTIONS if ending in parts]
+        captions = list(dict.fromkeys(filter(None, captions)))
+        return sample_from_row(json.loads(parts.get(".json") or b"{}"), image, id=key, captions=captions)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {key}: not a sample: {error}") from error

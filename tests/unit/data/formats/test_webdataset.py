@@ -137,6 +137,20 @@ def test_of_several_pictures_under_one_key_the_usual_suffix_counts(tmp_path):
     assert read(part) == ([Sample("1", b"\xff\xd8\xff", ("a",))], {".png": 2})
 
 
+def test_texts_of_several_names_are_captions_and_what_is_not_read_is_counted(tmp_path):
+    members = [
+        ("1.jpg", JPEG),
+        ("1.caption.txt", b"a cat"),
+        ("1.text", b"a dog"),
+        ("1.txt", b"a cat"),
+        ("1.orig.txt", b""),
+    ]
+    members += [("2.jpg", JPEG), ("2.txt", b" \n"), ("2.meta.json", b"{}"), ("3.note.txt", b"no picture")]
+    samples, passed_over = read(tar(tmp_path / "a.tar", members))
+    assert samples == [Sample("1", JPEG, ("a cat", "a dog")), Sample("2", JPEG)]
+    assert passed_over == {".txt": 2, ".json": 1}
+
+
 def test_names_of_photos_with_dots_are_samples_of_their_own(tmp_path):
     """By WebDataset's rule all of them have one key, which would lose all but one."""
     members = [

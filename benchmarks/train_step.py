@@ -31,7 +31,7 @@ from foveal.training.optimizer import clip_gradients
 from foveal.training.parallel import to_device
 from foveal.training.run import Machine, Run
 from foveal.training.state import Training, begin
-from foveal.types import Batch, Output
+from foveal.types import Batch, Output, TextRows
 from towers import RECORDED, PaddedTower
 
 REGIONS, NEGATIVES = 4, 10
@@ -80,19 +80,21 @@ def synthetic(model: ModelConfig, images: int, *, padded: bool) -> Batch:
     """A batch with lengths as real ones have them; `padded` to the most that each kind of text may have."""
     regions, text = REGIONS * images, model.text
     short, long = (text.length(kind) if padded else None for kind in ("caption", "long_caption"))
+    image, region = torch.arange(images), torch.arange(regions)
+    negative = torch.arange(regions * NEGATIVES) // NEGATIVES
     corner = torch.rand(regions, 2) / 2
     side = model.vision.image_size
     return Batch(
         ids=tuple(map(str, range(images))),
         pixels=torch.randn(images, 3, side, side),
-        caption_ids=texts(RECORDED["COCO"], images, short),
-        long_caption_ids=texts(RECORDED["DOCCI"], images, long),
+        texts={
+            "caption": TextRows(texts(RECORDED["COCO"], images, short), image),
+            "long_caption": TextRows(texts(RECORDED["DOCCI"], images, long), image, kind="long_caption"),
+            "phrase": TextRows(texts(PHRASES, regions, short), region, "region", "phrase", region),
+            "negative": TextRows(texts(PHRASES, len(negative), short), negative, "region", "phrase"),
+        },
         boxes=torch.cat([corner, corner + 0.5], dim=1),
-        region_image=torch.arange(regions) // REGIONS,
-        phrase_ids=texts(PHRASES, regions, short),
-        phrase_key=torch.arange(regions),
-        negative_ids=texts(PHRASES, regions * NEGATIVES, short),
-        negative_region=torch.arange(regions * NEGATIVES) // NEGATIVES,
+        region_image=region // REGIONS,
     )
 
 
@@ -106,9 +108,8 @@ def useful_work(model: ModelConfig, batch: Batch) -> float:
     # The last block once more without attention, for regions, and every patch projected.
     forward += 2 * sum(images) * (2 * vision.width**2 + 2 * vision.width * vision.mlp_width)
     forward += 2 * sum(images) * vision.width * model.embed_width
-    for ids in (batch.caption_ids, batch.long_caption_ids, batch.phrase_ids, batch.negative_ids):
-        assert ids is not None
-        forward += tower(model.text, ((ids == EOS).int().argmax(dim=1) + 1).tolist(), causal=True)
+    for rows in batch.texts.values():
+        forward += tower(model.text, ((rows.ids == EOS).int().argmax(dim=1) + 1).tolist(), causal=True)
     return 3 * forward
 
 

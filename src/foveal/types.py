@@ -5,14 +5,15 @@ Shape letters, the same in every signature:
     L  tokens of a text                  S  members of a token set (refined slots, windows, patches)
     P  patches of an image               T  tokens or patches, whichever
     Y  pixel rows                        X  pixel columns
-    R  regions in a batch                K  hard negatives in a batch, of all regions together
+    R  regions in a batch                M  texts of one group of a batch
     W  width of an encoder               E  width of the shared embedding space
     D  numbers in one flattened patch of pixels, in the order (row, column, channel)
 
-Rows of unequal number per image (regions, negatives) are flat, never padded; an index beside them says whose
-each is. A field that is None was not asked for; a field with no rows was asked for and this batch has none.
+Rows of unequal number per image (regions, texts) are flat, never padded; an index beside them says whose each is.
+A field or a group of texts that is absent was not asked for; one with no rows was asked for and this batch has none.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,18 @@ from torch import Tensor
 
 Kind = Literal["caption", "long_caption", "phrase"]
 Box = tuple[float, float, float, float]
+Owner = Literal["image", "region"]
+TokenSets = tuple[Float[Tensor, "_n _s E"], Bool[Tensor, "_n _s"]]
+"""Token sets for late interaction, padded to the largest, and which members are real."""
+
+SETTINGS = {
+    "caption": "data.captions=true",
+    "long_caption": "data.long_captions=true",
+    "phrase": "data.regions=4",
+    "negative": "data.negatives=10",
+    "caption_negative": "data.caption_negatives=4",
+}
+"""Groups of texts that every run can ask for, and the setting that does so. A recipe may bring groups of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,36 +149,67 @@ class PatchedPixels:
 
 
 @dataclass(frozen=True)
+class TextRows:
+    """One group of a batch's texts, in flat rows.
+
+    Attributes:
+        ids: Token ids, padded on the right.
+        owner: The row of the image, or of the region, that each text is about.
+        of: What owners are.
+        kind: Chooses positions and projection of the text tower.
+        key: Equal for equal texts, on every rank (a hash). None: nobody asked.
+        start: Position of each text's first token. None: 0.
+        tokens: Token sets are wanted too, of models that have any.
+    """
+
+    ids: Int[Tensor, "M _l"]
+    owner: Int[Tensor, " M"]
+    of: Owner = "image"
+    kind: Kind = "caption"
+    key: Int[Tensor, " M"] | None = None
+    start: Int[Tensor, " M"] | None = None
+    tokens: bool = False
+
+
+@dataclass(frozen=True)
 class Batch:
     """Collated samples. The regions of all images lie in one row; `region_image` says whose each is.
 
     Attributes:
         ids: The samples' ids.
-        pixels: Normalised images of one size, or patches of images of any size.
-        caption_ids: Token ids of one short caption per image, padded on the right.
-        long_caption_ids: Token ids of the long caption of each image.
+        pixels: Normalized images of one size, or patches of images of any size.
+        texts: Groups of texts by name, such as those of `SETTINGS`: "caption" and "long_caption" hold one text per
+            image, "phrase" one per region, "negative" hard negatives of phrases, "caption_negative" of captions.
         boxes: (x0, y0, x1, y1) in fractions of the image as the model sees it.
         region_image: Which image of the batch each region lies in.
-        phrase_ids: Token ids of each region's phrase.
-        phrase_key: Equal for equal phrases, on every rank (a hash of the text).
-        negative_ids: Token ids of the near misses of all phrases.
-        negative_region: Which region of the batch each of them belongs to.
-        caption_negative_ids: Token ids of the near misses of the short captions.
-        caption_negative_image: Which image of the batch each of them belongs to.
     """
 
     ids: tuple[str, ...]
     pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels
-    caption_ids: Int[Tensor, "B _l0"] | None = None
-    long_caption_ids: Int[Tensor, "B _l1"] | None = None
+    texts: Mapping[str, TextRows] = field(default_factory=dict)
     boxes: Float[Tensor, "R 4"] | None = None
     region_image: Int[Tensor, " R"] | None = None
-    phrase_ids: Int[Tensor, "R _l2"] | None = None
-    phrase_key: Int[Tensor, " R"] | None = None
-    negative_ids: Int[Tensor, "K _l3"] | None = None
-    negative_region: Int[Tensor, " K"] | None = None
-    caption_negative_ids: Int[Tensor, "C _l4"] | None = None
-    caption_negative_image: Int[Tensor, " C"] | None = None
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """What a model makes of one group of texts. Every embedding and token is of unit length.
+
+    Attributes:
+        embedding: Of each text.
+        owner: The row of the image, or of the region, that each text is about.
+        of: What owners are.
+        key: Equal for equal texts.
+        tokens: The token set of each text for late interaction.
+        token_mask: True where a member is real.
+    """
+
+    embedding: Float[Tensor, "M E"]
+    owner: Int[Tensor, " M"]
+    of: Owner = "image"
+    key: Int[Tensor, " M"] | None = None
+    tokens: Float[Tensor, "M _t E"] | None = None
+    token_mask: Bool[Tensor, "M _t"] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,24 +218,12 @@ class Output:
 
     Attributes:
         image: Of the whole image.
-        caption: Of the short caption.
-        long_caption: Of the long caption.
+        texts: Of each group of texts, under its name in the batch.
         image_tokens: The image's token set for late interaction (raw or refined).
         image_token_mask: True where a member is real.
-        text_tokens: The token set of the long caption, or of the short one where there is no long one.
-        text_token_mask: True where a member is real.
         regions: Of each box.
         region_image: Which image each region lies in.
-        phrases: Of each region's phrase.
-        phrase_key: Equal for equal phrases.
-        negatives: Of the phrases' near misses.
-        negative_region: Which region each of them belongs to.
-        caption_tokens: The token set of the short caption. Given where captions have near misses.
-        caption_token_mask: True where a member is real.
-        caption_negatives: Of the captions' near misses.
-        caption_negative_image: Which image each of them belongs to.
-        caption_negative_tokens: The token set of each of them.
-        caption_negative_token_mask: True where a member is real.
+        parts: What each learned part gives, under its name.
         scale: Inverse temperature of the global similarities.
         region_scale: Inverse temperature of region to phrase. `scale` itself if the model has one only.
         negative_scale: Inverse temperature of region to negatives. `scale` itself if the model has one only.
@@ -203,21 +235,37 @@ class Output:
     region_scale: Float[Tensor, ""]
     negative_scale: Float[Tensor, ""]
     bias: Float[Tensor, ""]
-    caption: Float[Tensor, "B E"] | None = None
-    long_caption: Float[Tensor, "B E"] | None = None
+    texts: Mapping[str, TextEmbeddings] = field(default_factory=dict)
     image_tokens: Float[Tensor, "B _s E"] | None = None
     image_token_mask: Bool[Tensor, "B _s"] | None = None
-    text_tokens: Float[Tensor, "B _t E"] | None = None
-    text_token_mask: Bool[Tensor, "B _t"] | None = None
     regions: Float[Tensor, "R E"] | None = None
     region_image: Int[Tensor, " R"] | None = None
-    phrases: Float[Tensor, "R E"] | None = None
-    phrase_key: Int[Tensor, " R"] | None = None
-    negatives: Float[Tensor, "K E"] | None = None
-    negative_region: Int[Tensor, " K"] | None = None
-    caption_tokens: Float[Tensor, "B _u E"] | None = None
-    caption_token_mask: Bool[Tensor, "B _u"] | None = None
-    caption_negatives: Float[Tensor, "C E"] | None = None
-    caption_negative_image: Int[Tensor, " C"] | None = None
-    caption_negative_tokens: Float[Tensor, "C _v E"] | None = None
-    caption_negative_token_mask: Bool[Tensor, "C _v"] | None = None
+    parts: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+
+    def need(self, name: str) -> TextEmbeddings:
+        """Return a group of texts that an objective cannot do without.
+
+        Raises:
+            ValueError: If the batch has no such group. The message names the setting that asks for it.
+        """
+        if name not in self.texts:
+            setting = f"Set {SETTINGS[name]}." if name in SETTINGS else "Add a group of that name to data.groups."
+            raise ValueError(f"The objective needs the texts '{name}', and the run's data has none. {setting}")
+        return self.texts[name]
+
+    def need_tokens(self, name: str) -> tuple[TokenSets, TokenSets]:
+        """Return the token sets of a group of texts, and those of the images.
+
+        Raises:
+            ValueError: If the batch has no such group, or the model gives no token sets of it.
+        """
+        texts = self.need(name)
+        tokens, mask, image_tokens, image_mask = (
+            texts.tokens,
+            texts.token_mask,
+            self.image_tokens,
+            self.image_token_mask,
+        )
+        if tokens is None or mask is None or image_tokens is None or image_mask is None:
+            raise ValueError(f"The objective compares the tokens of '{name}' and images. Set model.tokens=raw.")
+        return (tokens, mask), (image_tokens, image_mask)

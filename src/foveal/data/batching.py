@@ -1,17 +1,18 @@
 """From samples to batches: what a run wants of each sample, drawn, decoded, tokenized and stacked."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ..types import Batch, Region, Sample
+from ..types import Batch, Kind, Owner, Region, Sample, TextRows
 from .images import ImageTransform, View
-from .texts import Edit
+from .texts import Edit, Text, TextGroup
 from .tokenizer import Overflow, Tokenizer
 
 
@@ -25,7 +26,8 @@ class Prepared:
         caption: The short caption, if asked for.
         long_caption: The long one, if asked for.
         regions: Those chosen, with the near misses chosen; boxes in fractions of the view.
-        caption_negatives: Near misses of the caption.
+        caption_negatives: Hard negatives of the caption.
+        groups: Texts of each further group.
     """
 
     id: str
@@ -34,36 +36,43 @@ class Prepared:
     long_caption: str | None = None
     regions: tuple[Region, ...] = ()
     caption_negatives: tuple[str, ...] = ()
+    groups: tuple[tuple[Text, ...], ...] = ()
+
+
+LENGTHS: Mapping[Kind, int] = MappingProxyType({"caption": 77, "long_caption": 248, "phrase": 77})
+"""Most tokens of a text of each kind, as CLIP's and Long-CLIP's towers read them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batcher:
     """Makes batches of samples: `prepare` for each, in a worker, then `collate` for all.
 
-    What is not asked for is None in the batch; what is asked for and not there has no rows.
+    What is not asked for is absent from the batch; what is asked for and not there has no rows.
 
     Attributes:
         transform: From pictures to pixels.
         tokenizer: From texts to token ids.
-        caption_length: Most tokens of a short caption. None: no captions.
-        long_caption_length: Most tokens of a long caption. None: no long captions.
-        phrase_length: Most tokens of a phrase or its near misses.
+        captions: Short captions are wanted.
+        long_captions: Long captions are wanted.
         regions: Most regions per image, drawn at random where there are more. 0: no regions.
-        negatives: Most near misses per region, drawn alike. 0: none.
-        caption_negatives: Most near misses per caption, drawn alike. 0: none.
+        negatives: Most hard negatives per region, drawn alike. 0: none.
+        caption_negatives: Most hard negatives per caption, drawn alike. 0: none.
+        groups: Further texts of each sample, in groups of their own.
         edits: Change a sample's texts before anything is chosen, in this order.
+        lengths: Most tokens of a text, by its kind.
         overflow: What happens to texts that are too long.
     """
 
     transform: ImageTransform
     tokenizer: Tokenizer
-    caption_length: int | None = 77
-    long_caption_length: int | None = None
-    phrase_length: int = 77
+    captions: bool = True
+    long_captions: bool = False
     regions: int = 0
     negatives: int = 0
     caption_negatives: int = 0
+    groups: tuple[TextGroup, ...] = ()
     edits: tuple[Edit, ...] = ()
+    lengths: Mapping[Kind, int] = field(default_factory=lambda: dict(LENGTHS))
     overflow: Overflow = "error"
 
     def __post_init__(self) -> None:
@@ -72,11 +81,15 @@ class Batcher:
                 f"negatives={self.negatives} belong to regions, and regions=0. Ask for regions (--set data.regions=4),"
                 " or for no negatives (--set data.negatives=0)."
             )
-        if self.caption_negatives and self.caption_length is None:
+        if self.caption_negatives and not self.captions:
             raise ValueError(
                 f"caption_negatives={self.caption_negatives} belong to captions, and there are none. Ask for captions"
                 " (--set data.captions=true), or for no negatives of them (--set data.caption_negatives=0)."
             )
+        taken = [*self._wanted(), *(group.name for group in self.groups)]
+        twice = next((name for name in taken if taken.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"Two groups of texts are named '{twice}'. Rename one, or leave out the run's own.")
 
     def prepare(self, sample: Sample, rng: np.random.Generator | None = None) -> Prepared:
         """Everything about one sample that needs no other.
@@ -99,18 +112,21 @@ class Batcher:
         except ValueError as error:
             raise ValueError(f"Sample {sample.id}: {error}") from error
         caption, near = self._caption(sample, rng)
-        if self.long_caption_length is not None and not sample.long_caption.strip():
+        if self.long_captions and not sample.long_caption.strip():
             raise ValueError(
                 f"Sample {sample.id} has no long caption, or an empty one. Add one, or train without long captions,"
                 " where the recipe can: --set data.long_captions=false."
             )
+        regions = self._regions(sample, view, rng)
+        shown = replace(sample, regions=regions) if self.groups else sample
         return Prepared(
             id=sample.id,
             view=replace(view, boxes=()),
             caption=caption,
-            long_caption=None if self.long_caption_length is None else sample.long_caption,
-            regions=self._regions(sample, view, rng),
+            long_caption=sample.long_caption if self.long_captions else None,
+            regions=regions,
             caption_negatives=near,
+            groups=tuple(tuple(group(shown, rng)) for group in self.groups),
         )
 
     def collate(self, samples: Sequence[Prepared]) -> Batch:
@@ -120,32 +136,78 @@ class Batcher:
             ValueError: If a text is too long and `overflow` is "error".
         """
         regions = [region for sample in samples for region in sample.regions]
-        misses = [miss.text for region in regions for miss in region.negatives]
-        near = [text for sample in samples for text in sample.caption_negatives]
-        phrases = [region.phrase for region in regions]
         boxes = torch.tensor([region.box for region in regions], dtype=torch.float32).view(-1, 4)
-        keys = torch.tensor([phrase_key(phrase) for phrase in phrases], dtype=torch.int64)
-        wanted, hard, near_wanted = self.regions > 0, self.negatives > 0, self.caption_negatives > 0
-        captions = [sample.caption or "" for sample in samples]
-        long_captions = [sample.long_caption or "" for sample in samples]
         return Batch(
             ids=tuple(sample.id for sample in samples),
             pixels=self.transform.stack([sample.view for sample in samples]),
-            caption_ids=self._tokens(captions, self.caption_length),
-            long_caption_ids=self._tokens(long_captions, self.long_caption_length),
-            boxes=boxes if wanted else None,
-            region_image=_owners([len(sample.regions) for sample in samples]) if wanted else None,
-            phrase_ids=self._tokens(phrases, self.phrase_length if wanted else None),
-            phrase_key=keys if wanted else None,
-            negative_ids=self._tokens(misses, self.phrase_length if hard else None),
-            negative_region=_owners([len(region.negatives) for region in regions]) if hard else None,
-            caption_negative_ids=self._tokens(near, self.caption_length if near_wanted else None),
-            caption_negative_image=_owners([len(s.caption_negatives) for s in samples]) if near_wanted else None,
+            texts=self._texts(samples, regions) | self._group_rows(samples),
+            boxes=boxes if self.regions else None,
+            region_image=_owners([len(sample.regions) for sample in samples]) if self.regions else None,
         )
 
+    def _wanted(self) -> list[str]:
+        """Names of the groups that the settings ask for."""
+        wanted = {
+            "caption": self.captions,
+            "long_caption": self.long_captions,
+            "phrase": self.regions,
+            "negative": self.negatives,
+            "caption_negative": self.caption_negatives,
+        }
+        return [name for name, asked in wanted.items() if asked]
+
+    def _texts(self, samples: Sequence[Prepared], regions: Sequence[Region]) -> dict[str, TextRows]:
+        """The groups that the settings ask for. Losses compare tokens of long captions, or of what has negatives."""
+        groups: dict[str, TextRows] = {}
+        if self.captions:
+            captions = [[sample.caption or ""] for sample in samples]
+            tokens = not self.long_captions or self.caption_negatives > 0
+            groups["caption"] = self._rows(captions, "image", "caption", tokens=tokens)
+        if self.long_captions:
+            long_captions = [[sample.long_caption or ""] for sample in samples]
+            groups["long_caption"] = self._rows(long_captions, "image", "long_caption", tokens=True)
+        if self.regions:
+            rows = self._rows([[region.phrase] for region in regions], "region", "phrase")
+            keys = [phrase_key(region.phrase) for region in regions]
+            groups["phrase"] = replace(rows, key=torch.tensor(keys, dtype=torch.int64))
+        if self.negatives:
+            negatives = [[negative.text for negative in region.negatives] for region in regions]
+            groups["negative"] = self._rows(negatives, "region", "phrase")
+        if self.caption_negatives:
+            negatives = [list(sample.caption_negatives) for sample in samples]
+            groups["caption_negative"] = self._rows(negatives, "image", "caption", tokens=True)
+        return groups
+
+    def _group_rows(self, samples: Sequence[Prepared]) -> dict[str, TextRows]:
+        """The further groups."""
+        groups: dict[str, TextRows] = {}
+        for number, group in enumerate(self.groups):
+            counts = [1 if group.of == "image" else len(sample.regions) for sample in samples]
+            owned: list[list[Text]] = [[] for _ in range(sum(counts))]
+            first = 0
+            for sample, count in zip(samples, counts, strict=True):
+                for text in sample.groups[number]:
+                    owned[first + text.owner].append(text)
+                first += count
+            rows = self._rows([[text.text for text in texts] for texts in owned], group.of, group.kind, group.tokens)
+            shifts = [text.shift for texts in owned for text in texts]
+            groups[group.name] = replace(rows, start=self._starts(rows, shifts)) if any(shifts) else rows
+        return groups
+
+    def _rows(self, texts: Sequence[Sequence[str]], of: Owner, kind: Kind, tokens: bool = False) -> TextRows:
+        """Texts of each owner as rows of one group."""
+        flat = [text for owned in texts for text in owned]
+        ids = self.tokenizer.encode(flat, self.lengths[kind], self.overflow)
+        return TextRows(ids, _owners([len(owned) for owned in texts]), of, kind, tokens=tokens)
+
+    def _starts(self, rows: TextRows, shifts: Sequence[float]) -> Int[Tensor, " M"]:
+        """Positions of first tokens that leave these shares of the free positions before each text."""
+        length = (rows.ids == self.tokenizer.eos_id).int().argmax(dim=1) + 1
+        return (torch.tensor(shifts) * (self.lengths[rows.kind] - length)).round().long()
+
     def _caption(self, sample: Sample, rng: np.random.Generator) -> tuple[str | None, tuple[str, ...]]:
-        """A short caption and near misses of it."""
-        if self.caption_length is None:
+        """A short caption and hard negatives of it."""
+        if not self.captions:
             return None, ()
         captions = [text for text in sample.captions if text.strip()]
         if not captions:
@@ -169,9 +231,6 @@ class Batcher:
             kept = tuple(misses[miss] for miss in _draw(len(misses), self.negatives, rng))
             chosen.append(replace(seen[index], negatives=kept))
         return tuple(chosen)
-
-    def _tokens(self, texts: list[str], length: int | None) -> Int[Tensor, "_n _l"] | None:
-        return None if length is None else self.tokenizer.encode(texts, length, self.overflow)
 
 
 def phrase_key(phrase: str) -> int:

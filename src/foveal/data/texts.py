@@ -1,15 +1,55 @@
 """What a recipe may do to texts before they are read: parts that take a sample and give an edited one."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..types import Negative, Sample
+from ..types import Kind, Negative, Owner, Sample
 
 Edit = Callable[[Sample, np.random.Generator], Sample]
+
+
+class Text(NamedTuple):
+    """A text of a group.
+
+    Attributes:
+        text: What it says.
+        owner: What it is about, by number: the sample's region, or 0 where groups are of images.
+        shift: Share of the free positions of the text tower that are left before the text, in [0, 1].
+    """
+
+    text: str
+    owner: int = 0
+    shift: float = 0.0
+
+
+@runtime_checkable
+class TextGroup(Protocol):
+    """Texts of a sample that a recipe brings of its own: any number, in a group with a name. A frozen dataclass."""
+
+    @property
+    def name(self) -> str:
+        """Of the group, in `Batch.texts` and `Output.texts`."""
+
+    @property
+    def of(self) -> Owner:
+        """What the texts are about."""
+
+    @property
+    def kind(self) -> Kind:
+        """Chooses positions and projection of the text tower."""
+
+    @property
+    def tokens(self) -> bool:
+        """True if an objective compares their tokens."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sequence[Text]:
+        """Return the texts of one sample, whose regions are those chosen for the batch."""
+
 
 # An end of sentence: a full stop and the like, closing quotes or brackets, and white space before anything but a
 # lower-case letter ("e.g. a cat" goes on). Chinese and Japanese ones need no space.

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import nn
 
 from ..outside import shown
 from ..types import Kind
@@ -144,6 +146,22 @@ class RefineConfig:
     hidden_ratio: float = 0.2
 
 
+@runtime_checkable
+class Part(Protocol):
+    """A learned part that a recipe adds to a dual encoder. A frozen dataclass: its fields are its configuration.
+
+    Its module is called without arguments and gives tensors by name, which the objective finds in `Output.parts`: what
+    is to be compared across a batch and its ranks is compared there. A part may be a score, too, see `encoder.scores`.
+    """
+
+    @property
+    def name(self) -> str:
+        """Of the part, in `Output.parts` and in the names of its weights."""
+
+    def build(self, config: "ModelConfig") -> nn.Module:
+        """Return the module, at its start."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """A dual encoder: two towers, one space.
@@ -154,6 +172,7 @@ class ModelConfig:
         embed_width: Width of the shared space (E).
         tokens: Which token sets a forward pass gives for late interaction.
         refine: Token refinement; needed where `tokens` is "refined".
+        parts: Learned parts of a recipe's own.
         own_scales: Regions and hard negatives have temperatures of their own (FG-CLIP).
         bias: A bias for the sigmoid loss (SigLIP).
         initial_scale: Inverse temperature at the start. CLIP starts at 1 / 0.07.
@@ -165,6 +184,7 @@ class ModelConfig:
     embed_width: int
     tokens: Tokens = "none"
     refine: RefineConfig | None = None
+    parts: tuple[Part, ...] = ()
     own_scales: bool = False
     bias: bool = False
     initial_scale: float = 1 / 0.07

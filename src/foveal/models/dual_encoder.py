@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ..types import Batch, Kind, Output, PatchedPixels
+from ..types import Batch, Kind, Output, PatchedPixels, TextEmbeddings, TextRows
 from .config import ModelConfig
 from .refine import TokenRefiner
 from .regions import pool_regions
@@ -91,6 +91,7 @@ class DualEncoder(nn.Module):
         if config.refine is not None:
             self.image_refiner = TokenRefiner(width, config.refine)
             self.text_refiner = TokenRefiner(width, config.refine)
+        self.parts = nn.ModuleDict({part.name: part.build(config) for part in config.parts})
         start = torch.tensor(config.initial_scale).log()
         self.log_scale = nn.Parameter(start.clone())
         if config.own_scales:
@@ -105,23 +106,21 @@ class DualEncoder(nn.Module):
         Raises:
             ValueError: If a text is too long or a box is not one. Nothing is cut in silence.
         """
-        regions = {} if batch.boxes is None else self._regions_of(batch)
+        texts = self._phrases(batch.texts)
         tokens = self.config.tokens != "none"
         image = self._image(batch.pixels, dense=tokens or batch.boxes is not None)
-        if batch.boxes is not None:
-            assert image.dense is not None and batch.region_image is not None
-            pooled = pool_regions(image.dense, image.grid, batch.boxes, batch.region_image)
-            regions["regions"] = F.normalize(pooled, dim=-1)
-        texts = self._texts_of(batch, tokens=tokens)
-        sets = self._sets(image, texts) if tokens else {}
-        near = self._caption_negatives_of(batch, tokens=tokens)
+        regions = self._regions(image, batch)
+        sets = self.image_set(image) if tokens else (None, None)
+        texts |= {name: self._embedded(rows) for name, rows in batch.texts.items() if name not in texts}
         scale = self.log_scale.exp()
         return Output(
             image=image.embedding,
-            **{kind: text.embedding for kind, text in texts.items()},
-            **sets,
-            **regions,
-            **near,
+            texts={name: texts[name] for name in batch.texts},
+            image_tokens=sets[0],
+            image_token_mask=sets[1],
+            regions=regions,
+            region_image=batch.region_image,
+            parts={name: part() for name, part in self.parts.items()},
             scale=scale,
             region_scale=self.log_region_scale.exp() if self.config.own_scales else scale,
             negative_scale=self.log_negative_scale.exp() if self.config.own_scales else scale,
@@ -199,8 +198,20 @@ class DualEncoder(nn.Module):
         overflow: Overflow = "error",
         *,
         tokens: bool = True,
+        start: Int[Tensor, " B"] | None = None,
     ) -> TextEncoding:
-        """Everything one pass over texts gives. Arguments and errors as `encode_texts`."""
+        """Everything one pass over texts gives.
+
+        Args:
+            token_ids: As for `encode_texts`.
+            kind: Chooses positions and projection.
+            overflow: As for `encode_texts`.
+            tokens: Whether tokens are wanted too.
+            start: Position of each text's first token. None: 0.
+
+        Raises:
+            ValueError: As `encode_texts`.
+        """
         check_texts(token_ids, kind)
         limit = self.config.text.length(kind)
         if token_ids.shape[1] > limit and overflow != "error" and len(token_ids):
@@ -210,7 +221,8 @@ class DualEncoder(nn.Module):
                     return self._windowed(token_ids, kind, tokens=tokens)
                 token_ids = truncate(token_ids, limit, self.config.text.eos_id)
             token_ids = token_ids[:, :limit]
-        features = self.text(token_ids, kind, tokens=tokens)
+        shifted = {} if start is None else {"start": start}  # towers of one's own need not know it
+        features = self.text(token_ids, kind, tokens=tokens, **shifted)
         project = self.text_projections[kind if kind in self.text_projections else "caption"]
         embedding = F.normalize(project(features.pooled), dim=-1)
         if not tokens:
@@ -263,51 +275,43 @@ class DualEncoder(nn.Module):
             return TextEncoding(embedding, None, None)
         return TextEncoding(embedding, *windows.merge_tokens(parts.dense))
 
-    def _texts_of(self, batch: Batch, *, tokens: bool) -> dict[Kind, TextEncoding]:
-        """Captions of both kinds; tokens of the longest, and of captions with near misses: losses compare those."""
-        given: dict[Kind, Tensor | None] = {"caption": batch.caption_ids, "long_caption": batch.long_caption_ids}
-        present = {kind: ids for kind, ids in given.items() if ids is not None}
-        wanted = {next(reversed(present), None)} | ({"caption"} if batch.caption_negative_ids is not None else set())
-        return {kind: self.text_encoding(ids, kind, tokens=tokens and kind in wanted) for kind, ids in present.items()}
+    def _regions(self, image: ImageEncoding, batch: Batch) -> Float[Tensor, "R E"] | None:
+        """Embed what each box shows. None if the batch has no boxes."""
+        if batch.boxes is None:
+            return None
+        assert image.dense is not None and batch.region_image is not None
+        return F.normalize(pool_regions(image.dense, image.grid, batch.boxes, batch.region_image), dim=-1)
 
-    def _sets(self, image: ImageEncoding, texts: Mapping[Kind, TextEncoding]) -> dict[str, Tensor]:
-        sets = dict(zip(("image_tokens", "image_token_mask"), self.image_set(image), strict=True))
-        compared = {kind: self.text_set(text) for kind, text in texts.items() if text.dense is not None}
-        if compared:
-            longest = compared[next(reversed(compared))]
-            sets |= zip(("text_tokens", "text_token_mask"), longest, strict=True)
-        if "caption" in compared:
-            sets |= zip(("caption_tokens", "caption_token_mask"), compared["caption"], strict=True)
-        return sets
-
-    def _regions_of(self, batch: Batch) -> dict[str, Tensor]:
-        """Phrases and their near misses, each distinct text embedded once."""
-        found = {"region_image": batch.region_image, "phrase_key": batch.phrase_key}
-        if batch.phrase_ids is not None and batch.negative_ids is not None:
-            both = self._distinct(batch.phrase_ids, batch.negative_ids)
-            found |= {"phrases": both[0], "negatives": both[1], "negative_region": batch.negative_region}
-        elif batch.phrase_ids is not None:
-            found["phrases"] = self._distinct(batch.phrase_ids)[0]
-        return {name: value for name, value in found.items() if value is not None}
-
-    def _caption_negatives_of(self, batch: Batch, *, tokens: bool) -> dict[str, Tensor]:
-        if batch.caption_negative_ids is None or batch.caption_negative_image is None:
+    def _phrases(self, groups: Mapping[str, TextRows]) -> dict[str, TextEmbeddings]:
+        """Embed all groups of phrases in one pass, each distinct text once: they repeat much among hard negatives."""
+        phrases = {name: rows for name, rows in groups.items() if _is_plain_phrase(rows)}
+        if not phrases:
             return {}
-        near = self.text_encoding(batch.caption_negative_ids, "caption", tokens=tokens)
-        found = {"caption_negatives": near.embedding, "caption_negative_image": batch.caption_negative_image}
-        if tokens:
-            names = ("caption_negative_tokens", "caption_negative_token_mask")
-            found |= zip(names, self.text_set(near), strict=True)
-        return found
+        embeddings = self._distinct(*(rows.ids for rows in phrases.values()))
+        return {
+            name: TextEmbeddings(embedding, rows.owner, rows.of, rows.key)
+            for (name, rows), embedding in zip(phrases.items(), embeddings, strict=True)
+        }
+
+    def _embedded(self, rows: TextRows) -> TextEmbeddings:
+        """Embed one group of texts."""
+        tokens = rows.tokens and self.config.tokens != "none"
+        text = self.text_encoding(rows.ids, rows.kind, tokens=tokens, start=rows.start)
+        sets = self.text_set(text) if tokens else (None, None)
+        return TextEmbeddings(text.embedding, rows.owner, rows.of, rows.key, *sets)
 
     def _distinct(self, *token_ids: Tensor) -> list[Tensor]:
-        """Embeddings of phrases in several tensors. Texts repeat much among regions and negatives."""
+        """Embed the phrases of several tensors, each distinct one once."""
         widest = max(ids.shape[1] for ids in token_ids)
         fill = self.config.text.pad_id
         rows = torch.cat([F.pad(ids, (0, widest - ids.shape[1]), value=fill) for ids in token_ids])
         distinct, inverse = torch.unique(rows, dim=0, return_inverse=True)
         embeddings = self.encode_texts(distinct, "phrase")
         return list(embeddings.index_select(0, inverse).split([len(ids) for ids in token_ids]))
+
+
+def _is_plain_phrase(rows: TextRows) -> bool:
+    return rows.kind == "phrase" and not rows.tokens and rows.start is None
 
 
 def _projection(width: int, embed_width: int, *, bias: bool) -> nn.Linear:

@@ -76,13 +76,22 @@ class TextTower(nn.Module):
         """
         return text_ends(token_ids, self.config.eos_id)
 
-    def forward(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", *, tokens: bool = True) -> TextFeatures:
+    def forward(
+        self,
+        token_ids: Int[Tensor, "B L"],
+        kind: Kind = "caption",
+        *,
+        tokens: bool = True,
+        start: Int[Tensor, " B"] | None = None,
+    ) -> TextFeatures:
         """Features of each text.
 
         Args:
             token_ids: One text a row, padded on the right with anything.
             kind: Which table of positions is used.
             tokens: Whether features of tokens are wanted too.
+            start: Position of each text's first token, as if padding stood before it that nobody reads
+                (DeBias-CLIP, arXiv:2602.22419). None: 0.
 
         Raises:
             ValueError: If these are no token ids, the kind is unknown, or a text is too long, has no end or holds
@@ -90,10 +99,13 @@ class TextTower(nn.Module):
         """
         check_texts(token_ids, kind)
         lengths = self.lengths(token_ids)
-        check_length(lengths, self.config.length(kind), kind)
+        ends = lengths if start is None else [a + b for a, b in zip(lengths, start.tolist(), strict=True)]
+        check_length(ends, self.config.length(kind), kind)
         packing = self._pack(lengths, token_ids)
-        ids, at = packing.take(token_ids), packing.positions()
-        x = self.token_embedding(ids) + F.embedding(at, self.table(kind))
+        ids, positions = packing.take(token_ids), packing.positions()
+        if start is not None:
+            positions = positions + start[packing.rows()]
+        x = self.token_embedding(ids) + F.embedding(positions, self.table(kind))
         if self.head is None and not tokens:
             return TextFeatures(self.norm(self.transformer.edges(x, packing, last=True)), None, packing)
         x = self.norm(self.transformer(x, packing)[0])

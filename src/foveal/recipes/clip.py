@@ -31,11 +31,12 @@ class Objective:
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The terms by name: "caption", and "long_caption" where there are any."""
-        texts = {"caption": output.caption, "long_caption": output.long_caption}
         return {
-            name: contrastive(output.image, text, output.scale, label_smoothing=self.label_smoothing, world=world)
-            for name, text in texts.items()
-            if text is not None
+            name: contrastive(
+                output.image, texts.embedding, output.scale, label_smoothing=self.label_smoothing, world=world
+            )
+            for name, texts in output.texts.items()
+            if name in ("caption", "long_caption")
         }
 
 

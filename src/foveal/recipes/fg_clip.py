@@ -36,32 +36,21 @@ class Objective:
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The weighted terms by name. What the data does not hold has no term."""
-        texts = {"caption": output.caption, "long_caption": output.long_caption}
         terms = {
-            name: contrastive(output.image, text, output.scale, world=world)
-            for name, text in texts.items()
-            if text is not None
+            name: contrastive(output.image, texts.embedding, output.scale, world=world)
+            for name, texts in output.texts.items()
+            if name in ("caption", "long_caption")
         }
-        if output.regions is not None and output.phrases is not None:
-            keys = output.phrase_key if self.drop_same_phrase else None
-            loss = regional(
-                output.regions,
-                output.phrases,
-                output.region_scale,
-                phrase_key=keys,
-                world=world,
-                gather=self.gather_regions,
-            )
+        if output.regions is not None:
+            phrases = output.need("phrase")
+            pairs = (output.regions, phrases.embedding)
+            keys = phrases.key if self.drop_same_phrase else None
+            loss = regional(*pairs, output.region_scale, phrase_key=keys, world=world, gather=self.gather_regions)
             terms["region"] = self.alpha * loss
-            if output.negatives is not None and output.negative_region is not None:
-                terms["hard_negative"] = self.beta * hard_negative(
-                    output.regions,
-                    output.phrases,
-                    output.negatives,
-                    output.negative_region,
-                    output.negative_scale,
-                    world=world,
-                )
+            if "negative" in output.texts:
+                negatives = output.need("negative")
+                near = (negatives.embedding, negatives.owner, output.negative_scale)
+                terms["hard_negative"] = self.beta * hard_negative(*pairs, *near, world=world)
         return terms
 
 

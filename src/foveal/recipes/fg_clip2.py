@@ -62,27 +62,25 @@ class Carrying:
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The weighted terms by name."""
-        texts = {"caption": output.caption, "long_caption": output.long_caption}
         terms = {
-            name: sigmoid_contrastive(output.image, text, output.scale, output.bias, world=world)
-            for name, text in texts.items()
-            if text is not None
+            name: sigmoid_contrastive(output.image, texts.embedding, output.scale, output.bias, world=world)
+            for name, texts in output.texts.items()
+            if name in ("caption", "long_caption")
         }
-        if output.regions is not None and output.phrases is not None:
-            weights = self.weights
-            fgv = regional(output.regions, output.phrases, output.region_scale, world=world)
+        if output.regions is not None:
+            weights, phrases = self.weights, output.need("phrase").embedding
+            fgv = regional(output.regions, phrases, output.region_scale, world=world)
             terms["region"] = weights.region * fgv
-            terms["intra_modal"] = weights.intra_modal * intra_modal(output.phrases, world=world)
+            terms["intra_modal"] = weights.intra_modal * intra_modal(phrases, world=world)
             terms |= self._hard(output, world)
         return terms
 
     def _hard(self, output: Output, world: World) -> dict[str, Tensor]:
-        """The terms of near misses; the threshold they leave behind is the next step's."""
-        if output.negatives is None:
+        """The terms of hard negatives; the threshold they leave behind is the next step's."""
+        if "negative" not in output.texts or output.regions is None:
             return {}
-        assert output.regions is not None and output.phrases is not None and output.negative_region is not None
-        weights = self.weights
-        block = (output.regions, output.phrases, output.negatives, output.negative_region, output.negative_scale)
+        weights, phrases, negatives = self.weights, output.need("phrase"), output.need("negative")
+        block = (output.regions, phrases.embedding, negatives.embedding, negatives.owner, output.negative_scale)
         terms = {
             "hard_negative": weights.hard_negative * hard_negative(*block, world=world),
             "ranking": weights.ranking * cross_modal_ranking(*block, self.threshold.value, world=world),

@@ -40,13 +40,13 @@ class Objective:
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The terms by name: "token_triplet", and "long_caption" where it has a weight."""
-        assert output.text_tokens is not None and output.image_tokens is not None and output.long_caption is not None
+        texts, images = output.need_tokens("long_caption")
         terms = {
             "token_triplet": token_triplet(
-                output.text_tokens,
-                output.image_tokens,
-                output.text_token_mask,
-                output.image_token_mask,
+                texts[0],
+                images[0],
+                texts[1],
+                images[1],
                 margin=self.margin,
                 hardest=self.hardest,
                 reduction=self.reduction,
@@ -54,7 +54,7 @@ class Objective:
             )
         }
         if self.contrastive:
-            pair = contrastive(output.image, output.long_caption, output.scale, world=world)
+            pair = contrastive(output.image, output.need("long_caption").embedding, output.scale, world=world)
             terms["long_caption"] = self.contrastive * pair
         return terms
 

@@ -58,49 +58,48 @@ class Objective:
         return self._whole(output, world) | self._regions(output, world)
 
     def _whole(self, output: Output, world: World) -> dict[str, Tensor]:
-        texts = {"caption": output.caption, "long_caption": output.long_caption}
         terms = {
-            name: contrastive(output.image, text, output.scale, world=world)
-            for name, text in texts.items()
-            if text is not None
+            name: contrastive(output.image, texts.embedding, output.scale, world=world)
+            for name, texts in output.texts.items()
+            if name in ("caption", "long_caption")
         }
-        if output.caption_negatives is not None and output.caption is not None and self.caption_negative:
-            assert output.caption_negative_image is not None
-            near = (output.caption, output.caption_negatives, output.caption_negative_image)
+        if "caption_negative" in output.texts and "caption" in output.texts and self.caption_negative:
+            negatives = output.need("caption_negative")
+            near = (output.need("caption").embedding, negatives.embedding, negatives.owner)
             loss = hard_negative(output.image, *near, output.scale, world=world)
             terms["caption_negative"] = self.caption_negative * loss
         return terms | self._tokens(output, world)
 
     def _tokens(self, output: Output, world: World) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
-        if output.image_tokens is None or output.caption_tokens is None:
+        if output.image_tokens is None or "caption" not in output.texts or output.texts["caption"].tokens is None:
             return terms
-        images = (output.image_tokens, output.image_token_mask)
-        captions = (output.caption_tokens, output.caption_token_mask)
+        captions, images = output.need_tokens("caption")
         if self.token:
             sets = (captions[0], images[0], captions[1], images[1])
             terms["token"] = self.token * token_triplet(*sets, margin=self.margin, reduction="mean", world=world)
-        if output.caption_negative_tokens is not None and self.token_negative:
-            assert output.caption_negative_image is not None
-            near = (output.caption_negative_tokens, output.caption_negative_token_mask)
-            loss = token_hard_negative(images, captions, near, output.caption_negative_image, output.scale, world=world)
+        if "caption_negative" in output.texts and self.token_negative:
+            negatives, owner = output.need_tokens("caption_negative")[0], output.need("caption_negative").owner
+            loss = token_hard_negative(images, captions, negatives, owner, output.scale, world=world)
             terms["token_negative"] = self.token_negative * loss
         return terms
 
     def _regions(self, output: Output, world: World) -> dict[str, Tensor]:
-        if output.regions is None or output.phrases is None:
+        if output.regions is None:
             return {}
-        pairs = (output.regions, output.phrases)
-        loss = regional(*pairs, output.region_scale, phrase_key=output.phrase_key, world=world, gather=True)
+        phrases = output.need("phrase")
+        pairs = (output.regions, phrases.embedding)
+        loss = regional(*pairs, output.region_scale, phrase_key=phrases.key, world=world, gather=True)
         terms = {"region": self.region * loss}
-        if output.negatives is not None and output.negative_region is not None:
-            near = (output.negatives, output.negative_region, output.negative_scale)
+        if "negative" in output.texts:
+            negatives = output.need("negative")
+            near = (negatives.embedding, negatives.owner, output.negative_scale)
             terms["hard_negative"] = self.hard_negative * hard_negative(*pairs, *near, world=world)
             if self.pooled:
                 terms["pooled"] = self.pooled * pooled_negatives(*pairs, *near, world=world)
             if self.best_patch and output.image_tokens is not None and output.region_image is not None:
-                seen = (output.image_tokens, output.image_token_mask, output.phrases, output.region_image)
-                terms["best_patch"] = self.best_patch * best_patch_negative(*seen, *near, world=world)
+                shown = (output.image_tokens, output.image_token_mask, phrases.embedding, output.region_image)
+                terms["best_patch"] = self.best_patch * best_patch_negative(*shown, *near, world=world)
         return terms
 
 

@@ -38,12 +38,11 @@ class Objective:
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The terms by name: "long_caption" and "principal_component"."""
-        assert output.long_caption is not None and output.caption is not None
-        smoothing = self.label_smoothing
-        long = contrastive(output.image, output.long_caption, output.scale, label_smoothing=smoothing, world=world)
+        smoothing, long_caption = self.label_smoothing, output.need("long_caption").embedding
+        long = contrastive(output.image, long_caption, output.scale, label_smoothing=smoothing, world=world)
         short = principal_component(
             output.image,
-            output.caption,
+            output.need("caption").embedding,
             output.scale,
             components=self.components,
             label_smoothing=smoothing,

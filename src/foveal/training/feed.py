@@ -4,21 +4,21 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..data.batching import Batcher, Prepared
 from ..data.formats import open_source
 from ..data.images import ImageTransform
 from ..data.scenes import Scenes
 from ..data.stream import Stream
-from ..data.texts import Edit
+from ..data.texts import Edit, TextGroup
 from ..data.tokenizer import Tokenizer
 from ..distributed import World
 from ..encoder.checkpoint import origin_of, protocol_of, tokenizer_of
 from ..encoder.protocol import Protocol
 from ..models.config import ModelConfig
 from ..models.layouts import family
-from ..types import Batch, Sample
+from ..types import Batch, Kind, Sample
 from .run import override
 
 
@@ -34,6 +34,7 @@ class Feed:
         regions: Most regions per image.
         negatives: Most near misses per region.
         caption_negatives: Most near misses per short caption.
+        groups: Further groups of texts, a recipe's own.
         edits: Change a sample's texts first, in this order.
         transform: From pictures to pixels; its size, or its patch, is the model's.
         tokenizer: From texts to token ids.
@@ -50,6 +51,7 @@ class Feed:
     regions: int = 0
     negatives: int = 0
     caption_negatives: int = 0
+    groups: tuple[TextGroup, ...] = ()
     edits: tuple[Edit, ...] = ()
     transform: ImageTransform = field(default_factory=ImageTransform)
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
@@ -144,13 +146,14 @@ class Feed:
                 cut=vision.image_size % vision.patch_size,
             ),
             tokenizer=self.tokenizer,
-            caption_length=text.length("caption") if self.captions else None,
-            long_caption_length=text.length("long_caption") if self.long_captions else None,
-            phrase_length=text.length("phrase"),
+            captions=self.captions,
+            long_captions=self.long_captions,
             regions=self.regions,
             negatives=self.negatives,
             caption_negatives=self.caption_negatives,
+            groups=self.groups,
             edits=self.edits,
+            lengths={kind: text.length(kind) for kind in get_args(Kind)},
             overflow="truncate",
         )
 

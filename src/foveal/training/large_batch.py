@@ -7,7 +7,6 @@ embeddings, and then carries it through the model one micro-batch at a time.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,15 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..types import Batch, Output, PatchedPixels
+from ..trees import tensors_of, with_tensors
+from ..types import Batch, Output, PatchedPixels, TextRows
 
 Terms = dict[str, Tensor]
 
-# Numbers of the model, the same in every micro-batch.
-SHARED = ("scale", "region_scale", "negative_scale", "bias")
-TOKEN_SETS = tuple(field.name for field in fields(Output) if field.name.endswith(("_tokens", "_token_mask")))
-# Rows that name the row of another field they belong to.
-OWNER = {"region_image": "image", "negative_region": "regions", "caption_negative_image": "image"}
+# What is the model's, the same in every micro-batch: its scales, and what its learned parts give.
+SHARED = ("scale", "region_scale", "negative_scale", "bias", "parts.")
 
 
 def backward(
@@ -47,7 +44,7 @@ def backward(
         outputs = [model(batch) for batch in batches]
     whole = _leaves(join(outputs))
     terms = objective(whole)
-    leaves = {name: leaf for name, leaf in _tensors(whole).items() if leaf.requires_grad}
+    leaves = {name: leaf for name, leaf in tensors_of(whole).items() if leaf.requires_grad}
     total = torch.stack([*terms.values()]).sum()
     found = torch.autograd.grad(total, [*leaves.values()], allow_unused=True, materialize_grads=True)
     shares = _shares(dict(zip(leaves, found, strict=True)), outputs)
@@ -83,16 +80,12 @@ def join(outputs: list[Output]) -> Output:
 
     Token sets are padded to the longest; rows that name other rows are renumbered.
     """
-    found: dict[str, Tensor | None] = {}
-    for field in fields(Output):
-        values = [getattr(output, field.name) for output in outputs]
-        if any(value is None for value in values):
-            found[field.name] = None
-        elif field.name in SHARED:
-            found[field.name] = values[-1]
-        else:
-            found[field.name] = torch.cat(_aligned(field.name, values, outputs))
-    return Output(**{name: _single(value) for name, value in found.items()})  # type: ignore[arg-type]
+    parts = [tensors_of(output) for output in outputs]
+    joined = {
+        name: parts[-1][name] if name.startswith(SHARED) else torch.cat(_aligned(name, parts, outputs))
+        for name in parts[0]
+    }
+    return with_tensors(outputs[0], {name: _single(tensor) for name, tensor in joined.items()})
 
 
 def _take(batch: Batch, start: int, end: int) -> Batch:
@@ -103,37 +96,39 @@ def _take(batch: Batch, start: int, end: int) -> Batch:
         rows["pixels"] = PatchedPixels(pixels.values[start:end], pixels.mask[start:end], pixels.grid[start:end])
     else:
         rows["pixels"] = pixels[start:end]
-    for name in ("caption_ids", "long_caption_ids"):
-        value = getattr(batch, name)
-        rows[name] = None if value is None else value[start:end]
-    if batch.region_image is not None:
-        regions = _within(batch.region_image, start, end)
-        rows["region_image"] = batch.region_image[regions] - start
-        for name in ("boxes", "phrase_ids", "phrase_key"):
-            value = getattr(batch, name)
-            rows[name] = None if value is None else value[regions]
-        if batch.negative_region is not None and batch.negative_ids is not None:
-            renumbered = torch.full_like(batch.region_image, -1)
-            renumbered[regions] = torch.arange(len(regions), device=regions.device)
-            owner = renumbered[batch.negative_region]
-            rows["negative_ids"], rows["negative_region"] = batch.negative_ids[owner >= 0], owner[owner >= 0]
-    if batch.caption_negative_image is not None and batch.caption_negative_ids is not None:
-        negatives = _within(batch.caption_negative_image, start, end)
-        rows["caption_negative_ids"] = batch.caption_negative_ids[negatives]
-        rows["caption_negative_image"] = batch.caption_negative_image[negatives] - start
+    device = next((texts.owner.device for texts in batch.texts.values()), None)
+    kept = {"image": torch.arange(start, end, device=device)}
+    if batch.region_image is not None and batch.boxes is not None:
+        kept["region"] = _within(batch.region_image, start, end)
+        rows["region_image"] = batch.region_image[kept["region"]] - start
+        rows["boxes"] = batch.boxes[kept["region"]]
+    counts = {"image": len(batch.ids), "region": 0 if batch.boxes is None else len(batch.boxes)}
+    rows["texts"] = {name: _owned(texts, kept[texts.of], counts[texts.of]) for name, texts in batch.texts.items()}
     return Batch(**rows)
+
+
+def _owned(texts: TextRows, owners: Tensor, count: int) -> TextRows:
+    """Those of a group's texts that belong to some of all `count` owners."""
+    renumbered = torch.full((count,), -1, device=owners.device)
+    renumbered[owners] = torch.arange(len(owners), device=owners.device)
+    owner = renumbered[texts.owner]
+    rows = {name: tensor[owner >= 0] for name, tensor in tensors_of(texts).items()}
+    return with_tensors(texts, {**rows, "owner": owner[owner >= 0]})
 
 
 def _within(owner: Tensor, start: int, end: int) -> Tensor:
     return ((owner >= start) & (owner < end)).nonzero()[:, 0]
 
 
-def _aligned(name: str, values: list[Tensor], outputs: list[Output]) -> list[Tensor]:
-    """One field of each output, ready to be concatenated."""
-    if name in OWNER:
-        counts = [len(getattr(output, OWNER[name])) for output in outputs]
+def _aligned(name: str, parts: list[dict[str, Tensor]], outputs: list[Output]) -> list[Tensor]:
+    """One tensor of each output, ready to be concatenated."""
+    values = [part[name] for part in parts]
+    if name == "region_image" or name.endswith(".owner"):
+        group = name.split(".")[1] if "." in name else ""
+        of_regions = bool(group) and outputs[0].texts[group].of == "region"
+        counts = [len(part["regions" if of_regions else "image"]) for part in parts]
         return [value + sum(counts[:number]) for number, value in enumerate(values)]
-    if name in TOKEN_SETS:
+    if name.endswith(("tokens", "token_mask")):
         widest = max(value.shape[1] for value in values)
         return [F.pad(value, (*(0, 0) * (value.ndim - 2), 0, widest - value.shape[1])) for value in values]
     return values
@@ -142,11 +137,12 @@ def _aligned(name: str, values: list[Tensor], outputs: list[Output]) -> list[Ten
 def _shares(gradients: dict[str, Tensor], outputs: list[Output]) -> list[dict[str, Tensor]]:
     """Each micro-batch's share of the gradients. What all have in common goes to the last one."""
     shares: list[dict[str, Tensor]] = [{} for _ in outputs]
+    parts = [tensors_of(output) for output in outputs]
     for name, gradient in gradients.items():
-        if name in SHARED:
+        if name.startswith(SHARED):
             shares[-1][name] = gradient
             continue
-        members = [getattr(output, name) for output in outputs]
+        members = [part[name] for part in parts]
         pieces = gradient.split([len(member) for member in members])
         for share, piece, member in zip(shares, pieces, members, strict=True):
             share[name] = piece[:, : member.shape[1]]
@@ -156,7 +152,7 @@ def _shares(gradients: dict[str, Tensor], outputs: list[Output]) -> list[dict[st
 def _carry(output: Output, gradients: dict[str, Tensor]) -> None:
     """Carry the gradient at an output into the parameters."""
     # Outputs that do not depend on parameters (a bias the model does not have) have no graph.
-    pairs = [(tensor, gradients[name]) for name, tensor in _tensors(output).items() if name in gradients]
+    pairs = [(tensor, gradients[name]) for name, tensor in tensors_of(output).items() if name in gradients]
     pairs = [(tensor, gradient.to(tensor.dtype)) for tensor, gradient in pairs if tensor.requires_grad]
     torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
 
@@ -166,21 +162,17 @@ def _without_averaging(model: Any, wanted: bool) -> AbstractContextManager[None]
     return model.no_sync() if wanted and hasattr(model, "no_sync") else nullcontext()
 
 
-def _single(tensor: Tensor | None) -> Tensor | None:
-    half = tensor is not None and tensor.dtype in (torch.bfloat16, torch.float16)
-    return tensor.float() if half and tensor is not None else tensor
-
-
-def _tensors(output: Output) -> dict[str, Tensor]:
-    named = {field.name: getattr(output, field.name) for field in fields(output)}
-    return {name: value for name, value in named.items() if value is not None}
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _leaves(output: Output) -> Output:
     """The output cut off from the model, collecting gradients."""
-    tensors = _tensors(output).items()
-    return replace(output, **{name: t.detach().requires_grad_(t.is_floating_point()) for name, t in tensors})
+    leaves = {name: tensor.detach() for name, tensor in tensors_of(output).items()}
+    for leaf in leaves.values():
+        leaf.requires_grad_(leaf.is_floating_point())
+    return with_tensors(output, leaves)
 
 
 def _detached(output: Output) -> Output:
-    return replace(output, **{name: tensor.detach() for name, tensor in _tensors(output).items()})
+    return with_tensors(output, {name: tensor.detach() for name, tensor in tensors_of(output).items()})

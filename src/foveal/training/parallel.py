@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..distributed import ALONE, World
+from ..trees import tensors_of, with_tensors
 from ..types import Output
 
 T = TypeVar("T")
@@ -122,14 +122,8 @@ def wait_for_all(world: World) -> None:
 
 def to_device(value: T, device: torch.device) -> T:
     """A copy of a batch (any dataclass) whose tensors are on the device."""
-    moved: dict[str, Any] = {}
-    for field in fields(cast(Any, value)):
-        member = getattr(value, field.name)
-        if isinstance(member, Tensor):
-            moved[field.name] = member.to(device, non_blocking=True)
-        elif is_dataclass(member):
-            moved[field.name] = to_device(member, device)
-    return cast(T, replace(cast(Any, value), **moved))
+    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors_of(value).items()}
+    return with_tensors(value, moved)
 
 
 def _shard(model: nn.Module) -> nn.Module:
@@ -148,9 +142,8 @@ def _shard(model: nn.Module) -> nn.Module:
 
 def _with_graph(_model: nn.Module, _inputs: Any, output: Output) -> Output:
     """An output that is a parameter itself (a bias) is unused to DDP, which looks for parameters behind outputs."""
-    members = {field.name: getattr(output, field.name) for field in fields(output)}
-    bare = {name: value for name, value in members.items() if isinstance(value, nn.Parameter)}
-    return replace(output, **{name: value.clone() for name, value in bare.items()})
+    bare = {name: value.clone() for name, value in tensors_of(output).items() if isinstance(value, nn.Parameter)}
+    return with_tensors(output, bare)
 
 
 def _scalars(model: nn.Module) -> list[nn.Parameter]:

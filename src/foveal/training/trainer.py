@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +146,11 @@ def _check_terms(step: int, terms: dict[str, float], output: Output, batch: Batc
     broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
     if not broken:
         return
-    embeddings = [value for value in (output.image, output.caption, output.long_caption) if value is not None]
-    finite = torch.stack([value.isfinite().all(dim=1) for value in embeddings]).all(dim=0).tolist()
-    suspects = tuple(id_ for id_, fine in zip(batch.ids, finite, strict=True) if not fine)
+    finite = output.image.isfinite().all(dim=1)
+    for texts in output.texts.values():
+        if texts.of == "image":
+            finite[texts.owner[~texts.embedding.isfinite().all(dim=1)]] = False
+    suspects = tuple(name for name, fine in zip(batch.ids, finite.tolist(), strict=True) if not fine)
     raise NotFiniteError(f"Step {step}: {', '.join(broken)}. {_ids(suspects or batch.ids)}")
 
 
@@ -159,8 +160,7 @@ def _ids(ids: tuple[str, ...]) -> str:
 
 def _tokens(batch: Batch, pad_id: int) -> int:
     """How many text tokens a batch holds, padding left out."""
-    values = [getattr(batch, field.name) for field in fields(batch) if field.name.endswith("_ids")]
-    return sum(int(torch.count_nonzero(ids != pad_id)) for ids in values if isinstance(ids, Tensor))
+    return sum(int(torch.count_nonzero(rows.ids != pad_id)) for rows in batch.texts.values())
 
 
 def _next(batches: Iterator[Batch], step: int) -> Batch:

@@ -1,7 +1,7 @@
 import io
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from PIL import Image
 
 from foveal.data.batching import Batcher, phrase_key
 from foveal.data.images import Augmentation, ImageTransform
-from foveal.data.texts import FirstSentence, Prefix
+from foveal.data.texts import FirstSentence, Prefix, Text
 from foveal.data.tokenizer import Tokenizer
 from foveal.types import Negative, PatchedPixels, Region, Sample
 
@@ -45,38 +45,51 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_a_batch_holds_all_that_was_asked_for_in_order():
-    made = batcher(long_caption_length=248, regions=4, negatives=3, caption_negatives=2)
+    made = batcher(long_captions=True, regions=4, negatives=3, caption_negatives=2)
     first = sample("one", regions=(region(0, 2), region(1)), caption_negatives=(Negative("a dog"),))
     second = sample("two", captions=("a bus",), long_caption="A bus.")
     third = sample("three", captions=("a tree",), regions=(region(2, 1),))
     batch = made.collate([made.prepare(given, rng()) for given in (first, second, third)])
     assert batch.ids == ("one", "two", "three")
     assert batch.pixels.shape == (3, 3, 16, 16)
-    assert texts(batch.caption_ids) == ["a cat", "a bus", "a tree"]
-    assert texts(batch.long_caption_ids) == ["a cat sits . it is gray .", "a bus .", "a cat sits . it is gray ."]
+    assert texts(batch.texts["caption"].ids) == ["a cat", "a bus", "a tree"]
+    assert texts(batch.texts["long_caption"].ids) == [
+        "a cat sits . it is gray .",
+        "a bus .",
+        "a cat sits . it is gray .",
+    ]
     expected = torch.tensor([[0, 0.1, 0.5, 0.9], [0.05, 0.1, 0.55, 0.9], [0.1, 0.1, 0.6, 0.9]])
     torch.testing.assert_close(batch.boxes, expected)
     assert batch.region_image.tolist() == [0, 0, 2]
-    assert texts(batch.phrase_ids) == ["thing 0", "thing 1", "thing 2"]
-    assert texts(batch.negative_ids) == ["thing 0 not 0", "thing 0 not 1", "thing 2 not 0"]
-    assert batch.negative_region.tolist() == [0, 0, 2]
-    assert texts(batch.caption_negative_ids) == ["a dog"]
-    assert batch.caption_negative_image.tolist() == [0]
+    assert texts(batch.texts["phrase"].ids) == ["thing 0", "thing 1", "thing 2"]
+    assert texts(batch.texts["negative"].ids) == ["thing 0 not 0", "thing 0 not 1", "thing 2 not 0"]
+    assert batch.texts["negative"].owner.tolist() == [0, 0, 2]
+    assert texts(batch.texts["caption_negative"].ids) == ["a dog"]
+    assert batch.texts["caption_negative"].owner.tolist() == [0]
 
 
 def test_what_is_not_asked_for_is_absent():
     given = sample(regions=(region(0, 2),), caption_negatives=(Negative("a dog"),))
-    batch = batcher(caption_length=None).collate([batcher(caption_length=None).prepare(given, rng())])
-    present = {name for name, value in vars(batch).items() if value is not None}
-    assert present == {"ids", "pixels"}
+    batch = batcher(captions=False).collate([batcher(captions=False).prepare(given, rng())])
+    assert (batch.texts, batch.boxes, batch.region_image) == ({}, None, None)
 
 
 def test_what_is_asked_for_and_not_there_has_no_rows():
     made = batcher(regions=4, negatives=3, caption_negatives=2)
     batch = made.collate([made.prepare(sample(name), rng()) for name in ("one", "two")])
     assert batch.boxes.shape == (0, 4)
-    assert batch.phrase_ids.shape == batch.negative_ids.shape == batch.caption_negative_ids.shape == (0, 1)
-    for owners in (batch.region_image, batch.phrase_key, batch.negative_region, batch.caption_negative_image):
+    assert (
+        batch.texts["phrase"].ids.shape
+        == batch.texts["negative"].ids.shape
+        == batch.texts["caption_negative"].ids.shape
+        == (0, 1)
+    )
+    for owners in (
+        batch.region_image,
+        batch.texts["phrase"].key,
+        batch.texts["negative"].owner,
+        batch.texts["caption_negative"].owner,
+    ):
         assert owners.shape == (0,)
         assert owners.dtype == torch.int64
 
@@ -92,12 +105,13 @@ def test_a_batch_of_one_is_a_row_of_a_batch():
     made = batcher(regions=2, negatives=2)
     samples = [sample(str(n), image=picture(n), captions=(f"a cat {n}",), regions=(region(n, 3),)) for n in range(3)]
     whole = made.collate([made.prepare(given) for given in samples])
+    negative = whole.texts["negative"]
     for row, given in enumerate(samples):
         alone = made.collate([made.prepare(given)])
         torch.testing.assert_close(alone.pixels[0], whole.pixels[row], atol=0, rtol=0)
         torch.testing.assert_close(alone.boxes[0], whole.boxes[row])
-        assert texts(alone.negative_ids) == texts(whole.negative_ids[whole.negative_region == row])
-        assert alone.phrase_key[0] == whole.phrase_key[row]
+        assert texts(alone.texts["negative"].ids) == texts(negative.ids[negative.owner == row])
+        assert alone.texts["phrase"].key[0] == whole.texts["phrase"].key[row]
 
 
 def test_no_more_is_drawn_than_asked_for_and_each_as_often():
@@ -136,8 +150,8 @@ def test_regions_that_the_view_cuts_off_are_gone_with_their_near_misses():
     inside = Region((0.25, 0.0, 0.75, 1.0), "middle", (Negative("center"),))
     prepared = made.prepare(sample(image=picture(size=(80, 40)), regions=(off, inside)))
     batch = made.collate([prepared])
-    assert texts(batch.phrase_ids) == ["middle"]
-    assert texts(batch.negative_ids) == ["center"]
+    assert texts(batch.texts["phrase"].ids) == ["middle"]
+    assert texts(batch.texts["negative"].ids) == ["center"]
     torch.testing.assert_close(batch.boxes, torch.tensor([[0.0, 0, 1, 1]]))
 
 
@@ -165,7 +179,7 @@ def test_edits_come_first_and_in_order():
 
 def test_long_texts_stop_or_are_cut_as_asked():
     long = sample(captions=("a cat " * 60,))
-    assert batcher(overflow="truncate").collate([batcher().prepare(long)]).caption_ids.shape == (1, 77)
+    assert batcher(overflow="truncate").collate([batcher().prepare(long)]).texts["caption"].ids.shape == (1, 77)
     with pytest.raises(ValueError, match="122 tokens exceeds the length of 77"):
         batcher().collate([batcher().prepare(long)])
 
@@ -173,12 +187,22 @@ def test_long_texts_stop_or_are_cut_as_asked():
 def test_each_kind_of_text_has_its_own_length():
     words = "a cat " * 5
     made = batcher(
-        caption_length=6, long_caption_length=9, phrase_length=4, regions=1, negatives=1, overflow="truncate"
+        long_captions=True,
+        regions=1,
+        negatives=1,
+        lengths={"caption": 6, "long_caption": 9, "phrase": 4},
+        overflow="truncate",
     )
     box = Region((0.0, 0.0, 1.0, 1.0), words, (Negative(words),))
     batch = made.collate([made.prepare(sample(captions=(words,), long_caption=words, regions=(box,)))])
     lengths = [
-        ids.shape[1] for ids in (batch.caption_ids, batch.long_caption_ids, batch.phrase_ids, batch.negative_ids)
+        ids.shape[1]
+        for ids in (
+            batch.texts["caption"].ids,
+            batch.texts["long_caption"].ids,
+            batch.texts["phrase"].ids,
+            batch.texts["negative"].ids,
+        )
     ]
     assert lengths == [6, 9, 4, 4]
 
@@ -215,7 +239,7 @@ def test_golden_key_is_the_same_in_every_process():
 )
 def test_a_sample_that_cannot_be_used_is_named(fields, reason):
     with pytest.raises(ValueError, match=reason):
-        batcher(long_caption_length=248, regions=1).prepare(sample(**fields))
+        batcher(long_captions=True, regions=1).prepare(sample(**fields))
 
 
 def test_empty_captions_are_never_drawn():
@@ -223,10 +247,60 @@ def test_empty_captions_are_never_drawn():
     assert {batcher().prepare(given, np.random.default_rng(seed)).caption for seed in range(20)} == {"a cup"}
 
 
-@pytest.mark.parametrize("fields", [{"negatives": 3}, {"caption_length": None, "caption_negatives": 1}])
+@pytest.mark.parametrize("fields", [{"negatives": 3}, {"captions": False, "caption_negatives": 1}])
 def test_near_misses_without_what_they_miss_are_refused(fields):
     with pytest.raises(ValueError, match="belong to"):
         batcher(**fields)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of the long caption, or of each region's phrase, some of them moved."""
+
+    name: str = "words"
+    of: str = "image"
+    kind: str = "caption"
+    tokens: bool = False
+    shift: float = 0.0
+
+    def __call__(self, sample, rng):
+        texts = [sample.long_caption] if self.of == "image" else [region.phrase for region in sample.regions]
+        return [Text(word, owner, self.shift) for owner, text in enumerate(texts) for word in text.split()]
+
+
+def test_a_group_of_ones_own_has_any_number_of_texts_each_with_its_image():
+    made = batcher(groups=(Words(),))
+    given = [sample("one", long_caption="a red bus"), sample("two", long_caption=""), sample("three", long_caption="a")]
+    rows = made.collate([made.prepare(each, rng()) for each in given]).texts["words"]
+    assert texts(rows.ids) == ["a", "red", "bus", "a"]
+    assert rows.owner.tolist() == [0, 0, 0, 2]
+    assert (rows.of, rows.kind, rows.start) == ("image", "caption", None)
+
+
+def test_a_group_of_regions_names_the_regions_that_were_drawn():
+    made = batcher(groups=(Words(of="region", kind="phrase"),), regions=2)
+    given = [
+        sample("one", regions=tuple(region(n) for n in range(5))),
+        sample("two"),
+        sample("x", regions=(region(7),)),
+    ]
+    batch = made.collate([made.prepare(each, rng(3)) for each in given])
+    phrases, rows = texts(batch.texts["phrase"].ids), batch.texts["words"]
+    assert len(phrases) == 3
+    assert [texts(rows.ids[rows.owner == number]) for number in range(3)] == [phrase.split() for phrase in phrases]
+
+
+def test_a_share_of_the_free_positions_is_left_before_a_text():
+    for shift, start in ((0.0, None), (0.5, 6), (1.0, 12)):
+        made = batcher(groups=(Words(shift=shift),), lengths={"caption": 15, "long_caption": 9, "phrase": 9})
+        rows = made.collate([made.prepare(sample(long_caption="bus"), rng())]).texts["words"]
+        assert (rows.start if rows.start is None else rows.start.tolist()) == (start if start is None else [start])
+
+
+@pytest.mark.parametrize("groups", [(Words("caption"),), (Words(), Words())])
+def test_two_groups_of_one_name_are_refused(groups):
+    with pytest.raises(ValueError, match=r"Two groups of texts are named '(caption|words)'"):
+        batcher(groups=groups)
 
 
 def test_it_crosses_to_a_worker_and_goes_on_the_same():
@@ -235,7 +309,7 @@ def test_it_crosses_to_a_worker_and_goes_on_the_same():
     assert again == made
     given = sample(regions=(region(0),))
     here, there = (each.collate([each.prepare(given)]) for each in (made, again))
-    torch.testing.assert_close(here.caption_ids, there.caption_ids)
+    torch.testing.assert_close(here.texts["caption"].ids, there.texts["caption"].ids)
     torch.testing.assert_close(here.pixels, there.pixels)
 
 
@@ -257,6 +331,6 @@ def test_real_photos_with_captions_and_boxes_make_a_batch(shared_data):
     counts = torch.bincount(batch.region_image, minlength=6).tolist()
     assert counts == [min(3, len(entry["boxes"])) for entry in chosen]
     assert (batch.boxes[:, 2:] > batch.boxes[:, :2]).all()
-    for text, entry in zip(texts(batch.caption_ids), chosen, strict=True):
+    for text, entry in zip(texts(batch.texts["caption"].ids), chosen, strict=True):
         originals = Tokenizer.clip().decode(Tokenizer.clip().encode(entry["captions"], 77))
         assert text in originals

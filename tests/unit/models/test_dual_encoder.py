@@ -9,7 +9,7 @@ from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import SIZES, fg_clip, fg_clip2, finelip, long_text, siglip2_b_16, tiny, vit_b_16
 from foveal.models.text import TextTower, check_texts
 from foveal.models.vision import VisionTower, patchify
-from foveal.types import Batch, PatchedPixels
+from foveal.types import Batch, PatchedPixels, TextRows
 
 END = 300
 
@@ -102,30 +102,33 @@ class TestEveryVariant:
         batch = Batch(
             ids=("a", "b", "c"),
             pixels=torch.randn(3, 3, 32, 32),
-            caption_ids=ids,
-            long_caption_ids=ids,
+            texts={
+                "caption": TextRows(ids, torch.arange(3), tokens=True),
+                "long_caption": TextRows(ids, torch.arange(3), kind="long_caption", tokens=True),
+                "phrase": TextRows(ids[:2], torch.arange(2), "region", "phrase", torch.tensor([1, 2])),
+                "negative": TextRows(ids[[2, 1, 2]], torch.tensor([0, 0, 1]), "region", "phrase"),
+                "caption_negative": TextRows(ids[:1], torch.tensor([1]), tokens=True),
+            },
             boxes=boxes,
             region_image=owner,
-            phrase_ids=ids[:2],
-            phrase_key=torch.tensor([1, 2]),
-            negative_ids=ids[[2, 1, 2]],
-            negative_region=torch.tensor([0, 0, 1]),
-            caption_negative_ids=ids[:1],
-            caption_negative_image=torch.tensor([1]),
         )
         out = model(batch)
         close = torch.testing.assert_close
         close(out.image, model.encode_images(batch.pixels))
-        close(out.caption, model.encode_texts(ids, "caption"))
-        close(out.long_caption, model.encode_texts(ids, "long_caption"))
+        close(out.texts["caption"].embedding, model.encode_texts(ids, "caption"))
+        close(out.texts["long_caption"].embedding, model.encode_texts(ids, "long_caption"))
         close(out.regions, model.encode_regions(batch.pixels, boxes, owner))
-        close(out.phrases, model.encode_texts(ids[:2], "phrase"))
-        close(out.negatives, model.encode_texts(ids[[2, 1, 2]], "phrase"))
-        close(out.caption_negatives, model.encode_texts(ids[:1], "caption"))
+        close(out.texts["phrase"].embedding, model.encode_texts(ids[:2], "phrase"))
+        close(out.texts["negative"].embedding, model.encode_texts(ids[[2, 1, 2]], "phrase"))
+        close(out.texts["caption_negative"].embedding, model.encode_texts(ids[:1], "caption"))
+        for name, group in out.texts.items():
+            rows = batch.texts[name]
+            assert (group.owner is rows.owner, group.key is rows.key, group.of) == (True, True, rows.of)
+            assert (group.tokens is not None) == (rows.tokens and model.config.tokens != "none")
         if model.config.tokens != "none":
-            close(out.text_tokens, model.encode_text_tokens(ids, "long_caption")[0])
-            close(out.caption_tokens, model.encode_text_tokens(ids, "caption")[0])
-            close(out.caption_negative_tokens, model.encode_text_tokens(ids[:1], "caption")[0])
+            close(out.texts["long_caption"].tokens, model.encode_text_tokens(ids, "long_caption")[0])
+            close(out.texts["caption"].tokens, model.encode_text_tokens(ids, "caption")[0])
+            close(out.texts["caption_negative"].tokens, model.encode_text_tokens(ids[:1], "caption")[0])
             close(out.image_tokens, model.encode_image_tokens(batch.pixels)[0])
 
     def test_autocast_stays_close_and_finite(self, model):
@@ -226,24 +229,39 @@ def test_repeated_phrases_are_embedded_once_with_the_same_result():
     torch.testing.assert_close(found, model.encode_texts(repeated), rtol=0, atol=1e-6)
 
 
+def test_a_text_moved_by_some_positions_is_read_with_a_table_that_begins_there():
+    config = replace(VARIANTS["long_clip"].text, kept_positions=0)
+    tower, ids = TextTower(config), texts(3, 7, 5, width=9)
+    start = torch.tensor([4, 0, 2])
+    moved = tower(ids, start=start)
+    with torch.no_grad():
+        table = tower.positions().clone()
+    for row in range(3):
+        tower.positions.set(table.roll(-int(start[row]), dims=0))
+        alone = tower(ids[row : row + 1])
+        torch.testing.assert_close(moved.pooled[row], alone.pooled[0])
+    tower.positions.set(table)
+    with pytest.raises(ValueError, match=f"Text 0 has {config.context + 1} tokens"):
+        tower(ids, start=torch.tensor([config.context - 2, 0, 0]))
+
+
 def test_zero_regions_and_zero_negatives_stay_in_the_graph():
     model = DualEncoder(VARIANTS["fg_clip"])
-    empty = torch.zeros(0, 1, dtype=torch.long)
+    empty, nobody = torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, dtype=torch.long)
     batch = Batch(
         ids=("a",),
         pixels=torch.randn(1, 3, 32, 32),
+        texts={
+            "phrase": TextRows(empty, nobody, "region", "phrase", nobody),
+            "negative": TextRows(empty, nobody, "region", "phrase"),
+            "caption_negative": TextRows(empty, nobody, tokens=True),
+        },
         boxes=torch.zeros(0, 4),
-        region_image=torch.zeros(0, dtype=torch.long),
-        phrase_ids=empty,
-        phrase_key=torch.zeros(0, dtype=torch.long),
-        negative_ids=empty,
-        negative_region=torch.zeros(0, dtype=torch.long),
-        caption_negative_ids=empty,
-        caption_negative_image=torch.zeros(0, dtype=torch.long),
+        region_image=nobody,
     )
     out = model(batch)
-    (out.regions.sum() + out.phrases.sum() + out.negatives.sum() + out.caption_negatives.sum()).backward()
-    assert out.regions.shape == out.phrases.shape == (0, 16)
+    (out.regions.sum() + sum(texts.embedding.sum() for texts in out.texts.values())).backward()
+    assert out.regions.shape == out.texts["phrase"].embedding.shape == (0, 16)
     assert model.text.token_embedding.weight.grad is not None
 
 

@@ -6,11 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from foveal.types import Output
+from foveal.types import Output, TextEmbeddings
 
 DOUBLE = torch.float64
-REGIONS = ("regions", "region_image", "phrases", "phrase_key", "negatives", "negative_region")
-CAPTION_NEGATIVES = tuple(f"caption_negative{rest}" for rest in ("s", "_image", "_tokens", "_token_mask"))
+REGIONS = ("phrase", "negative")
 
 
 def unit(*shape):
@@ -22,44 +21,75 @@ def output():
     """Five images with four regions, two of them with the same phrase; near misses of three regions and two images."""
     scales = (torch.tensor(value, dtype=DOUBLE) for value in (4.0, 5.0, 6.0, -2.0))
     scale, region_scale, negative_scale, bias = scales
-    text_mask = torch.arange(6) < torch.tensor([6, 3, 4, 1, 2])[:, None]
     return Output(
         image=unit(5, 8),
         scale=scale,
         region_scale=region_scale,
         negative_scale=negative_scale,
         bias=bias,
-        caption=unit(5, 8),
-        long_caption=unit(5, 8),
+        texts={
+            "caption": TextEmbeddings(
+                unit(5, 8),
+                torch.arange(5),
+                tokens=unit(5, 3, 8),
+                token_mask=torch.arange(3) < torch.tensor([3, 2, 1, 3, 2])[:, None],
+            ),
+            "long_caption": TextEmbeddings(
+                unit(5, 8),
+                torch.arange(5),
+                tokens=unit(5, 6, 8),
+                token_mask=torch.arange(6) < torch.tensor([6, 3, 4, 1, 2])[:, None],
+            ),
+            "phrase": TextEmbeddings(unit(4, 8), torch.arange(4), "region", torch.tensor([7, 8, 7, 9])),
+            "negative": TextEmbeddings(unit(5, 8), torch.tensor([0, 0, 1, 3, 3]), "region"),
+            "caption_negative": TextEmbeddings(
+                unit(3, 8),
+                torch.tensor([1, 1, 3]),
+                tokens=unit(3, 4, 8),
+                token_mask=torch.arange(4) < torch.tensor([4, 2, 3])[:, None],
+            ),
+        },
         image_tokens=unit(5, 4, 8),
         image_token_mask=torch.ones(5, 4, dtype=torch.bool),
-        text_tokens=unit(5, 6, 8),
-        text_token_mask=text_mask,
         regions=unit(4, 8),
         region_image=torch.tensor([0, 0, 2, 4]),
-        phrases=unit(4, 8),
-        phrase_key=torch.tensor([7, 8, 7, 9]),
-        negatives=unit(5, 8),
-        negative_region=torch.tensor([0, 0, 1, 3, 3]),
-        caption_tokens=unit(5, 3, 8),
-        caption_token_mask=torch.arange(3) < torch.tensor([3, 2, 1, 3, 2])[:, None],
-        caption_negatives=unit(3, 8),
-        caption_negative_image=torch.tensor([1, 1, 3]),
-        caption_negative_tokens=unit(3, 4, 8),
-        caption_negative_token_mask=torch.arange(4) < torch.tensor([4, 2, 3])[:, None],
     )
+
+
+@pytest.fixture
+def without():
+    """Gives an output without a field, a group of texts ("caption") or what a group has ("caption.tokens")."""
+    return _without
+
+
+def _without(output, name):
+    group, _, field = name.partition(".")
+    if group not in output.texts:
+        return replace(output, **{name: None})
+    rest = {key: texts for key, texts in output.texts.items() if key != group}
+    return replace(output, texts=rest | ({group: replace(output.texts[group], **{field: None})} if field else {}))
+
+
+def first_rows(texts, count):
+    """The first rows of a group of texts."""
+    members = {name: value[:count] for name, value in vars(texts).items() if torch.is_tensor(value)}
+    return replace(texts, **members)
 
 
 @pytest.fixture
 def without_regions(output):
     """The same where regions were not asked for."""
-    return replace(output, **dict.fromkeys(REGIONS))
+    for name in (*REGIONS, "regions", "region_image"):
+        output = _without(output, name)
+    return output
 
 
 @pytest.fixture
 def without_rows(output):
     """The same where regions and near misses were asked for and the batch has none."""
-    return replace(output, **{name: getattr(output, name)[:0] for name in (*REGIONS, *CAPTION_NEGATIVES)})
+    empty = {name: first_rows(output.texts[name], 0) for name in (*REGIONS, "caption_negative")}
+    regions, owner = output.regions[:0], output.region_image[:0]
+    return replace(output, texts={**output.texts, **empty}, regions=regions, region_image=owner)
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ def sigmoid(left, right, scale, bias):
 
 def leads(output):
     """By how much each near miss's region prefers its phrase, in logits."""
-    owner = output.negative_region
-    right = (output.regions * output.phrases).sum(1)[owner]
-    return 6.0 * (right - (output.regions[owner] * output.negatives).sum(1))
+    owner = output.texts["negative"].owner
+    right = (output.regions * output.texts["phrase"].embedding).sum(1)[owner]
+    return 6.0 * (right - (output.regions[owner] * output.texts["negative"].embedding).sum(1))
 
 
 def apart(phrases):
@@ -38,21 +38,26 @@ def apart(phrases):
 
 def pooled(output):
     """Regions with near misses find their phrase among all texts, phrases their region."""
-    part = output.negative_region.unique()
-    regions, phrases = output.regions[part], output.phrases[part]
+    part = output.texts["negative"].owner.unique()
+    regions, phrases = output.regions[part], output.texts["phrase"].embedding[part]
     target = torch.arange(len(part))
-    forth = F.cross_entropy(6.0 * regions @ torch.cat([phrases, output.negatives]).T, target)
+    forth = F.cross_entropy(6.0 * regions @ torch.cat([phrases, output.texts["negative"].embedding]).T, target)
     return (forth + F.cross_entropy(6.0 * phrases @ regions.T, target)) / 2
 
 
 def test_every_term_is_its_equation(output, info_nce, near_misses, same_terms):
-    block = (output.regions, output.phrases, output.negatives, output.negative_region)
+    block = (
+        output.regions,
+        output.texts["phrase"].embedding,
+        output.texts["negative"].embedding,
+        output.texts["negative"].owner,
+    )
     objective = WEIGHTS.start()
     expected = {
-        "caption": sigmoid(output.image, output.caption, 4.0, -2.0),
-        "long_caption": sigmoid(output.image, output.long_caption, 4.0, -2.0),
-        "region": 0.2 * info_nce(output.regions, output.phrases, 5.0),
-        "intra_modal": 0.1 * apart(output.phrases),
+        "caption": sigmoid(output.image, output.texts["caption"].embedding, 4.0, -2.0),
+        "long_caption": sigmoid(output.image, output.texts["long_caption"].embedding, 4.0, -2.0),
+        "region": 0.2 * info_nce(output.regions, output.texts["phrase"].embedding, 5.0),
+        "intra_modal": 0.1 * apart(output.texts["phrase"].embedding),
         "hard_negative": 1.5 * near_misses(*block, 6.0),
         "ranking": 0.4 * (-leads(output)).relu().mean(),
         "pooled": 0.3 * pooled(output),
@@ -61,7 +66,8 @@ def test_every_term_is_its_equation(output, info_nce, near_misses, same_terms):
 
 
 def test_the_next_step_wants_the_lead_that_this_one_had(output):
-    output = replace(output, phrases=output.regions)  # so that phrases lead
+    leading = replace(output.texts["phrase"], embedding=output.regions)
+    output = replace(output, texts={**output.texts, "phrase": leading})
     objective = WEIGHTS.start()
     objective(output)
     lead = leads(output).mean().clamp(0, 10)

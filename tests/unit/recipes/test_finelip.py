@@ -8,7 +8,12 @@ from foveal.similarity import clim
 
 def triplet(output, margin):
     """Every other image and every other text of each pair, by loops over pairs; as a sum."""
-    sets = (output.text_tokens, output.image_tokens, output.text_token_mask, output.image_token_mask)
+    sets = (
+        output.texts["long_caption"].tokens,
+        output.image_tokens,
+        output.texts["long_caption"].token_mask,
+        output.image_token_mask,
+    )
     s = clim(*sets, leak=0.1)
     pairs = [(i, j) for i in range(len(s)) for j in range(len(s)) if i != j]
     return sum((margin + s[i, j] - s[i, i]).relu() + (margin + s[i, j] - s[j, j]).relu() for i, j in pairs)
@@ -30,15 +35,22 @@ def test_the_hardest_alone_are_fewer(output):
 def test_a_global_term_joins_where_it_has_a_weight(output, info_nce, same_terms):
     expected = {
         "token_triplet": triplet(output, 0.2),
-        "long_caption": 0.5 * info_nce(output.image, output.long_caption, 4.0),
+        "long_caption": 0.5 * info_nce(output.image, output.texts["long_caption"].embedding, 4.0),
     }
     same_terms(Objective(contrastive=0.5)(output), expected)
 
 
-@pytest.mark.parametrize("missing", ["text_tokens", "image_tokens", "long_caption"])
-def test_token_sets_and_long_captions_are_needed(output, missing):
-    with pytest.raises(AssertionError):
-        Objective()(replace(output, **{missing: None}))
+@pytest.mark.parametrize(
+    ("missing", "setting"),
+    [
+        ("long_caption.tokens", "Set model.tokens=raw."),
+        ("image_tokens", "Set model.tokens=raw."),
+        ("long_caption", "Set data.long_captions=true."),
+    ],
+)
+def test_token_sets_and_long_captions_are_needed(output, without, missing, setting):
+    with pytest.raises(ValueError, match=setting):
+        Objective()(without(output, missing))
 
 
 def test_the_release_differs_in_its_schedule_alone():

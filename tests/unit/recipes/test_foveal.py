@@ -26,13 +26,13 @@ def all_pairs(texts, text_mask, output):
 
 def token_terms(output):
     """Other captions and other images by a margin, over all pairs; near misses by cross entropy."""
-    s = all_pairs(output.caption_tokens, output.caption_token_mask, output)
+    s = all_pairs(output.texts["caption"].tokens, output.texts["caption"].token_mask, output)
     pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
     triplet = sum((0.3 + s[i, j] - s[i, i]).relu() + (0.3 + s[i, j] - s[j, j]).relu() for i, j in pairs) / len(pairs)
-    near = all_pairs(output.caption_negative_tokens, output.caption_negative_token_mask, output)
+    near = all_pairs(output.texts["caption_negative"].tokens, output.texts["caption_negative"].token_mask, output)
     choices = []
-    for image in output.caption_negative_image.unique().tolist():
-        wrong = near[output.caption_negative_image == image, image]
+    for image in output.texts["caption_negative"].owner.unique().tolist():
+        wrong = near[output.texts["caption_negative"].owner == image, image]
         logits = 4.0 * torch.cat([s[image, image, None], wrong]) / 2
         choices.append(F.cross_entropy(logits, torch.tensor(0)))
     return triplet, torch.stack(choices).mean()
@@ -41,24 +41,40 @@ def token_terms(output):
 def best_patches(output):
     """Each phrase and its near misses by the patch of its picture that each fits best."""
     losses = []
-    for region in output.negative_region.unique().tolist():
+    for region in output.texts["negative"].owner.unique().tolist():
         patches = output.image_tokens[output.region_image[region]][output.image_token_mask[output.region_image[region]]]
-        texts = torch.cat([output.phrases[region, None], output.negatives[output.negative_region == region]])
+        texts = torch.cat(
+            [
+                output.texts["phrase"].embedding[region, None],
+                output.texts["negative"].embedding[output.texts["negative"].owner == region],
+            ]
+        )
         losses.append(F.cross_entropy(6.0 * (texts @ patches.T).amax(1), torch.tensor(0)))
     return torch.stack(losses).mean()
 
 
 def test_every_term_is_its_equation(output, info_nce, near_misses, same_terms):
     triplet, token_negative = token_terms(output)
-    captions = (output.image, output.caption, output.caption_negatives, output.caption_negative_image)
-    block = (output.regions, output.phrases, output.negatives, output.negative_region)
+    captions = (
+        output.image,
+        output.texts["caption"].embedding,
+        output.texts["caption_negative"].embedding,
+        output.texts["caption_negative"].owner,
+    )
+    block = (
+        output.regions,
+        output.texts["phrase"].embedding,
+        output.texts["negative"].embedding,
+        output.texts["negative"].owner,
+    )
     expected = {
-        "caption": info_nce(output.image, output.caption, 4.0),
-        "long_caption": info_nce(output.image, output.long_caption, 4.0),
+        "caption": info_nce(output.image, output.texts["caption"].embedding, 4.0),
+        "long_caption": info_nce(output.image, output.texts["long_caption"].embedding, 4.0),
         "caption_negative": 0.9 * near_misses(*captions, 4.0),
         "token": 1.1 * triplet,
         "token_negative": 1.3 * token_negative,
-        "region": 0.5 * info_nce(output.regions, output.phrases, 5.0, keys=output.phrase_key),
+        "region": 0.5
+        * info_nce(output.regions, output.texts["phrase"].embedding, 5.0, keys=output.texts["phrase"].key),
         "hard_negative": 0.7 * near_misses(*block, 6.0),
         "best_patch": 0.4 * best_patches(output),
     }
@@ -69,16 +85,15 @@ def test_every_term_is_its_equation(output, info_nce, near_misses, same_terms):
     ("missing", "terms"),
     [
         ("long_caption", {"long_caption"}),
-        ("caption_negatives", {"caption_negative"}),
-        ("caption_tokens", {"token", "token_negative"}),
+        ("caption_negative", {"caption_negative", "token_negative"}),
+        ("caption.tokens", {"token", "token_negative"}),
         ("image_tokens", {"token", "token_negative", "best_patch"}),
-        ("caption_negative_tokens", {"token_negative"}),
-        ("negatives", {"hard_negative", "best_patch"}),
+        ("negative", {"hard_negative", "best_patch"}),
         ("regions", {"region", "hard_negative", "best_patch"}),
     ],
 )
-def test_what_was_not_asked_for_has_no_term_and_changes_no_other(output, missing, terms):
-    everything, rest = WEIGHTS(output), WEIGHTS(replace(output, **{missing: None}))
+def test_what_was_not_asked_for_has_no_term_and_changes_no_other(output, without, missing, terms):
+    everything, rest = WEIGHTS(output), WEIGHTS(without(output, missing))
     assert set(everything) - set(rest) == terms
     assert all(rest[name] == everything[name] for name in rest)
 

@@ -88,14 +88,13 @@ def test_sources_are_mixed_by_weight_and_alike_without():
 
 def test_a_batch_holds_what_is_asked_for_and_nothing_else(scene_shards):
     batch = first_batch(replace(EVERYTHING, sources=(str(scene_shards),)))
-    assert len(batch.ids) == len(batch.caption_ids) == len(batch.long_caption_ids) == 4
+    assert len(batch.ids) == len(batch.texts["caption"].ids) == len(batch.texts["long_caption"].ids) == 4
     assert batch.pixels.shape == (4, 3, 32, 32)
     assert batch.region_image.bincount(minlength=4).tolist() == [2, 2, 2, 2]
-    assert batch.negative_region.bincount(minlength=8).tolist() == [3] * 8
-    assert batch.caption_negative_image.tolist() == [0, 1, 2, 3]
+    assert batch.texts["negative"].owner.bincount(minlength=8).tolist() == [3] * 8
+    assert batch.texts["caption_negative"].owner.tolist() == [0, 1, 2, 3]
     bare = first_batch(Feed(sources=(str(scene_shards),), captions=False))
-    given = {name for name, value in vars(bare).items() if value is not None}
-    assert given == {"ids", "pixels"}
+    assert (bare.texts, bare.boxes, bare.region_image) == ({}, None, None)
 
 
 def test_pictures_are_of_the_models_size(scene_shards):
@@ -110,18 +109,20 @@ def test_texts_beyond_the_length_of_their_kind_are_cut_and_ended(scene_shards):
     text = replace(tiny().text, context=10)
     feed = replace(EVERYTHING, sources=(str(scene_shards),))
     short = first_batch(feed, replace(tiny(), text=text))
-    assert short.caption_ids.shape[1] <= 10
-    assert short.long_caption_ids.shape[1] == 10
-    assert (short.long_caption_ids[:, -1] == 49407).all()
+    assert short.texts["caption"].ids.shape[1] <= 10
+    assert short.texts["long_caption"].ids.shape[1] == 10
+    assert (short.texts["long_caption"].ids[:, -1] == 49407).all()
     longer = first_batch(feed, fg_clip(replace(tiny(), text=text), keep=2, ratio=4))
-    assert longer.long_caption_ids.shape[1] == 34
-    assert longer.phrase_ids.shape[1] <= 10
+    assert longer.texts["long_caption"].ids.shape[1] == 34
+    assert longer.texts["phrase"].ids.shape[1] <= 10
 
 
 def test_texts_are_edited_first(scene_shards):
     feed = Feed(sources=(str(scene_shards),), long_captions=True, edits=(FirstSentence(),))
     batch = first_batch(feed)
-    for short, long in zip(*map(Tokenizer.clip().decode, (batch.caption_ids, batch.long_caption_ids)), strict=True):
+    for short, long in zip(
+        *map(Tokenizer.clip().decode, (batch.texts["caption"].ids, batch.texts["long_caption"].ids)), strict=True
+    ):
         assert long.startswith(short)
 
 
@@ -177,7 +178,7 @@ def test_a_feed_follows_the_checkpoint_that_a_training_begins_from(of_any_aspect
     assert feed.tokenizer == Tokenizer.open(of_any_aspect, lower=True, pad_to_length=True)
     batch = first_batch(feed, model)
     assert batch.pixels.values.min() >= -1
-    assert batch.caption_ids.shape == (4, 64)  # padding is part of the text
+    assert batch.texts["caption"].ids.shape == (4, 64)  # padding is part of the text
 
 
 def test_patches_that_the_recipe_asks_for_stay(of_any_aspect):

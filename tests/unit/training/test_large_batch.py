@@ -1,4 +1,4 @@
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,19 +19,21 @@ def batch_of(small, images=6, seed=1):
 
 def everything(output):
     """An objective in which every row of every field meets every other: splitting must not show."""
-    late = torch.einsum("ite,jse->ijts", output.text_tokens, output.image_tokens)
+    texts = output.texts
+    long, near = texts["long_caption"], texts["caption_negative"]
+    late = torch.einsum("ite,jse->ijts", long.tokens, output.image_tokens)
     late = late.masked_fill(~output.image_token_mask[None, :, None], -9).amax(3)  # (B, B, t)
-    late = (late * output.text_token_mask[:, None]).sum(2) / output.text_token_mask.sum(1)[:, None]
+    late = (late * long.token_mask[:, None]).sum(2) / long.token_mask.sum(1)[:, None]
     target = torch.arange(len(output.image))
-    own = (output.negatives * output.regions[output.negative_region]).sum(1)
-    wrong = (output.caption_negatives * output.image[output.caption_negative_image]).sum(1)
+    own = (texts["negative"].embedding * output.regions[texts["negative"].owner]).sum(1)
+    wrong = (near.embedding * output.image[near.owner]).sum(1)
     shown = (output.regions * output.image[output.region_image]).sum(1)
     return {
-        "long": F.cross_entropy(output.scale * output.image @ output.long_caption.T, target),
-        "short": F.softplus(output.scale * output.caption @ output.image.T + output.bias).mean(),
+        "long": F.cross_entropy(output.scale * output.image @ long.embedding.T, target),
+        "short": F.softplus(output.scale * texts["caption"].embedding @ output.image.T + output.bias).mean(),
         "token": F.cross_entropy(10 * late, target),
         "region": F.cross_entropy(
-            output.region_scale * output.regions @ output.phrases.T, torch.arange(len(output.regions))
+            output.region_scale * output.regions @ texts["phrase"].embedding.T, torch.arange(len(output.regions))
         ),
         "hard_negative": F.softplus(output.negative_scale * own).mean(),
         "caption_negative": F.softplus(wrong).mean() + shown.square().mean(),
@@ -84,30 +86,30 @@ def test_micro_batches_hold_each_row_once_with_its_owner(small):
     batch = batch_of(small)
     parts = split(batch, 3)
     assert sum((part.ids for part in parts), ()) == batch.ids
-    owners = {
-        tuple(ids.tolist()): batch.ids[image] for ids, image in zip(batch.phrase_ids, batch.region_image, strict=True)
-    }
+    phrase, negative, near = (batch.texts[name] for name in ("phrase", "negative", "caption_negative"))
+    owners = {tuple(ids.tolist()): batch.ids[image] for ids, image in zip(phrase.ids, batch.region_image, strict=True)}
     misses = sorted(
-        (tuple(ids.tolist()), owners[tuple(batch.phrase_ids[region].tolist())])
-        for ids, region in zip(batch.negative_ids, batch.negative_region, strict=True)
+        (tuple(ids.tolist()), owners[tuple(phrase.ids[region].tolist())])
+        for ids, region in zip(negative.ids, negative.owner, strict=True)
     )
     found = []
     for part in parts:
-        for ids, image in zip(part.phrase_ids, part.region_image, strict=True):
+        for ids, image in zip(part.texts["phrase"].ids, part.region_image, strict=True):
             assert owners[tuple(ids.tolist())] == part.ids[image]
-        for ids, region in zip(part.negative_ids, part.negative_region, strict=True):
+        for ids, region in zip(part.texts["negative"].ids, part.texts["negative"].owner, strict=True):
             found.append((tuple(ids.tolist()), part.ids[part.region_image[region]]))
-        for ids, image in zip(part.caption_negative_ids, part.caption_negative_image, strict=True):
-            row = (batch.caption_negative_ids == ids).all(1).nonzero()[0, 0]
-            assert batch.ids[batch.caption_negative_image[row]] == part.ids[image]
+        for ids, image in zip(part.texts["caption_negative"].ids, part.texts["caption_negative"].owner, strict=True):
+            row = (near.ids == ids).all(1).nonzero()[0, 0]
+            assert batch.ids[near.owner[row]] == part.ids[image]
     assert sorted(found) == misses
 
 
 def test_a_batch_without_regions_stays_without_them(small):
-    none = dict.fromkeys(("boxes", "region_image", "phrase_ids", "phrase_key", "negative_ids", "negative_region"))
-    for part in split(replace(batch_of(small), **none), 2):
+    batch = batch_of(small)
+    captions = {name: texts for name, texts in batch.texts.items() if texts.of == "image"}
+    for part in split(replace(batch, texts=captions, boxes=None, region_image=None), 2):
         assert part.boxes is None
-        assert part.negative_region is None
+        assert set(part.texts) == set(captions)
 
 
 def test_too_many_parts_are_refused(small):
@@ -117,22 +119,24 @@ def test_too_many_parts_are_refused(small):
 
 def test_token_sets_of_unequal_length_are_padded_and_masked(small, model):
     first, second = (model(part) for part in split(batch_of(small), 2))
-    short = replace(first, text_tokens=first.text_tokens[:, :4], text_token_mask=first.text_token_mask[:, :4])
-    whole = join([short, second])
-    assert whole.text_tokens.shape[1] == second.text_tokens.shape[1] > 4
-    assert not whole.text_token_mask[:3, 4:].any()
-    assert torch.equal(whole.text_tokens[:3, :4], short.text_tokens)
+    long, longer = (output.texts["long_caption"] for output in (first, second))
+    short = replace(long, tokens=long.tokens[:, :4], token_mask=long.token_mask[:, :4])
+    whole = join([replace(first, texts={**first.texts, "long_caption": short}), second]).texts["long_caption"]
+    assert whole.tokens.shape[1] == longer.tokens.shape[1] > 4
+    assert not whole.token_mask[:3, 4:].any()
+    assert torch.equal(whole.tokens[:3, :4], short.tokens)
 
 
 def test_half_precision_outputs_reach_the_objective_as_single(small):
     model = DualEncoder(small.small_model())
     model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
-    seen = {}
+    types = set()
 
     def objective(output):
-        seen.update({field.name: getattr(output, field.name).dtype for field in fields(output)})
+        types.update(texts.embedding.dtype for texts in output.texts.values())
+        types.update((output.image.dtype, output.image_tokens.dtype, output.regions.dtype, output.scale.dtype))
         return everything(output)
 
     backward(model, split(small.random_batch(6, 1), 2), objective)
-    assert torch.bfloat16 not in seen.values()
+    assert types == {torch.float32}
     assert gradients(model)["vision.position"].isfinite().all()

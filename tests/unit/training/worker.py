@@ -23,7 +23,7 @@ from foveal.training.optimizer import Optimizer
 from foveal.training.parallel import processes
 from foveal.training.run import Machine, Run, override
 from foveal.training.trainer import fit
-from foveal.types import Batch, Output
+from foveal.types import Batch, Output, TextRows
 
 VOCABULARY = 40
 
@@ -46,21 +46,21 @@ def random_batch(images: int, seed: int, dtype: torch.dtype = torch.float32) -> 
     """Images with captions, and regions and near misses in unequal number; the last image has none."""
     g = torch.Generator().manual_seed(seed)
     region_image = torch.randint(0, images - 1, (2 * images,), generator=g).sort().values
+    regions = len(region_image)
     negative_region = torch.randint(0, len(region_image), (3 * images,), generator=g)
     corner = torch.rand(len(region_image), 2, generator=g, dtype=dtype) / 2
     return Batch(
         ids=tuple(f"{seed}/{number}" for number in range(images)),
         pixels=torch.randn(images, 3, 32, 32, generator=g, dtype=dtype),
-        caption_ids=texts(images, 8, g),
-        long_caption_ids=texts(images, 12, g),
+        texts={
+            "caption": TextRows(texts(images, 8, g), torch.arange(images), tokens=True),
+            "long_caption": TextRows(texts(images, 12, g), torch.arange(images), kind="long_caption", tokens=True),
+            "phrase": TextRows(texts(regions, 5, g), torch.arange(regions), "region", "phrase", torch.arange(regions)),
+            "negative": TextRows(texts(len(negative_region), 6, g), negative_region, "region", "phrase"),
+            "caption_negative": TextRows(texts(images, 8, g), torch.arange(images).flip(0), tokens=True),
+        },
         boxes=torch.cat([corner, corner + 0.5], dim=1),
         region_image=region_image,
-        phrase_ids=texts(len(region_image), 5, g),
-        phrase_key=torch.arange(len(region_image)),
-        negative_ids=texts(len(negative_region), 6, g),
-        negative_region=negative_region,
-        caption_negative_ids=texts(images, 8, g),
-        caption_negative_image=torch.arange(images).flip(0),
     )
 
 
@@ -76,15 +76,16 @@ class Objective:
 
     def __call__(self, output: Output, world: World) -> dict[str, Tensor]:
         images = len(output.image)
-        r, n = output.regions, output.negatives
-        hits = output.region_scale * (r * output.phrases).sum(1)
-        misses = output.negative_scale * (n * r[output.negative_region]).sum(1)
-        wrong = (output.caption_negatives * output.image[output.caption_negative_image]).sum(1)
-        best = torch.einsum("ite,ise->its", output.text_tokens, output.image_tokens).amax(2)
-        real = output.text_token_mask
+        r, texts = output.regions, output.texts
+        hits = output.region_scale * (r * texts["phrase"].embedding).sum(1)
+        misses = output.negative_scale * (texts["negative"].embedding * r[texts["negative"].owner]).sum(1)
+        near = texts["caption_negative"]
+        wrong = (near.embedding * output.image[near.owner]).sum(1)
+        best = torch.einsum("ite,ise->its", texts["long_caption"].tokens, output.image_tokens).amax(2)
+        real = texts["long_caption"].token_mask
         return {
-            "long": contrastive(output.image, output.long_caption, output, world),
-            "short": contrastive(output.image, output.caption, output, world),
+            "long": contrastive(output.image, texts["long_caption"].embedding, output, world),
+            "short": contrastive(output.image, texts["caption"].embedding, output, world),
             "region": F.softplus(-hits).sum() / images,
             "hard_negative": self.hard * F.softplus(misses).sum() / images,
             "caption_negative": self.hard * F.softplus(wrong).sum() / images,

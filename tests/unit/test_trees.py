@@ -1,0 +1,39 @@
+from dataclasses import dataclass
+
+import torch
+
+from foveal.trees import tensors_of, with_tensors
+
+
+@dataclass(frozen=True)
+class Leaf:
+    rows: torch.Tensor
+    name: str = "leaf"
+    nothing: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Tree:
+    rows: torch.Tensor
+    leaves: dict[str, Leaf]
+
+
+TREE = Tree(torch.zeros(1), {"a": Leaf(torch.ones(2)), "b": Leaf(torch.full((3,), 2.0), "other", torch.ones(1))})
+
+
+def test_tensors_are_named_by_their_way_down_in_order():
+    assert list(tensors_of(TREE)) == ["rows", "leaves.a.rows", "leaves.b.rows", "leaves.b.nothing"]
+    assert tensors_of(TREE)["leaves.b.rows"] is TREE.leaves["b"].rows
+
+
+def test_what_is_named_is_replaced_and_the_rest_is_kept():
+    other = with_tensors(TREE, {"leaves.a.rows": torch.zeros(5)})
+    assert other.leaves["a"].rows.shape == (5,)
+    assert (other.leaves["a"].name, other.leaves["b"].name) == ("leaf", "other")
+    assert other.rows is TREE.rows
+    assert TREE.leaves["a"].rows.shape == (2,)
+
+
+def test_taken_apart_and_put_together_it_is_the_same():
+    again = with_tensors(TREE, tensors_of(TREE))
+    assert all(tensors_of(again)[name] is tensor for name, tensor in tensors_of(TREE).items())

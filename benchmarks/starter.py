@@ -29,8 +29,8 @@ from torch import Tensor
 
 from foveal.data.images import ImageTransform
 from foveal.encoder import Encoder
-from foveal.encoder.compare import Similarity, compare
 from foveal.encoder.encodings import EncodedImages, EncodedTexts
+from foveal.encoder.scores import SCORES, compare
 from foveal.encoder.starter import ALIGNMENT, WIDTH, starter_of
 from foveal.evaluation.bootstrap import mean_of_means
 from foveal.evaluation.choice import choose, pair_metrics
@@ -174,7 +174,7 @@ def folds(captioned: Int[Tensor, " C"]) -> Int[Tensor, " C"]:
 
 def held_out(
     space: Space, photos: Photos, texts: EncodedTexts, about: Int[Tensor, " T"], *, learn: bool
-) -> dict[Similarity, Float[Tensor, "T C"]]:
+) -> dict[str, Float[Tensor, "T C"]]:
     """Similarity of texts and captioned photos, each pair by a model that saw neither.
 
     Args:
@@ -186,7 +186,7 @@ def held_out(
     """
     captioned = photos.captioned
     fold = folds(captioned)
-    modes: tuple[Similarity, ...] = ("global", "late", "fused")
+    modes: tuple[str, ...] = ("global", "late", "fused")
     found = {mode: torch.full((len(about), len(captioned)), torch.nan) for mode in modes}
     for one, other in combinations_with_replacement(range(FOLDS), 2):
         out = (fold == one) | (fold == other)
@@ -202,7 +202,7 @@ def held_out(
             assert texts.tokens is not None and texts.token_mask is not None
             queries = EncodedTexts(texts.embedding[rows], texts.tokens[rows], texts.token_mask[rows])
             for mode in modes:
-                found[mode][rows[:, None], columns] = compare(queries, images, mode)
+                found[mode][rows[:, None], columns] = compare(queries, images, SCORES[mode])
     return found
 
 

@@ -28,9 +28,9 @@ from foveal.models.sizes import fg_clip, tiny, vit_b_16
 from foveal.recipes.fg_clip import stage2
 from foveal.training.large_batch import backward, split
 from foveal.training.optimizer import clip_gradients
-from foveal.training.parallel import to_device
 from foveal.training.run import Machine, Run
 from foveal.training.state import Training, begin
+from foveal.trees import to_device
 from foveal.types import Batch, Output, TextRows
 from towers import RECORDED, PaddedTower
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor
 
 T = TypeVar("T")
@@ -17,6 +18,11 @@ def tensors_of(tree: Any) -> dict[str, Tensor]:
 def with_tensors(tree: T, tensors: Mapping[str, Tensor]) -> T:
     """Return the tree with other tensors in place of those that are named as `tensors_of` names them."""
     return cast(T, _replaced(tree, tensors, ""))
+
+
+def to_device(tree: T, device: torch.device) -> T:
+    """Return the tree with its tensors on a device."""
+    return with_tensors(tree, {name: tensor.to(device, non_blocking=True) for name, tensor in tensors_of(tree).items()})
 
 
 def _leaves(node: Any, path: str = "") -> list[tuple[str, Any]]:

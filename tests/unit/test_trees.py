@@ -2,7 +2,8 @@ from dataclasses import dataclass
 
 import torch
 
-from foveal.trees import tensors_of, with_tensors
+from foveal.trees import tensors_of, to_device, with_tensors
+from foveal.types import PatchedPixels
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,10 @@ def test_what_is_named_is_replaced_and_the_rest_is_kept():
 def test_taken_apart_and_put_together_it_is_the_same():
     again = with_tensors(TREE, tensors_of(TREE))
     assert all(tensors_of(again)[name] is tensor for name, tensor in tensors_of(TREE).items())
+
+
+def test_all_tensors_move_to_a_device():
+    moved = to_device(TREE, torch.device("meta"))
+    assert {tensor.device.type for tensor in tensors_of(moved).values()} == {"meta"}
+    patched = PatchedPixels(torch.zeros(1, 4, 3), torch.ones(1, 4, dtype=torch.bool), torch.tensor([[2, 2]]))
+    assert to_device(patched, torch.device("meta")).grid.device.type == "meta"

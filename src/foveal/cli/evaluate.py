@@ -1,7 +1,7 @@
 """`foveal eval`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,8 @@ def evaluate(
     ],
     root: Annotated[Path, typer.Option("--data", help="Folder with coco/, fg_ovd/, sugar_crepe/.")] = Path(),
     similarity: Annotated[
-        Literal["global", "late", "fused", "parts"], typer.Option(help="How whole pictures and texts are compared.")
+        str,
+        typer.Option(help="How whole pictures and texts are compared: global, late, fused, parts, or a model's own."),
     ] = "global",
     out: Annotated[Path | None, typer.Option(help="Write all numbers and every query's rank into this folder.")] = None,
     scaled_decoding: Annotated[

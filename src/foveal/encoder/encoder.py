@@ -1,6 +1,6 @@
 """The encoder: any number of pictures and texts in, plain tensors out."""
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
@@ -24,10 +24,11 @@ from ..models.regions import pool_regions
 from ..models.windows import Overflow
 from ..types import Box, Kind, PatchedPixels
 from .checkpoint import read
-from .compare import PLAIN, Similarity, compare, ensemble, filled
 from .encodings import EncodedImages, EncodedTexts
 from .pictures import Picture, check_many, readable
+from .prompts import PLAIN, ensemble, filled
 from .protocol import Protocol
+from .scores import Score, compare, find_score, scores_of
 
 Pixels = Float[Tensor, "B 3 Y X"] | PatchedPixels
 T = TypeVar("T")
@@ -134,6 +135,11 @@ class Encoder:
         return self.model.config.vision.image_size
 
     @property
+    def scores(self) -> Mapping[str, Score]:
+        """How the model can compare whole pictures with texts, by name."""
+        return scores_of(self.model)
+
+    @property
     def embed_width(self) -> int:
         """Width of the embeddings (E)."""
         return self.model.config.embed_width
@@ -219,7 +225,7 @@ class Encoder:
         self,
         texts: Iterable[str],
         pictures: Iterable[Picture],
-        mode: Similarity = "global",
+        mode: str = "global",
         kind: Kind = "caption",
     ) -> Float[Tensor, "T N"]:
         """How well every text fits every picture.
@@ -228,15 +234,20 @@ class Encoder:
             texts: Any number, one a row.
             pictures: Any number, one a column.
             mode: "global" (cosine of whole embeddings), "late" (token by token, both directions), "fused" (FineLIP's
-                mix of the two) or "parts" (each sentence against its best patch, and the cosine).
+                mix of the two), "parts" (each sentence against its best patch, and the cosine), or the name of a
+                learned part of the model: one of `scores`.
             kind: Of the texts.
 
         Returns:
             Numbers in [-1, 1].
+
+        Raises:
+            ValueError: If the model has no such score.
         """
-        sets, parts = mode != "global", mode == "parts"
-        images = self.encode_images_fully(pictures, tokens=sets, parts=parts)
-        return compare(self.encode_texts_fully(texts, kind, sets, parts), images, mode, self.device)
+        score = find_score(mode, self.scores)
+        tokens, needs = "tokens" in score.needs, score.needs
+        images = self.encode_images_fully(pictures, tokens=tokens, parts="patches" in needs)
+        return compare(self.encode_texts_fully(texts, kind, tokens, "sentences" in needs), images, score, self.device)
 
     def classify(
         self,

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..encoder.compare import Similarity
 from ..types import Kind, Negative, Sample
 from .bootstrap import mean_of_means
 from .encoded import Encoded, Needs
@@ -49,12 +48,12 @@ class CaptionChoice:
 
     Attributes:
         text: "caption" (near misses of the first one) or "long_caption".
-        similarity: How a text and a picture are compared.
+        similarity: How a text and a picture are compared: one of the encoder's scores.
         ties: What a draw counts as.
     """
 
     text: Literal["caption", "long_caption"] = "caption"
-    similarity: Similarity = "global"
+    similarity: str = "global"
     ties: Ties = "wrong"
 
     @property
@@ -79,7 +78,7 @@ class CaptionChoice:
             if self._negatives(sample)
             for text in (self._true(sample), *(negative.text for negative in self._negatives(sample)))
         ]
-        return Needs.compared_by({self._kind: texts}, self.similarity)
+        return Needs({self._kind: texts}, similarity=self.similarity)
 
     def __call__(self, encoded: Encoded) -> Result:
         """Compare each true text with each of its near misses."""

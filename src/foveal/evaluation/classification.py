@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..encoder.compare import PLAIN, ensemble, filled
+from ..encoder.prompts import PLAIN, ensemble, filled
 from ..types import Kind, Sample
 from .bootstrap import mean_of_means
 from .encoded import Encoded, Needs

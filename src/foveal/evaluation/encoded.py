@@ -1,6 +1,6 @@
 """All pictures, boxes and texts of a benchmark, each encoded once, for however many tasks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..encoder import EncodedImages, EncodedTexts
-from ..encoder.compare import Similarity
+from ..encoder.scores import SCORES, Score, find_score
 from ..types import Box, Kind, Sample
 
 
@@ -28,6 +28,10 @@ class Encodes(Protocol):
 
     def decoding(self, *, scaled: bool) -> "Encodes":
         """Return the same encoder with scaled decoding of JPEGs on or off."""
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """How it can compare whole pictures with texts, by name."""
 
     def encode_images_fully(
         self,
@@ -52,19 +56,12 @@ class Needs:
     Attributes:
         texts: By kind; duplicates cost nothing.
         regions: Every box of every sample.
-        tokens: Token sets of pictures and texts, for late interaction.
-        parts: Sentences and patches are these sets.
+        similarity: How whole pictures and texts are compared, which decides what else is encoded.
     """
 
     texts: dict[Kind, Iterable[str]] = field(default_factory=dict)
     regions: bool = False
-    tokens: bool = False
-    parts: bool = False
-
-    @classmethod
-    def compared_by(cls, texts: dict[Kind, Iterable[str]], similarity: Similarity) -> "Needs":
-        """What it takes to compare whole pictures with texts."""
-        return cls(texts, tokens=similarity in ("late", "fused"), parts=similarity == "parts")
+    similarity: str = "global"
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ class Encoded:
         texts: Of each distinct text, by kind.
         text_row: Where in `texts` a text stands.
         device: Where to compare.
+        scores: How pictures and texts can be compared, by name.
     """
 
     samples: tuple[Sample, ...]
@@ -90,6 +88,7 @@ class Encoded:
     texts: dict[Kind, EncodedTexts]
     text_row: dict[Kind, dict[str, int]]
     device: torch.device = field(default=torch.device("cpu"))
+    scores: Mapping[str, Score] = field(default_factory=lambda: SCORES)
 
     def rows(self, texts: Iterable[str], kind: Kind) -> Int[Tensor, " T"]:
         """Where in `texts[kind]` each text stands."""
@@ -117,12 +116,14 @@ def encode(encoder: Encodes, samples: Sequence[Sample], needs: Sequence[Needs]) 
     """
     row: dict[Path | bytes, int] = {}
     picture = [row.setdefault(sample.image, len(row)) for sample in samples]
-    tokens, parts = any(need.tokens for need in needs), any(need.parts for need in needs)
+    compared = frozenset().union(*(find_score(need.similarity, encoder.scores).needs for need in needs))
+    tokens = "tokens" in compared
     boxes = _boxes(samples, picture, len(row)) if any(need.regions for need in needs) else None
-    images = encoder.encode_images_fully(list(row), boxes, tokens, parts=parts)
+    images = encoder.encode_images_fully(list(row), boxes, tokens, parts="patches" in compared)
     _check_finite(images.embedding, "pictures")
     region_picture = [shown for shown, sample in zip(picture, samples, strict=True) for _ in sample.regions]
     text_row = _distinct_texts(needs)
+    parts = "sentences" in compared
     texts = {kind: encoder.encode_texts_fully(list(rows), kind, tokens, parts) for kind, rows in text_row.items()}
     for kind, encoded in texts.items():
         _check_finite(encoded.embedding, f"texts ({kind})")
@@ -135,6 +136,7 @@ def encode(encoder: Encodes, samples: Sequence[Sample], needs: Sequence[Needs]) 
         texts=texts,
         text_row=text_row,
         device=encoder.device,
+        scores=encoder.scores,
     )
 
 

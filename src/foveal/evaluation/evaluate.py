@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 from ..data.scenes import Scenes
-from ..encoder.compare import Similarity
+from ..encoder.scores import find_score
 from .benchmark import Benchmark, Task
 from .choice import CaptionChoice
 from .encoded import Encodes
@@ -21,7 +21,7 @@ def evaluate(
     root: Path,
     *,
     model: str = "",
-    similarity: Similarity = "global",
+    similarity: str = "global",
     scaled_decoding: bool = False,
     benchmarks: Mapping[str, Callable[[Path], Benchmark]] = BENCHMARKS,
 ) -> Report:
@@ -32,7 +32,7 @@ def evaluate(
         names: Of benchmarks, in the order of the report.
         root: The folder with their data. Made-up pictures need none; they are drawn at the size the encoder sees.
         model: What the report calls the encoder.
-        similarity: How whole pictures and texts are compared. Regions have embeddings only.
+        similarity: How whole pictures and texts are compared, one of the encoder's scores. Regions have embeddings.
         scaled_decoding: Large JPEGs are decoded at a part of their size, as an index has it: faster, and colors differ
             from what published numbers were measured on.
         benchmarks: All that there are, by name.
@@ -41,11 +41,12 @@ def evaluate(
         All numbers, and the outcome of every query.
 
     Raises:
-        ValueError: If a name is unknown, data are absent, or an encoder gives NaN.
+        ValueError: If a name or the similarity is unknown, data are absent, or an encoder gives NaN.
     """
     unknown = [name for name in names if name not in benchmarks]
     if unknown:
         raise ValueError(f"There is no benchmark '{unknown[0]}'. There are: {', '.join(benchmarks)}.")
+    find_score(similarity, encoder.scores)
     results, seconds = {}, {}
     for name in names:
         start = perf_counter()
@@ -56,7 +57,7 @@ def evaluate(
     return Report(model=model, similarity=similarity, results=results, seconds=seconds, scaled_decoding=scaled_decoding)
 
 
-def _compared_by(task: Task, similarity: Similarity) -> Task:
+def _compared_by(task: Task, similarity: str) -> Task:
     return replace(task, similarity=similarity) if isinstance(task, Retrieval | CaptionChoice) else task
 
 

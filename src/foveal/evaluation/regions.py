@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..encoder.compare import PLAIN, filled
+from ..encoder.prompts import PLAIN, filled
 from ..types import Sample
 from .classification import class_names, classify
 from .encoded import Encoded, Needs

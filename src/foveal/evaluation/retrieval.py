@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..encoder.compare import Similarity
 from ..types import Kind, Sample
 from .bootstrap import median
 from .encoded import Encoded, Needs
@@ -74,11 +73,11 @@ class Retrieval:
 
     Attributes:
         text: "caption": all of them, "first_caption": one per sample, or "long_caption".
-        similarity: How a text and a picture are compared.
+        similarity: How a text and a picture are compared: one of the encoder's scores.
     """
 
     text: Literal["caption", "first_caption", "long_caption"] = "caption"
-    similarity: Similarity = "global"
+    similarity: str = "global"
 
     @property
     def name(self) -> str:
@@ -102,7 +101,7 @@ class Retrieval:
     def needs(self, samples: Sequence[Sample]) -> Needs:
         """The texts, and token sets unless whole embeddings are compared."""
         texts = [text for sample in samples for text in self._texts(sample)]
-        return Needs.compared_by({self.kind: texts}, self.similarity)
+        return Needs({self.kind: texts}, similarity=self.similarity)
 
     def __call__(self, encoded: Encoded) -> Result:
         """Rank all texts for all pictures and all pictures for all texts."""

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..encoder.compare import Similarity, compare
 from ..encoder.encodings import EncodedImages, EncodedTexts
+from ..encoder.scores import compare, find_score
 from ..types import Kind
 from .encoded import Encoded
 
@@ -20,7 +20,7 @@ def all_pairs(
     kind: Kind,
     row: Int[Tensor, " T"],
     picture: Int[Tensor, " I"],
-    similarity: Similarity = "global",
+    similarity: str = "global",
 ) -> Float[Tensor, "T I"]:
     """Similarity of every text to every picture, on the CPU. Equal texts are compared once.
 
@@ -41,7 +41,7 @@ def some_pairs(
     kind: Kind,
     row: Int[Tensor, " Q"],
     picture: Int[Tensor, " Q"],
-    similarity: Similarity = "global",
+    similarity: str = "global",
 ) -> Float[Tensor, " Q"]:
     """Similarity of text i and picture i.
 
@@ -81,15 +81,15 @@ def rowwise(
     return torch.cat(parts)
 
 
-def _block(encoded: Encoded, kind: Kind, row: Tensor, picture: Tensor, similarity: Similarity) -> Float[Tensor, "T I"]:
+def _block(encoded: Encoded, kind: Kind, row: Tensor, picture: Tensor, similarity: str) -> Float[Tensor, "T I"]:
     texts, images = encoded.texts[kind], encoded.images
     some_texts = EncodedTexts(texts.embedding[row], *_some(texts.tokens, texts.token_mask, row, similarity))
     shown = _some(images.tokens, images.token_mask, picture, similarity)
     some_images = EncodedImages(images.embedding[picture], tokens=shown[0], token_mask=shown[1])
-    return compare(some_texts, some_images, similarity, encoded.device)
+    return compare(some_texts, some_images, find_score(similarity, encoded.scores), encoded.device)
 
 
-def _some(tokens: Tensor | None, mask: Tensor | None, row: Tensor, similarity: Similarity) -> tuple[Any, Any]:
+def _some(tokens: Tensor | None, mask: Tensor | None, row: Tensor, similarity: str) -> tuple[Any, Any]:
     """Rows of token sets, where they are compared at all."""
     if similarity == "global" or tokens is None or mask is None:
         return None, None

@@ -120,12 +120,6 @@ def wait_for_all(world: World) -> None:
         dist.barrier()
 
 
-def to_device(value: T, device: torch.device) -> T:
-    """A copy of a batch (any dataclass) whose tensors are on the device."""
-    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors_of(value).items()}
-    return with_tensors(value, moved)
-
-
 def _shard(model: nn.Module) -> nn.Module:
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 

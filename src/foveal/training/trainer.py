@@ -16,6 +16,7 @@ from torch import Tensor
 from ..data.stream import Stream
 from ..distributed import ALONE, World
 from ..encoder.protocol import FILE as PROTOCOL
+from ..trees import to_device
 from ..types import Batch, Output
 from . import checkpoint, fingerprint
 from .feed import Feed
@@ -24,7 +25,7 @@ from .inspection import remarks
 from .large_batch import backward, split
 from .logbook import Logbook, Record
 from .optimizer import clip_gradients, clip_scales, lr_at, set_lr
-from .parallel import average_whole_gradients, of_first_rank, to_device, wait_for_all
+from .parallel import average_whole_gradients, of_first_rank, wait_for_all
 from .run import Run, describe, differences
 from .state import Training, begin
 

@@ -115,7 +115,6 @@ def full(tmp_path):
         ("scenes x --count none", "Invalid value for '--count'"),
         ("scenes x --split both", "Split 'both' is unknown"),
         ("eval nowhere scenes", "There is no nowhere, neither a folder nor a file"),
-        ("eval full --similarity sharp scenes", "sharp"),
         ("demo --out full", "full holds something else. Choose another folder."),
         ("demo --out x --recipes clip,clap", "No module named 'clap'. Ours are: clip, "),
         ("demo --out x --scenes 5", "Invalid value for '--scenes'"),

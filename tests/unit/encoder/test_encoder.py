@@ -10,7 +10,7 @@ from PIL import Image
 from foveal.data.images import ImageTransform
 from foveal.data.tokenizer import Tokenizer
 from foveal.encoder import Encoder
-from foveal.encoder.compare import compare
+from foveal.encoder.scores import SCORES, compare
 from foveal.models.config import ModelConfig, RefineConfig, TextConfig, VisionConfig
 from foveal.models.dual_encoder import DualEncoder
 
@@ -155,7 +155,8 @@ def test_similarity_is_that_of_the_encoded(model, mode):
     encoder = make(model)
     texts = encoder.encode_texts_fully(TEXTS, "phrase", tokens=True)
     images = encoder.encode_images_fully(PICTURES, tokens=True)
-    torch.testing.assert_close(encoder.similarity(TEXTS, PICTURES, mode, "phrase"), compare(texts, images, mode))
+    expected = compare(texts, images, SCORES[mode])
+    torch.testing.assert_close(encoder.similarity(TEXTS, PICTURES, mode, "phrase"), expected)
 
 
 def test_parts_are_sentences_read_as_phrases_each_against_its_best_patch(model):

@@ -1,7 +1,7 @@
 """An encoder whose every embedding is known, and which remembers what it was asked."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.encoder import EncodedImages, EncodedTexts
+from foveal.encoder.scores import SCORES, Score
 
 WIDTH = 8
 
@@ -29,6 +30,7 @@ class KnownEncoder:
     pictures: list[Path | bytes] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
     passes: int = 0
+    scores: Mapping[str, Score] = field(default_factory=lambda: SCORES)
     image_size: int = 32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 

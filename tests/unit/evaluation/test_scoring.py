@@ -12,7 +12,7 @@ SIMILARITIES = ("global", "late", "fused", "parts")
 @pytest.fixture
 def encoded(encoder):
     samples = [Sample(str(n), bytes([n])) for n in range(5)]
-    return encode(encoder(), samples, [Needs({"caption": TEXTS}, tokens=True)])
+    return encode(encoder(), samples, [Needs({"caption": TEXTS}, similarity="fused")])
 
 
 def by_hand(encoded, row, picture, similarity):
@@ -49,6 +49,6 @@ def test_chosen_pairs_score_as_in_the_matrix(encoded, similarity):
 def test_late_similarity_is_negative_where_nothing_matches(encoder):
     """The slope below zero shows only where a token's best match is below zero."""
     known = {("t", n): [1, 0] for n in range(3)} | {(b"p", n): [-1, 0] for n in range(3)}
-    encoded = encode(encoder(known), [Sample("p", b"p")], [Needs({"caption": ["t"]}, tokens=True)])
+    encoded = encode(encoder(known), [Sample("p", b"p")], [Needs({"caption": ["t"]}, similarity="fused")])
     one = torch.tensor([0])
     assert all_pairs(encoded, "caption", one, one, "late").item() == pytest.approx(-0.1)

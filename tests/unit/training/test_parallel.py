@@ -10,9 +10,8 @@ from safetensors.torch import load_file
 
 from foveal.distributed import ALONE
 from foveal.training.logbook import read
-from foveal.training.parallel import of_every_rank, processes, spread, to_device
+from foveal.training.parallel import of_every_rank, processes, spread
 from foveal.training.trainer import fit
-from foveal.types import PatchedPixels
 
 WORKER = Path(__file__).with_name("worker.py")
 # Keys' biases have a gradient of zero but for rounding, which Adam would blow up to full steps: hence eps.
@@ -79,12 +78,3 @@ def test_alone_nothing_is_wrapped_and_nothing_is_sent():
     with processes() as (world, device):
         assert world is ALONE
         assert device.type in ("cpu", "cuda")
-
-
-def test_batches_move_with_all_they_hold(small):
-    batch = small.random_batch(4, 1)
-    moved = to_device(batch, torch.device("meta"))
-    assert moved.ids == batch.ids
-    assert moved.boxes.device.type == moved.pixels.device.type == "meta"
-    patched = PatchedPixels(torch.zeros(1, 4, 3), torch.ones(1, 4, dtype=torch.bool), torch.tensor([[2, 2]]))
-    assert to_device(patched, torch.device("meta")).grid.device.type == "meta"

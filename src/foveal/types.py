@@ -13,7 +13,7 @@ Rows of unequal number per image (regions, texts) are flat, never padded; an ind
 A field or a group of texts that is absent was not asked for; one with no rows was asked for and this batch has none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -212,6 +212,22 @@ class TextEmbeddings:
     token_mask: Bool[Tensor, "M _t"] | None = None
 
 
+def check_groups(names: Collection[str], needed: Iterable[str]) -> None:
+    """Refuse batches that lack a group of texts that an objective needs.
+
+    Args:
+        names: Of the groups there are.
+        needed: Of those that there must be.
+
+    Raises:
+        ValueError: If one is missing. The message names the setting that asks for it.
+    """
+    for name in needed:
+        if name not in names:
+            way = f"Use --set {SETTINGS[name]}." if name in SETTINGS else "Add a group of that name to data.groups."
+            raise ValueError(f"The objective needs the texts '{name}', and the run's data has none. {way}")
+
+
 @dataclass(frozen=True)
 class Output:
     """What a model makes of a batch. Every embedding and token is of unit length.
@@ -248,9 +264,7 @@ class Output:
         Raises:
             ValueError: If the batch has no such group. The message names the setting that asks for it.
         """
-        if name not in self.texts:
-            setting = f"Set {SETTINGS[name]}." if name in SETTINGS else "Add a group of that name to data.groups."
-            raise ValueError(f"The objective needs the texts '{name}', and the run's data has none. {setting}")
+        check_groups(self.texts, (name,))
         return self.texts[name]
 
     def need_tokens(self, name: str) -> tuple[TokenSets, TokenSets]:
@@ -260,12 +274,16 @@ class Output:
             ValueError: If the batch has no such group, or the model gives no token sets of it.
         """
         texts = self.need(name)
-        tokens, mask, image_tokens, image_mask = (
-            texts.tokens,
-            texts.token_mask,
-            self.image_tokens,
-            self.image_token_mask,
-        )
-        if tokens is None or mask is None or image_tokens is None or image_mask is None:
-            raise ValueError(f"The objective compares the tokens of '{name}' and images. Set model.tokens=raw.")
-        return (tokens, mask), (image_tokens, image_mask)
+        if texts.tokens is None or texts.token_mask is None:
+            raise ValueError(f"The objective compares the tokens of '{name}'. Use --set model.tokens=raw.")
+        return (texts.tokens, texts.token_mask), self.need_image_tokens()
+
+    def need_image_tokens(self) -> TokenSets:
+        """Return the token sets of the images.
+
+        Raises:
+            ValueError: If the model gives none.
+        """
+        if self.image_tokens is None or self.image_token_mask is None:
+            raise ValueError("The objective compares the tokens of images. Use --set model.tokens=raw.")
+        return self.image_tokens, self.image_token_mask

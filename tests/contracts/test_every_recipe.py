@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from foveal.configuration import describe, override
 from foveal.data.formats import WebDataset
 from foveal.encoder import Encoder
 from foveal.losses import RankingThreshold
@@ -19,7 +20,7 @@ from foveal.models.dual_encoder import DualEncoder
 from foveal.recipes.fg_clip2 import Carrying, Objective
 from foveal.recipes.lookup import find, names, recipes_of
 from foveal.training.logbook import read
-from foveal.training.run import CarryingObjective, describe, override
+from foveal.training.run import CarryingObjective
 from foveal.training.trainer import fit
 
 ALL = [f"{name}:{function}" for name in names() for function in recipes_of(import_module(f"foveal.recipes.{name}"))]

@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from foveal.configuration import override
 from foveal.data.formats import WebDataset
 from foveal.encoder import Encoder
 from foveal.recipes.lookup import find, names
 from foveal.similarity import late_interaction
 from foveal.training.logbook import read
-from foveal.training.run import Run, override
+from foveal.training.run import Run
 from foveal.training.trainer import fit
 
 pytestmark = [

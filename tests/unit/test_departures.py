@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from foveal.configuration import override
 from foveal.data.images import ImageTransform
 from foveal.data.tokenizer import Tokenizer
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
 from foveal.recipes import clip, fg_clip, finelip, long_clip
-from foveal.training.run import override
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "departures.md").read_text(encoding="utf-8")

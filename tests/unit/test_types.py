@@ -16,7 +16,7 @@ def test_a_group_that_is_there_is_given():
 
 @pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"caption"}))
 def test_a_group_that_is_missing_is_asked_for_by_its_setting(name):
-    with pytest.raises(ValueError, match=f"needs the texts '{name}'.* Set {SETTINGS[name]}"):
+    with pytest.raises(ValueError, match=f"needs the texts '{name}'.* --set {SETTINGS[name]}"):
         OUTPUT.need(name)
     assert hasattr(Feed(), SETTINGS[name].removeprefix("data.").partition("=")[0])
 
@@ -27,5 +27,5 @@ def test_a_recipes_own_group_is_asked_for_where_groups_are_set():
 
 
 def test_token_sets_are_asked_for_by_their_setting():
-    with pytest.raises(ValueError, match=r"Set model\.tokens=raw"):
+    with pytest.raises(ValueError, match=r"--set model\.tokens=raw"):
         OUTPUT.need_tokens("caption")

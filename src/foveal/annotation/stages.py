@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from ..configuration import override
 from .assistants import Assistant
 from .settings import Settings
 from .stage import Stage
@@ -76,16 +76,13 @@ def assistant_of(endpoint: str | None, model: str | None, answers: Path, fresh: 
     return None
 
 
-def assemble(
-    names: Sequence[str], settings: Settings, changes: Sequence[str], override: Callable[[Any, list[str]], Any]
-) -> tuple[Settings, dict[str, Stage]]:
+def assemble(names: Sequence[str], settings: Settings, changes: Sequence[str]) -> tuple[Settings, dict[str, Stage]]:
     """Settings and stages, with single fields changed.
 
     Args:
         names: Of the stages.
         settings: Before the changes.
         changes: "stage.field=value" for a stage's field, "field=value" for one of the settings.
-        override: Applies changes to a dataclass.
 
     Raises:
         ValueError: If there is no such stage or field.

@@ -61,12 +61,11 @@ def annotate(  # noqa: PLR0913  # options of a command
     from ..data.formats.source import with_columns
     from ..terminal import printable
     from ..training.feed import open_data
-    from ..training.run import override
 
     begin = beginning(resume=resume, overwrite=overwrite, retry=retry)
     output = Output(out)
     assistant = assistant_of(endpoint, model, output.memory / "answers.sqlite", fresh=retry)
-    settings, parts = assemble(stages.split(","), Settings(assistant=assistant), change or [], override)
+    settings, parts = assemble(stages.split(","), Settings(assistant=assistant), change or [])
     source = with_columns(source, image_column, caption_column)
     opened = open_input(source, open_data)
     run = Annotation(opened, source, parts, output, settings.assistant, settings.near_duplicates)

@@ -86,8 +86,7 @@ class Batcher:
                 f"caption_negatives={self.caption_negatives} belong to captions, and there are none. Ask for captions"
                 " (--set data.captions=true), or for no negatives of them (--set data.caption_negatives=0)."
             )
-        taken = [*self._wanted(), *(group.name for group in self.groups)]
-        twice = next((name for name in taken if taken.count(name) > 1), None)
+        twice = next((name for name in self.names if self.names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"Two groups of texts are named '{twice}'. Rename one, or leave out the run's own.")
 
@@ -118,7 +117,7 @@ class Batcher:
                 " where the recipe can: --set data.long_captions=false."
             )
         regions = self._regions(sample, view, rng)
-        shown = replace(sample, regions=regions) if self.groups else sample
+        shown = replace(sample, regions=regions) if self.groups and self.regions else sample
         return Prepared(
             id=sample.id,
             view=replace(view, boxes=()),
@@ -145,16 +144,17 @@ class Batcher:
             region_image=_owners([len(sample.regions) for sample in samples]) if self.regions else None,
         )
 
-    def _wanted(self) -> list[str]:
-        """Names of the groups that the settings ask for."""
-        wanted = {
+    @property
+    def names(self) -> list[str]:
+        """The groups of texts that batches have."""
+        settings = {
             "caption": self.captions,
             "long_caption": self.long_captions,
             "phrase": self.regions,
             "negative": self.negatives,
             "caption_negative": self.caption_negatives,
         }
-        return [name for name, asked in wanted.items() if asked]
+        return [*(name for name, setting in settings.items() if setting), *(group.name for group in self.groups)]
 
     def _texts(self, samples: Sequence[Prepared], regions: Sequence[Region]) -> dict[str, TextRows]:
         """The groups that the settings ask for. Losses compare tokens of long captions, or of what has negatives."""

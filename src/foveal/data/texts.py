@@ -47,8 +47,8 @@ class TextGroup(Protocol):
     def tokens(self) -> bool:
         """True if an objective compares their tokens."""
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sequence[Text]:
-        """Return the texts of one sample, whose regions are those chosen for the batch."""
+    def __call__(self, sample: Sample, rng: np.random.Generator, /) -> Sequence[Text]:
+        """Return the texts of one sample. Where a run asks for regions, it has those chosen for the batch alone."""
 
 
 # An end of sentence: a full stop and the like, closing quotes or brackets, and white space before anything but a

@@ -1,7 +1,7 @@
 """A checkpoint on this machine: which family it is of, and how its pictures and texts must be prepared."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ..models import weights
 from ..models.config import ModelConfig, TextConfig
 from ..models.dual_encoder import DualEncoder
 from ..models.layouts import SIGLIP_VOCABULARY, family
+from ..models.parts import OURS
 from ..outside import read_object
 from .protocol import FILE as PROTOCOL
 from .protocol import Protocol
@@ -52,19 +53,20 @@ class Checkpoint:
     protocol: Protocol
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: Path, parts_from: Sequence[str] = OURS) -> Checkpoint:
     """A checkpoint of any family that foveal knows.
 
     Args:
         path: A folder of foveal, `transformers` or open_clip, or a file of weights. A file with its config beside it is
             read as its folder is; OpenAI's CLIP, Long-CLIP and FineLIP need none. Folders of foveal without a protocol
             are read as foveal first wrote them: squashed pictures, CLIP's colors.
+        parts_from: Modules whose learned parts may be opened, with all below them.
 
     Raises:
         ValueError: If nothing is there, or a file or tensor is missing, broken or unknown, or the tokenizer ends texts
             otherwise than the model. The message names it.
     """
-    stored = weights.read(path)
+    stored = weights.read(path, parts_from)
     protocol = _protocol(path, stored)
     config = _padded(stored)
     tokenizer = _tokenizer(stored.folder, config.text, protocol)

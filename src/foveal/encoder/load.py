@@ -1,11 +1,13 @@
 """One door for every checkpoint: a folder, a file, or a name on the Hugging Face hub."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from ..models.parts import OURS
 from .checkpoint import Checkpoint, licence_of, read
 from .encoder import Encoder
 from .hub import fetch
@@ -19,6 +21,7 @@ def load(
     revision: str | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    parts_from: Sequence[str] = OURS,
 ) -> Encoder:
     """The encoder of any checkpoint that foveal knows, ready to use: nothing of it is executed, nothing to choose.
 
@@ -33,6 +36,7 @@ def load(
         revision: Branch, tag or commit on the hub. None: what is newest; `Encoder.protocol.revision` says which it was.
         device: Where the model runs. None: on the GPU if there is one.
         dtype: torch.bfloat16 computes twice as fast where the processor has it, all but equal. None: float32.
+        parts_from: Modules whose learned parts may be opened, with all below them. Of others no code is run.
 
     Raises:
         ValueError: If nothing is there, it is of an unknown family, or files or tensors are broken. The message names
@@ -47,7 +51,7 @@ def load(
         from .starter import load_starter
 
         return load_starter(place, precision)
-    found = read(Path(name_or_path)) if here else _from_hub(str(name_or_path), revision)
+    found = read(Path(name_or_path), parts_from) if here else _from_hub(str(name_or_path), revision)
     model = found.model.eval().to(place)
     transform = found.protocol.transform(model.config.vision)
     return Encoder(model, found.tokenizer, transform, protocol=found.protocol, dtype=precision)

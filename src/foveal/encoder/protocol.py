@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..configuration import parse
 from ..data.images import CLIP_MEAN, CLIP_STD, ImageTransform, Mode, Resample, Rounding, Triple
 from ..data.tokenizer import Cleaning, Tokenizer
 from ..models.config import VisionConfig
-from ..models.weights import named, parse
+from ..models.weights import named
 from ..outside import read_object, shown
 
 Resize = Literal["squash", "crop", "naflex"]

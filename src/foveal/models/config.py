@@ -11,7 +11,7 @@ from ..types import Kind
 
 Activation = Literal["quick_gelu", "gelu", "tanh_gelu"]
 Pooling = Literal["class", "first_eos", "last", "attention", "mean"]
-Dense = Literal["plain", "identity_attention", "attention_head"]
+Dense = Literal["plain", "identity_attention", "attention_head", "value_path"]
 Interpolation = Literal["bicubic", "bilinear_antialias"]
 Tokens = Literal["none", "raw", "refined"]
 
@@ -69,8 +69,9 @@ class VisionConfig(TowerConfig):
         patch_size: Side of a patch, in pixels.
         pooling: "class" (a class token) or "attention" (SigLIP's MAP head).
         dense: How patch features are read: "plain" (output of the last block, FineLIP), "identity_attention"
-            (last block with its attention map replaced by the identity, FG-CLIP) or "attention_head"
-            (a second MAP head with patches as queries, FG-CLIP 2).
+            (last block with its attention map replaced by the identity, FG-CLIP), "attention_head"
+            (a second MAP head with patches as queries, FG-CLIP 2) or "value_path" (the MAP head with its attention
+            map replaced by the identity, C2LIP).
         interpolation: How positions are resized to another grid.
         input_norm: LayerNorm before the first block.
         patch_bias: Bias of the patch embedding.

@@ -338,6 +338,9 @@ def _check(config: ModelConfig) -> None:
     unknown = set(config.text.own_projection) - set(get_args(Kind)) | {"caption"} & set(config.text.own_projection)
     if unknown:
         raise ValueError(f"own_projection holds {sorted(unknown)}. It may hold: long_caption, phrase.")
+    if config.vision.dense == "value_path" and config.vision.pooling != "attention":
+        way = "Use --set model.vision.pooling=attention."
+        raise ValueError(f"vision.dense is 'value_path', which reads the weights of an attention pool. {way}")
     odd_image = config.vision.tower == "transformer" and config.vision.pooling not in ("class", "attention")
     odd_text = config.text.tower == "transformer" and config.text.pooling in ("class", "mean")
     if odd_image or odd_text:

@@ -405,6 +405,12 @@ class AttentionHead(nn.Module):
         """One vector per token, gathered by the token itself from the real ones."""
         return self._attend(x, x, mask)
 
+    def value_path(self, x: Float[Tensor, "B T W"]) -> Float[Tensor, "B T W"]:
+        """Return what attention would give each token that looked at itself alone."""
+        width = x.shape[-1]
+        mixed = self.out(F.linear(x, self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]))
+        return mixed + self.mlp(self.norm(mixed))
+
     def _attend(self, query: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
         width = x.shape[-1]
         weights, biases = self.qkv.weight.split([width, 2 * width]), self.qkv.bias.split([width, 2 * width])

@@ -1,5 +1,7 @@
 """From one architecture to a richer one: what the papers do before they train."""
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,8 @@ from .config import ModelConfig
 from .dual_encoder import DualEncoder
 from .positions import Positions, stretch_positions
 from .text import TextTower
+
+log = logging.getLogger(__name__)
 
 # A part that the smaller model lacks begins as a copy of this part of it, as the papers do.
 COPIES = {
@@ -24,7 +28,7 @@ def upgrade(model: DualEncoder, config: ModelConfig) -> DualEncoder:
 
     Tensors of the same name and shape are kept. Longer position tables are stretched (Long-CLIP), heads that a
     kind of text gains begin as captions' head (FG-CLIP), a dense head as the pooling head (FG-CLIP 2). Token
-    refinement begins at random (FineLIP).
+    refinement (FineLIP) and learned parts begin at random, which is said of parts.
 
     Raises:
         ValueError: If the two differ in more than that. The message names the first tensors that do not fit.
@@ -38,16 +42,23 @@ def upgrade(model: DualEncoder, config: ModelConfig) -> DualEncoder:
     wrong = [
         name
         for name, value in found.items()
-        if (value is None and "_refiner." not in name) or (value is not None and value.shape != state[name].shape)
+        if (value is None and not _begins_fresh(name)) or (value is not None and value.shape != state[name].shape)
     ]
     if wrong:
         raise ValueError(
             f"{len(wrong)} tensors do not fit the new config, the first are {', '.join(sorted(wrong)[:3])}."
             " Start from a model of the same towers."
         )
+    fresh = sorted({name.split(".")[1] for name, value in found.items() if value is None and name.startswith("parts.")})
+    if fresh:
+        log.warning("The model has no %s yet: it begins at random.", " and no ".join(fresh))
     new.load_state_dict({name: value for name, value in found.items() if value is not None}, strict=False)
     _take_positions(new, model)
     return new
+
+
+def _begins_fresh(name: str) -> bool:
+    return "_refiner." in name or name.startswith("parts.")
 
 
 def _source(name: str, old: dict[str, Tensor]) -> Tensor | None:

@@ -166,6 +166,9 @@ class VisionTower(nn.Module):
             return dense if mask is None else dense * mask[..., None]
         if self.config.dense == "identity_attention":
             return self._unpack(self.norm(self._last_block_without_attention(before)), packing)
+        if self.config.dense == "value_path" and self.head is not None:
+            values: Tensor = self.head.value_path(normed)
+            return values if mask is None else values * mask[..., None]
         return normed
 
     def _last_block_without_attention(self, x: Tensor) -> Tensor:

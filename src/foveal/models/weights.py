@@ -4,23 +4,23 @@ import json
 import logging
 import os
 import re
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import copymode
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..configuration import parse
 from ..outside import read_object, shown
 from .config import ModelConfig, check
 from .dual_encoder import DualEncoder
 from .layouts import from_public, is_open_clip, is_openai, needs_no_config
+from .parts import OURS, part_rows, read_parts
 from .tensors import read_tensors
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ def save(model: DualEncoder, folder: Path) -> None:
     try:
         state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
         save_file(state, partial[WEIGHTS], metadata={"format": "pt"})
-        partial[CONFIG].write_text(json.dumps(asdict(model.config), indent=2) + "\n", encoding="utf-8")
+        config = {**asdict(model.config), "parts": part_rows(model.config.parts)}
+        partial[CONFIG].write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         copymode(partial[CONFIG], partial[WEIGHTS])  # safetensors lets nobody but the owner read
         for path in partial.values():
             _flush(path)
@@ -78,11 +79,12 @@ class Stored:
     folder: Path | None
 
 
-def load(path: Path) -> DualEncoder:
+def load(path: Path, parts_from: Sequence[str] = OURS) -> DualEncoder:
     """Return a model that `save` wrote, or that of a public checkpoint of one of the families in `layouts`.
 
     Args:
         path: As for `read`.
+        parts_from: As for `read`.
 
     Returns:
         The model on the CPU, bit for bit as it was saved; a public checkpoint in float32.
@@ -90,18 +92,19 @@ def load(path: Path) -> DualEncoder:
     Raises:
         ValueError: As `read` and `build`. The message begins with the path.
     """
-    stored = read(path)
+    stored = read(path, parts_from)
     with named(path):
         return build(stored.config, stored.state)
 
 
-def read(path: Path) -> Stored:
+def read(path: Path, parts_from: Sequence[str] = OURS) -> Stored:
     """Return config and tensors of a checkpoint, as `build` needs them.
 
     Args:
         path: A folder of foveal, `transformers` or open_clip, with its config beside the weights (safetensors, whole
             or in shards, before pickles); or a file of weights. Where the config that belongs to a file lies beside it,
             the file is read with it. Files that need none: OpenAI's CLIP, Long-CLIP and FineLIP.
+        parts_from: Modules whose learned parts may be opened, see `parts.read_parts`.
 
     Raises:
         ValueError: If a file is missing or broken, a field of the config is unknown, of another type or size, or the
@@ -119,7 +122,8 @@ def read(path: Path) -> Stored:
     if "model_type" in values or "architectures" in values:
         kind = shown(values.get("model_type", values.get("architectures")))
         raise ValueError(f"{config_file} is of a model {kind}, no pair of towers. Known are CLIP's and SigLIP's kin.")
-    config: ModelConfig = parse(ModelConfig, values, str(config_file))
+    parts = read_parts(values.pop("parts", []), str(config_file), parts_from)
+    config: ModelConfig = replace(parse(ModelConfig, values, str(config_file)), parts=parts)
     return Stored(config, state, "foveal", file.parent)
 
 
@@ -257,43 +261,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def parse(kind: Any, value: Any, where: str) -> Any:
-    """A value of JSON as a value of this type: numbers, strings, tuples, choices, dataclasses.
-
-    Args:
-        kind: The type. Dataclasses are read strictly: every field must be known, and those without default be there.
-        value: As `json` gives it.
-        where: What errors call it.
-
-    Raises:
-        ValueError: If the value is not of this type. The message names the field.
-    """
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return None if value is None else parse(arguments[0], value, where)
-    if origin is Literal and type(value) is str and value in arguments:
-        return value
-    if origin is tuple and isinstance(value, list) and (... in arguments or len(value) == len(arguments)):
-        return tuple(parse(arguments[0], each, f"{where}[{at}]") for at, each in enumerate(value))
-    if is_dataclass(kind) and isinstance(value, dict):
-        return _parse_fields(kind, value, where)
-    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # neither NaN nor infinity
-        return float(value)
-    if kind is not float and origin is None and type(value) is kind:
-        return value
-    wanted = f"one of {', '.join(arguments)}" if origin is Literal else getattr(kind, "__name__", str(kind))
-    wanted = str(kind) if origin is tuple else wanted
-    raise ValueError(f"{where} is {shown(value)}. It must be {wanted}.")
-
-
-def _parse_fields(kind: Any, values: dict[str, Any], where: str) -> Any:
-    types = get_type_hints(kind)
-    unknown = values.keys() - types.keys()
-    if unknown:
-        raise ValueError(f"{where} has no field {shown(min(unknown))}. It has: {', '.join(sorted(types))}.")
-    for field in fields(kind):
-        if field.default is MISSING and field.name not in values:
-            raise ValueError(f"{where} lacks the field '{field.name}'. Add it.")
-    return kind(**{name: parse(types[name], value, f"{where}: {name}") for name, value in values.items()})

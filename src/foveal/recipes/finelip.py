@@ -36,7 +36,7 @@ class Objective:
     hardest: bool = False
     reduction: Literal["sum", "mean"] = "sum"
     contrastive: float = 0.0
-    needs: ClassVar[tuple[tuple[str, str], ...]] = (("data.long_captions", "true"), ("model.tokens", "refined"))
+    needs: ClassVar[tuple[str, ...]] = ("long_caption",)
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The terms by name: "token_triplet", and "long_caption" where it has a weight."""

@@ -34,7 +34,7 @@ class Objective:
     components: int = 32
     label_smoothing: float = 0.1
     short: float = 1.0
-    needs: ClassVar[tuple[tuple[str, str], ...]] = (("data.captions", "true"), ("data.long_captions", "true"))
+    needs: ClassVar[tuple[str, ...]] = ("caption", "long_caption")
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """The terms by name: "long_caption" and "principal_component"."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from ..configuration import override
 from ..data.batching import Batcher, Prepared
 from ..data.formats import open_source
 from ..data.images import ImageTransform
@@ -19,7 +20,6 @@ from ..encoder.protocol import Protocol
 from ..models.config import ModelConfig
 from ..models.layouts import family
 from ..types import Batch, Kind, Sample
-from .run import override
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,12 @@ from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
+from ..configuration import describe
 from ..data.excerpt import evenly_spaced, excerpt, picture_key
 from ..data.formats.paths import expand
 from ..data.stream import Indexed, Source, count_of
 from ..types import Sample
 from .checkpoint import write_text
-from .run import describe
 
 log = logging.getLogger(__name__)
 

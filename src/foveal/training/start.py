@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..configuration import override
 from ..encoder.protocol import FILE as PROTOCOL
 from .feed import Feed
 from .parallel import processes
-from .run import Run, override
+from .run import Run
 from .trainer import fit
 
 

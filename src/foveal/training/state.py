@@ -11,9 +11,12 @@ from ..distributed import World
 from ..models import weights
 from ..models.dual_encoder import DualEncoder
 from ..models.layers import Transformer
+from ..models.parts import OURS
 from ..models.upgrade import upgrade
+from ..types import check_groups
 from . import checkpoint
 from .average import Average
+from .feed import Feed
 from .optimizer import adamw
 from .parallel import of_every_rank, share, spread, whole
 from .run import CarryingObjective, Objective, Run, Stateful, Stream
@@ -155,7 +158,7 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
     # Before the model, whose making takes seconds: a misspelt source is told at once.
     stream = run.data.open(run.model, batch_size=batch_size, seed=run.seed, world=world, workers=machine.workers)
     torch.manual_seed(run.seed)
-    model = DualEncoder(run.model) if init is None else upgrade(weights.load(init), run.model)
+    model = DualEncoder(run.model) if init is None else upgrade(_opened(run, init), run.model)
     model.to(device).train()
     for module in model.modules():
         if isinstance(module, Transformer):
@@ -180,13 +183,15 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
     )
 
 
+def _opened(run: Run, init: Path) -> DualEncoder:
+    """The model that a run begins from. What makes the run's own parts may make those of that model."""
+    return weights.load(init, (*OURS, *(type(part).__module__ for part in run.model.parts)))
+
+
 def _check_needs(run: Run) -> None:
-    """Refuse a run that leaves out what its objective can't do without."""
-    for path, text in getattr(run.objective, "needs", ()):
-        part, _, field = path.partition(".")
-        value = getattr(getattr(run, part), field, text)
-        if value in (False, None, "none"):
-            raise ValueError(f"The objective of '{run.name}' needs {path}, which is {value}. Use --set {path}={text}.")
+    """Refuse a run that leaves out the texts that its objective can't do without."""
+    if isinstance(run.data, Feed):
+        check_groups(run.data.batcher(run.model).names, getattr(run.objective, "needs", ()))
 
 
 def _chance(device: torch.device) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..configuration import describe, differences
 from ..data.stream import Stream
 from ..distributed import ALONE, World
 from ..encoder.protocol import FILE as PROTOCOL
@@ -26,7 +27,7 @@ from .large_batch import backward, split
 from .logbook import Logbook, Record
 from .optimizer import clip_gradients, clip_scales, lr_at, set_lr
 from .parallel import average_whole_gradients, of_first_rank, wait_for_all
-from .run import Run, describe, differences
+from .run import Run
 from .state import Training, begin
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ import pytest
 from foveal.annotation.settings import Settings
 from foveal.annotation.stage import listening, remark
 from foveal.annotation.stages import STAGES, assemble, assistant_of, build
-from foveal.training.run import override
 
 
 def test_an_unknown_stage_is_answered_with_those_there_are():
@@ -36,7 +35,7 @@ def test_fields_of_stages_and_of_settings_are_changed_by_name(tmp_path):
     own = tmp_path / "own.txt"
     assistant = assistant_of("http://localhost:1/v1", "tiny", tmp_path / "answers.sqlite")
     changes = [f"caption.prompt={own}", "assistant.concurrency=64", "seed=3", "assistant.answers=elsewhere.sqlite"]
-    settings, stages = assemble(["caption"], Settings(assistant=assistant), changes, override)
+    settings, stages = assemble(["caption"], Settings(assistant=assistant), changes)
     assert settings.seed == 3
     assert stages["caption"].prompt == str(own)
     assert stages["caption"].assistant is settings.assistant
@@ -55,7 +54,7 @@ def test_fields_of_stages_and_of_settings_are_changed_by_name(tmp_path):
 )
 def test_changes_that_would_change_nothing_are_refused(change, told):
     with pytest.raises(ValueError, match=told):
-        assemble(["phrases"], Settings(), [change], override)
+        assemble(["phrases"], Settings(), [change])
 
 
 def test_remarks_are_heard_only_inside_and_by_the_innermost():

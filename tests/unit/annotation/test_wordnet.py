@@ -9,7 +9,7 @@ import pytest
 from foveal.annotation.facts import evidence, read, witnesses
 from foveal.annotation.negatives import Negatives, flaw
 from foveal.annotation.wordnet import WordNet
-from foveal.training.run import override
+from foveal.configuration import override
 from foveal.types import Negative, Region, Sample
 
 DEBIAN = Path("/usr/share/wordnet")

@@ -116,7 +116,7 @@ def full(tmp_path):
         ("scenes x --split both", "Split 'both' is unknown"),
         ("eval nowhere scenes", "There is no nowhere, neither a folder nor a file"),
         ("demo --out full", "full holds something else. Choose another folder."),
-        ("demo --out x --recipes clip,clap", "No module named 'clap'. Ours are: clip, "),
+        ("demo --out x --recipes clip,clap", "No module named 'clap'. Ours are: "),
         ("demo --out x --scenes 5", "Invalid value for '--scenes'"),
     ],
 )

@@ -33,6 +33,7 @@ VARIANTS = {
     "raw_tokens": replace(small(), tokens="raw"),
     "fg_clip": small(fg_clip(tiny())),
     "fg_clip2": fg_clip2(siglip_like(), keep=20, ratio=4),
+    "value_path": replace(siglip_like(), vision=replace(siglip_like().vision, dense="value_path"), tokens="raw"),
     "attention_pooling": replace(small(), text=replace(small().text, pooling="attention", causal=False)),
     "gelu": replace(small(), text=replace(small().text, activation="gelu")),
 }

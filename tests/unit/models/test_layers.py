@@ -176,6 +176,13 @@ def test_parity_attention_head_matches_torch():
         torch.testing.assert_close(found, mixed + head.mlp(head.norm(mixed)))
 
 
+def test_a_heads_value_path_is_its_attention_over_one_token():
+    head = AttentionHead(config(), probe=True).eval()
+    x = torch.randn(3, 5, 16)
+    alone = head(x.flatten(0, 1)[:, None], None)[:, 0].unflatten(0, (3, 5))
+    torch.testing.assert_close(head.value_path(x), alone)
+
+
 def test_activations_are_their_formulas():
     x = torch.linspace(-4, 4, 33, dtype=torch.double)
     torch.testing.assert_close(activate(x, "quick_gelu"), x * torch.sigmoid(1.702 * x))

@@ -43,9 +43,9 @@ def test_a_global_term_joins_where_it_has_a_weight(output, info_nce, same_terms)
 @pytest.mark.parametrize(
     ("missing", "setting"),
     [
-        ("long_caption.tokens", "Set model.tokens=raw."),
-        ("image_tokens", "Set model.tokens=raw."),
-        ("long_caption", "Set data.long_captions=true."),
+        ("long_caption.tokens", "--set model.tokens=raw."),
+        ("image_tokens", "--set model.tokens=raw."),
+        ("long_caption", "--set data.long_captions=true."),
     ],
 )
 def test_token_sets_and_long_captions_are_needed(output, without, missing, setting):

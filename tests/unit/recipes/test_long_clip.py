@@ -30,7 +30,7 @@ def test_with_as_many_components_as_images_they_are_the_images(output, info_nce,
 
 @pytest.mark.parametrize("missing", ["caption", "long_caption"])
 def test_both_texts_are_needed(output, without, missing):
-    with pytest.raises(ValueError, match=f"Set data.{missing}s=true."):
+    with pytest.raises(ValueError, match=f"--set data.{missing}s=true."):
         Objective()(without(output, missing))
 
 

@@ -36,7 +36,7 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_name_is_a_file_and_stands_for_its_main_function():
-    assert names() == ["clip", "fg_clip", "fg_clip2", "finelip", "foveal", "long_clip"]
+    assert {"clip", "fg_clip", "fg_clip2", "finelip", "foveal", "long_clip"} <= set(names())
     assert find("clip") is clip.clip
     assert find("clip:demo") is clip.demo
     assert find("fg_clip:stage2") is fg_clip.stage2
@@ -56,14 +56,14 @@ def test_recipes_are_the_functions_a_module_defines_that_take_nothing_and_say_ru
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("siglip", "There is no recipe 'siglip'. There are: clip, fg_clip, fg_clip2, finelip, foveal, long_clip; or"),
-        ("lookup", "There is no recipe 'lookup'. There are: clip, "),
+        ("siglip", f"There is no recipe 'siglip'. There are: {', '.join(names())}; or"),
+        ("lookup", "There is no recipe 'lookup'. There are: "),
         ("clip:stage1", "'clip' has no recipe 'stage1'. It has: clip, demo, smoke."),
         ("fg_clip", "'fg_clip' has no recipe 'fg_clip'. It has: demo, smoke, stage1, stage2."),
         ("own_recipe:demo", "'own_recipe' has no recipe 'demo'. It has: mine."),
         ("own_recipe:with_argument", "It has: mine."),
         ("own_empty:train", "It has: none; a recipe is a function without arguments that says '-> Run'."),
-        ("own_broken:mine", "Recipe 'own_broken:mine': No module named 'no_such_thing_at_all'. Ours are: clip, "),
+        ("own_broken:mine", "Recipe 'own_broken:mine': No module named 'no_such_thing_at_all'. Ours are: "),
         ("no_such_module:mine", "No module named 'no_such_module'"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import tokenizers
 from tokenizers import models, processors
 
+from foveal.configuration import override
 from foveal.data.formats import WebDataset
 from foveal.data.images import SIGLIP_MEAN, SIGLIP_STD, ImageTransform
 from foveal.data.scenes import Scenes
@@ -18,7 +19,6 @@ from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import fg_clip, siglip2_b_16, tiny
 from foveal.models.weights import load, save
 from foveal.training.feed import Feed, open_data
-from foveal.training.run import override
 
 EVERYTHING = Feed(long_captions=True, regions=2, negatives=3, caption_negatives=1)
 

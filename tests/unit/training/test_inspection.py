@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
+from foveal.configuration import override
 from foveal.data.formats import Jsonl, WebDataset
 from foveal.data.scenes import Scenes
 from foveal.data.texts import FirstSentence
@@ -14,7 +15,6 @@ from foveal.distributed import ALONE, World
 from foveal.recipes import clip, foveal
 from foveal.recipes.lookup import find
 from foveal.training.inspection import remarks
-from foveal.training.run import override
 from foveal.training.start import train
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from foveal.training.run import describe, differences, override
+from foveal.configuration import describe, differences, override
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from foveal.configuration import override
 from foveal.models.weights import load
 from foveal.training.logbook import read
-from foveal.training.run import override
 from foveal.training.trainer import NotFiniteError, fit
 
 

@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from foveal.configuration import override
 from foveal.distributed import World
 from foveal.models.config import ModelConfig
 from foveal.models.sizes import fg_clip, tiny
 from foveal.training.large_batch import split
 from foveal.training.optimizer import Optimizer
 from foveal.training.parallel import processes
-from foveal.training.run import Machine, Run, override
+from foveal.training.run import Machine, Run
 from foveal.training.trainer import fit
 from foveal.types import Batch, Output, TextRows
 

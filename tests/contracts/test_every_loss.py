@@ -18,6 +18,11 @@ def near_miss(call):
     return lambda left, right: call(left[:, 0], right[:, 0], right[:, 1], torch.arange(len(right)), SCALE)
 
 
+def nearest(queries, patches, _mask):
+    """Patches, weighed by how near they are to each query."""
+    return F.normalize((SCALE * queries @ patches.transpose(1, 2)).softmax(dim=-1) @ patches, dim=-1)
+
+
 LOSSES = {
     "contrastive": lambda left, right: losses.contrastive(left[:, 0], right[:, 0], SCALE),
     "sigmoid_contrastive": lambda left, right: losses.sigmoid_contrastive(
@@ -34,6 +39,16 @@ LOSSES = {
     "token_triplet": losses.token_triplet,
     "token_hard_negative": lambda left, right: losses.token_hard_negative(
         (left, None), (right, None), (right[:, :1], None), torch.arange(len(right)), SCALE
+    ),
+    "margin_negative": near_miss(lambda *batch: losses.margin_negative(*batch[:4], margin=2.0)),
+    "owned_sigmoid": lambda left, right: losses.owned_sigmoid(
+        left[:, 0], right[:, 0], torch.arange(len(right)), SCALE, torch.tensor(-2.0)
+    ),
+    "conditioned_sigmoid": lambda left, right: losses.conditioned_sigmoid(
+        left, right[:, 0], torch.arange(len(right)), SCALE, torch.tensor(-2.0), nearest
+    ),
+    "soft_contrastive": lambda left, right: losses.soft_contrastive(
+        left[:, 0], right[:, 0], torch.arange(len(right)), SCALE
     ),
     "intra_modal": lambda left, right: losses.intra_modal(right[:, 0]),
 }

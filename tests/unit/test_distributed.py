@@ -36,6 +36,10 @@ def two(rows: Tensor) -> tuple[Tensor, None]:
     return torch.stack([rows, rows.flip(1)], dim=1), None
 
 
+def pooled(queries: Tensor, patches: Tensor, _mask: None) -> Tensor:
+    return F.normalize((queries @ patches.transpose(1, 2)).softmax(dim=-1) @ patches, dim=-1)
+
+
 def cases() -> dict[str, tuple]:
     """By name: the loss of inputs and a world, each rank's inputs, and the whole batch's loss if that differs."""
     torch.manual_seed(1)
@@ -66,6 +70,17 @@ def cases() -> dict[str, tuple]:
             pairs,
         ),
     }
+    images = [
+        [unit(3, 8), unit(len(own), 8), torch.tensor(own), scale, bias] for own in ([0, 0, 1, 2, 2], [0, 1, 2, 2])
+    ]
+    patches = [[unit(3, 4, 8), *rank[1:]] for rank in images]
+    found |= {
+        "owned sigmoid": (lambda i, t, o, s, b, w: losses.owned_sigmoid(i, t, o, s, b, world=w), images),
+        "conditioned sigmoid": (
+            lambda p, t, o, s, b, w: losses.conditioned_sigmoid(p, t, o, s, b, pooled, world=w),
+            patches,
+        ),
+    }
     for name, counts in REGIONS.items():
         regions = [[unit(count, 8), unit(count, 8), torch.arange(count) % 3, scale] for count in counts]
         near = [
@@ -81,6 +96,15 @@ def cases() -> dict[str, tuple]:
             f"token hard negative, {name}": (
                 lambda a, p, n, o, s, w: losses.token_hard_negative(two(a), two(p), two(n), o, s, world=w),
                 near,
+            ),
+            f"margin, {name}": (lambda a, p, n, o, _, w: losses.margin_negative(a, p, n, o, margin=2.0, world=w), near),
+            f"soft, {name}": (
+                lambda r, p, k, s, w: losses.soft_contrastive(r, p, k, s, world=w),
+                regions,
+            ),
+            f"soft bce, {name}": (
+                lambda r, p, k, s, w: losses.soft_contrastive(r, p, k, s, form="bce", world=w),
+                regions,
             ),
             f"ranking, {name}": (
                 lambda a, p, n, o, s, w: losses.cross_modal_ranking(a, p, n, o, s, torch.tensor(1.0), world=w),
@@ -152,7 +176,8 @@ def whole_batch(ranks: list[list[Tensor]]) -> list[Tensor]:
     """All ranks' inputs as one process would hold them."""
     whole = [parts[0] if parts[0].ndim == 0 else join(parts) for parts in zip(*ranks, strict=True)]
     if len(whole) == 5 and whole[4].ndim == 0:  # owners count from each rank's first anchor
-        whole[3] = torch.cat([ranks[0][3], ranks[1][3] + len(ranks[0][0])])
+        owner = 2 if whole[3].ndim == 0 else 3
+        whole[owner] = torch.cat([ranks[0][owner], ranks[1][owner] + len(ranks[0][0])])
     return whole
 
 

@@ -14,6 +14,7 @@ def serve(
     key_file: Annotated[Path | None, typer.Option(help="File with a key that requests must bring.")] = None,
     open_to_all: Annotated[bool, typer.Option("--open", help="Let anyone in who can reach HOST.")] = False,
     name: Annotated[list[str] | None, typer.Option(help="Host name the service answers to. Repeatable.")] = None,
+    root_path: Annotated[str, typer.Option(help="Path below which a proxy offers the service: /photos.")] = "",
     image_host: Annotated[list[str] | None, typer.Option(help="Host to fetch pictures from. Repeatable.")] = None,
     max_batch: Annotated[int, typer.Option(min=1, help="Inputs in one pass of the model.")] = 32,
 ) -> None:
@@ -28,9 +29,10 @@ def serve(
     from ..serving import serve as run
     from ..terminal import printable
 
-    settings = settings_for(host, key_file, open_to_all, name or [], image_host or [], Batching(most=max_batch))
+    batching = Batching(most=max_batch)
+    settings = settings_for(host, key_file, open_to_all, name or [], image_host or [], batching, root_path)
     with listen(host, port) as on:
         searcher = Searcher.open(index, load(model) if model else None)
-        where = f"http://{host}:{on.getsockname()[1]}"
+        where = f"http://{f'[{host}]' if host.count(':') > 1 and '[' not in host else host}:{on.getsockname()[1]}"
         print(printable(f"{searcher.count} pictures, model {searcher.model_name}: {where}"), flush=True)
         run(create_app(searcher, searcher.encoder, settings), on)

@@ -65,6 +65,7 @@ _SPARE = 1.5
 # CLIP scales all and then cuts. Pillow orders its two passes by shape and rounds between them, so scaling the window
 # alone differs by up to 5 levels; it is left for windows so small that all would be many times larger.
 _WHOLE = 16
+_STRIP = 1 << 20  # pixels that are converted at once where a whole picture would take too much memory
 
 
 @dataclass(frozen=True)
@@ -315,6 +316,26 @@ def stored_frame(image: Path | bytes) -> tuple[int, int, int]:
         is_silent = picture.format == "PNG" and not any(mark in content for mark in _TURNING_PNG)
         turn = 1 if is_silent else _noted_turn(picture)
         return (height, width, turn) if turn >= 5 and _turns_itself(picture) else (width, height, turn)
+
+
+def reduce_upright(picture: Image.Image, factor: int) -> Image.Image:
+    """Return an open picture in RGB, turned upright as EXIF says and smaller by a whole factor, without its metadata.
+
+    It is converted a few rows at a time, so that a large one takes little more than it does already.
+
+    Args:
+        picture: An open picture of any mode.
+        factor: By which both sides are divided; what is left over makes one more pixel.
+
+    Raises:
+        ValueError: If its pixels are floating-point numbers.
+    """
+    turn, step = _orientation(picture), factor * max(1, _STRIP // (factor * picture.width))
+    small = Image.new("RGB", (-(-picture.width // factor), -(-picture.height // factor)))
+    for top in range(0, picture.height, step):
+        strip = picture.crop((0, top, picture.width, min(top + step, picture.height)))
+        small.paste(_rgb(strip).reduce(factor), (0, top // factor))
+    return small.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else small
 
 
 def fit_patches(width: float, height: float, most: int) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from .errors import RefusedError, body
 from .guard import Guard
 from .metrics import Measured
 from .pictures import from_base64
-from .service import Encoder, Explain, Search, Searcher, Service, Similar
+from .service import Encoder, Explain, Search, Searcher, Service, Similar, unknown
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -81,9 +81,8 @@ def _finding(service: Service) -> APIRouter:
         """Pictures for a text, a picture, a box in a picture, or text and picture together."""
         start = time.perf_counter()
         asked, image = await _read_search(request)
-        with service.room(image is not None):
-            question = await _question(service, asked, image)
-            hits = (await service.compute(Search(service.searcher, asked.where), [question]))[0]
+        question = await _question(service, asked, image)
+        hits = (await service.compute(Search(service.searcher, asked.where), [question]))[0]
         return _hits(hits, start)
 
     @router.post("/similar")
@@ -93,13 +92,11 @@ def _finding(service: Service) -> APIRouter:
         if (asked.id is None) == (asked.image is None):
             raise RefusedError(400, "Give either id or image.")
         work = Similar(service.searcher, _bounded(service, asked.k))
-        with service.room(asked.image is not None):
-            given: Any = asked.id
-            if asked.id is not None:
-                await service.look_up(lambda: service.searcher.thumbnail(given))  # 404 if there is none
-            if asked.image is not None:
-                given = await service.decode(from_base64(asked.image, "image"))
-            hits = (await service.compute(work, [given]))[0]
+        if asked.image is not None:
+            hits = (await service.compute(work, [await service.decode(from_base64(asked.image, "image"))]))[0]
+        else:
+            await service.thumbnail(str(asked.id))  # 404 if there is none
+            hits = (await service.compute(work, [asked.id], unknown(str(asked.id))))[0]
         return _hits(hits, start)
 
     @router.post("/explain")
@@ -107,21 +104,23 @@ def _finding(service: Service) -> APIRouter:
         """Where in a picture of the index phrases are: the best box and a heat map for each."""
         service.check_count(len(asked.phrases), "phrases")
         service.check_texts(asked.phrases)
-        await service.look_up(lambda: service.searcher.thumbnail(asked.id))  # 404 if there is none
-        found = (await service.compute(Explain(service.searcher), [(asked.id, tuple(asked.phrases))]))[0]
+        await service.thumbnail(asked.id)  # 404 if there is none
+        broken = RefusedError(404, f"The original of picture '{asked.id}' cannot be read any more.")
+        found = (await service.compute(Explain(service.searcher), [(asked.id, tuple(asked.phrases))], broken))[0]
         return wire.Explanations(id=asked.id, explanations=[_explanation(one) for one in found])
 
     @router.get("/pictures/{picture_id}", response_class=Response)
     async def picture(picture_id: wire.Id, side: Annotated[int | None, Query(ge=16, le=4096)] = None) -> Response:
         """The original of a picture. With `side`, a JPEG of it, upright, with no side longer than that."""
-        content, kind = await service.original(picture_id, side)
-        return Response(content, media_type=kind, headers=_KEPT)
+        original, kind = await service.original(picture_id, side)
+        if isinstance(original, Path):
+            return FileResponse(original, media_type=kind, headers=_KEPT)  # in pieces, as the client reads
+        return Response(original, media_type=kind, headers=_KEPT)
 
     @router.get("/thumbnails/{picture_id}", response_class=Response)
     async def thumbnail(picture_id: wire.Id) -> Response:
         """A small JPEG of a picture."""
-        content = await service.look_up(lambda: service.searcher.thumbnail(picture_id))
-        return Response(content, media_type="image/jpeg", headers=_KEPT)
+        return Response(await service.thumbnail(picture_id), media_type="image/jpeg", headers=_KEPT)
 
     return router
 
@@ -146,8 +145,7 @@ def _comparing(service: Service) -> APIRouter:
         """Embeddings of texts and pictures, as OpenAI's clients ask for them."""
         parts = asked.input if isinstance(asked.input, list) else [asked.input]
         service.check_count(len(parts), "inputs")
-        with service.room(sum(isinstance(part, wire.Part) and part.image_url is not None for part in parts)):
-            found = await service.embed([await read(part) for part in parts], asked.kind)
+        found = await service.embed([await read(part) for part in parts], asked.kind)
         if asked.dimensions not in (None, len(found[0].row)):
             raise RefusedError(
                 400, f"This model's embeddings have {len(found[0].row)} dimensions, not {asked.dimensions}."
@@ -157,16 +155,20 @@ def _comparing(service: Service) -> APIRouter:
             wire.Embedding(index=at, embedding=_encoded(one.row, asked.encoding_format)) for at, one in enumerate(found)
         ]
         usage = wire.Usage(prompt_tokens=tokens, total_tokens=tokens)
-        return wire.Embeddings(data=data, model=service.searcher.model_name, usage=usage)
+        return wire.Embeddings(data=data, model=service.model_name, usage=usage)
+
+    @router.get("/v1/models")
+    def models() -> wire.Models:
+        """The one model, as OpenAI's clients ask for it."""
+        return wire.Models(data=[wire.Model(id=service.model_name, created=service.started)])
 
     @router.post("/rank")
     async def rank(asked: wire.RankRequest) -> wire.Similarities:
         """Cosine of each text and each picture."""
         service.check_count(len(asked.texts) + len(asked.pictures), "texts and pictures")
         service.check_texts(asked.texts)
-        with service.room(len(asked.pictures)):
-            images = [await service.decode(await service.fetch(url)) for url in asked.pictures]
-            found = await service.embed([*asked.texts, *images], None)
+        images = [await service.decode(await service.fetch(url)) for url in asked.pictures]
+        found = await service.embed([*asked.texts, *images], None)
         rows = np.stack([one.row for one in found])
         count = len(asked.texts)
         return wire.Similarities(similarities=(rows[:count] @ rows[count:].T).tolist())
@@ -207,7 +209,7 @@ def _health(service: Service) -> wire.Health:
     return wire.Health.model_validate(
         {
             "status": status,
-            "model": service.searcher.model_name,
+            "model": service.model_name,
             "pictures": count,
             "queued": state.queued,
             "busy_seconds": round(state.busy_seconds, 3),
@@ -245,10 +247,6 @@ def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(NotServed)
     async def not_served(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(body(error.status_code, str(error.detail)), error.status_code, error.headers)
-
-    @app.exception_handler(Exception)
-    async def failed(_: Request, __: Exception) -> JSONResponse:
-        return JSONResponse(body(500, "The service failed at this request; its log says why."), 500)
 
 
 def _complaint(errors: Any) -> str:

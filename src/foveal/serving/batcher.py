@@ -160,11 +160,17 @@ class Batcher:
         return not self._thread.is_alive()
 
     def _serve(self) -> None:
-        while jobs := self._next():
-            live = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-            if live:
-                self._started = time.monotonic()
-                self._report(live, *self._run(live))
+        while self._serve_batch():
+            pass  # nothing of a batch is held while the next gathers
+
+    def _serve_batch(self) -> bool:
+        """Run the next batch. False once there is none and none will come."""
+        jobs = self._next()
+        live = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+        if live:
+            self._started = time.monotonic()
+            self._report(live, *self._run(live))
+        return bool(jobs)
 
     def _next(self) -> list[_Job]:
         """The oldest job and those that share its work, once there are enough or it has waited long enough."""

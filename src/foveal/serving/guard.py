@@ -1,12 +1,18 @@
-"""What stands before the service: names it answers to, the key, whole requests of bounded size in bounded time."""
+"""What stands before the service: names and pages it answers to, the key, whole requests of bounded size and time."""
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
+from fastapi.responses import RedirectResponse
+
+from .budget import Budget
 from .errors import RefusedError
-from .settings import Settings
+from .settings import LOOPBACK, Settings
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,16 +32,22 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 OPEN = ("/", "/health", "/docs", "/openapi.json")  # what needs no key, besides the page's own files
 OPEN_FOLDER = "/page/"
-_DRAINED = 4  # bodies up to this many times the limit are read to their end, so that the refusal is heard
+CROWDED = "crowded"  # in a request's state: its connection is one of the last that are let in
+_PIECE = 1 << 16  # bytes of an answer that are handed on at once
+_PORTS = {"http": "80", "https": "443"}
+_FAILED = "The service failed at this request; its log says why."
+_HOST = re.compile(r"[\w.-]{1,100}", re.ASCII)
+logger = logging.getLogger(__name__)
 
 
 class Guard:
-    """ASGI middleware that lets only whole, bounded, permitted requests through.
+    """ASGI middleware that lets only whole, bounded, permitted requests through, and bounds what answers hold.
 
     A body is read to its end before the service sees anything of it: a client that trickles holds a connection and a
-    few bytes, never a thread, a place in the queue or the model.
+    few bytes, never a thread, a place in the queue or the model. An answer is handed on in pieces, as the client reads.
     """
 
     def __init__(self, app: App, settings: Settings) -> None:
@@ -47,89 +59,225 @@ class Guard:
         """
         self.app = app
         self.settings = settings
-        self._requests = 0
-        self._buffered = 0
+        self.budget = Budget(settings.limits.buffered_bytes)
+        self._working: set[_Answer] = set()  # requests whose answer has not begun
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        safe = _with_headers(send)
-        self._requests += 1
-        body = bytearray()
+        root, answer = self.settings.root_path, _Answer(send, self.budget)
+        if root and scope["path"] == root:  # the page's addresses start from the slash behind it
+            await RedirectResponse(f"{root}/")(scope, receive, answer)
+            return
+        request = _Body(self.settings.limits.bytes, self.budget)
+        self._working.add(answer)
         try:
-            self._permit(scope)
-            if await self._read(scope, receive, body):
-                await self.app(scope, _replay(bytes(body), receive), safe)
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            path = scope["path"].removeprefix(root) if scope["path"].startswith(f"{root}/") else scope["path"]
+            self._permit(scope, path, headers)
+            if await self._read(request, headers, receive):
+                await self._answer(scope, path, _replay(request.content(), receive), answer)
         except RefusedError as refusal:
-            await refusal.response()(scope, receive, safe)
+            await refusal.response(close=True)(scope, receive, answer)
+        except Exception:
+            if answer.started:
+                raise
+            logger.exception("%s %s failed", scope["method"], path)
+            await RefusedError(500, _FAILED).response(close=True)(scope, receive, answer)
         finally:
-            self._requests -= 1
-            self._buffered -= len(body)
+            self._working.discard(answer)
+            request.let_go()
 
-    def _permit(self, scope: Scope) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        hosts = self.settings.hosts
-        if hosts and _name(headers.get("host", "")) not in hosts:
-            raise RefusedError(421, f"This service answers to {', '.join(hosts)} only.")
-        if not self._knows_key(scope["path"], headers):
+    def _permit(self, scope: Scope, path: str, headers: Mapping[str, str]) -> None:
+        settings, host = self.settings, _name(headers.get("host", ""))
+        if settings.hosts and host not in settings.hosts:
+            name = host if _HOST.fullmatch(host) else "NAME"
+            raise RefusedError(
+                421, f"This service answers to {', '.join(settings.hosts)} only. To add a name: --name {name}"
+            )
+        is_open = path in OPEN or path.startswith(OPEN_FOLDER)
+        if not (is_open and scope["method"] in ("GET", "HEAD")) and _is_foreign(headers, settings.origins):
+            raise RefusedError(
+                403,
+                "Pages of other origins may not ask this service. If this is its own page behind a proxy, let the proxy"
+                " pass the Host header on, or start with --name and the page's host name.",
+            )
+        if not is_open and not self._knows_key(headers):
             raise RefusedError(401, "This service asks for a key: send it as 'Authorization: Bearer KEY'.")
-        if self._requests > self.settings.limits.requests:
-            raise RefusedError(429, f"More than {self.settings.limits.requests} requests at once. Try again in 1 s.", 1)
+        if path == "/health":
+            return
+        if scope.get("state", {}).get(CROWDED):
+            raise RefusedError(503, "Too many connections are open. Try again in 1 s.", 1)
+        if len(self._working) > settings.limits.requests:
+            raise RefusedError(429, f"More than {settings.limits.requests} requests at once. Try again in 1 s.", 1)
 
-    def _knows_key(self, path: str, headers: Mapping[str, str]) -> bool:
+    def _knows_key(self, headers: Mapping[str, str]) -> bool:
         key = self.settings.api_key
-        if key is None or path in OPEN or path.startswith(OPEN_FOLDER):
+        if key is None:
             return True
-        given = headers.get("authorization", "").removeprefix("Bearer ").strip() or headers.get("x-api-key", "")
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         return hmac.compare_digest(given.encode(), key.encode())
 
-    async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> bool:
-        """Fill `body`. False if the client went away meanwhile.
+    async def _read(self, request: "_Body", headers: Mapping[str, str], receive: Receive) -> bool:
+        """Read a body to its end. False if the client went away meanwhile.
 
         Raises:
             RefusedError: If the body is too large, too slow, or one too many.
         """
-        limits = self.settings.limits
+        seconds = self.settings.limits.body_seconds
         try:
-            async with asyncio.timeout(limits.body_seconds):
-                return await self._take(_declared(scope), receive, body)
+            async with asyncio.timeout(seconds):
+                return await request.read(headers, receive)
         except TimeoutError as error:
-            raise RefusedError(408, f"The request took more than {limits.body_seconds:g} s to arrive.") from error
+            raise RefusedError(408, f"The request took more than {seconds:g} s to arrive.") from error
 
-    async def _take(self, declared: int, receive: Receive, body: bytearray) -> bool:
-        most = self.settings.limits.bytes
-        refusal = RefusedError(413, f"The request has more than {most} bytes. Send smaller pictures, or fewer.")
-        if declared > _DRAINED * most:
-            raise refusal
-        read = 0
-        while True:
+    async def _answer(self, scope: Scope, path: str, receive: Receive, answer: "_Answer") -> None:
+        """Let the app answer, in bounded time. HEAD is GET to it: the server leaves the body out.
+
+        Raises:
+            RefusedError: If the answer has not begun in time.
+        """
+        limits, root = self.settings.limits, self.settings.root_path
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        inside = {**scope, "root_path": root, "path": root + path, "method": method}
+        try:
+            async with asyncio.timeout(limits.answer_seconds) as deadline:
+                answer.on_start = partial(self._begin, answer, deadline)
+                await self.app(inside, receive, answer)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            if not answer.started:
+                raise RefusedError(503, f"No answer within {limits.answer_seconds:g} s. Try again later.", 5) from error
+            logger.warning("An answer was not read within %g s.", limits.reading_seconds)
+        finally:
+            answer.on_start = None
+            scope["route"] = inside.get("route")  # for what stands before us
+
+    def _begin(self, answer: "_Answer", deadline: asyncio.Timeout) -> None:
+        """An answer is on its way: from now on it is the client that takes time."""
+        self._working.discard(answer)
+        deadline.reschedule(asyncio.get_running_loop().time() + self.settings.limits.reading_seconds)
+
+
+class _Body:
+    """The body of a request, its bytes counted as long as it is held."""
+
+    def __init__(self, most: int, budget: Budget) -> None:
+        self._most, self._budget = most, budget
+        self._chunks: list[bytes] = []
+        self._held = 0
+
+    async def read(self, headers: Mapping[str, str], receive: Receive) -> bool:
+        """All of it. False if the client went away meanwhile."""
+        too_large = RefusedError(413, f"The request has more than {self._most} bytes. Send smaller pictures, or fewer.")
+        if int(headers.get("content-length", 0)) > self._most:  # the connection has checked that it is a number
+            raise too_large
+        more = True
+        while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
-            chunk = message.get("body", b"")
-            read += len(chunk)
-            if read <= most:
-                self._hold(body, chunk)
-            if read > _DRAINED * most:
-                raise refusal
-            if not message.get("more_body", False):
-                break
-        if read > most:
-            raise refusal
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            if self._held + len(chunk) > self._most:
+                raise too_large
+            if not self._budget.take(len(chunk)):
+                raise RefusedError(429, "Too much is being sent at once. Try again in 2 s.", 2)
+            self._held += len(chunk)
+            self._chunks.append(chunk)
         return True
 
-    def _hold(self, body: bytearray, chunk: bytes) -> None:
-        if self._buffered + len(chunk) > self.settings.limits.buffered_bytes:
-            raise RefusedError(429, "Too much is being sent at once. Try again in 2 s.", 2)
-        body += chunk
-        self._buffered += len(chunk)
+    def content(self) -> bytes:
+        """All that was read, which is kept here no longer, but still counts."""
+        content, self._chunks = b"".join(self._chunks), []
+        return content
+
+    def let_go(self) -> None:
+        """Count it no longer."""
+        self._budget.give_back(self._held)
 
 
-def _declared(scope: Scope) -> int:
-    """Content-Length, 0 if there is none. The server has checked that it is a number."""
-    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+class _Answer:
+    """An answer on its way: with the headers that keep the page to itself, its bytes counted until they are taken.
+
+    It is held back until its body is there. If there is no room for that body, the answer is a refusal instead.
+
+    Attributes:
+        started: Something of it is on its way.
+        on_start: Called once, just before.
+    """
+
+    def __init__(self, send: Send, budget: Budget) -> None:
+        self.started = False
+        self.on_start: Callable[[], None] | None = None
+        self._send, self._budget = send, budget
+        self._head: Message | None = None
+        self._refused = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send a part of it."""
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        if self._refused:
+            return
+        count = len(message.get("body", b""))
+        if not self._budget.take(count):
+            if not self.started:
+                await self._refuse()
+                return
+            count = 0  # a piece of an answer that has begun, small enough to go uncounted
+        try:
+            await self._start()
+            await self._send_in_pieces(message)
+        finally:
+            self._budget.give_back(count)
+
+    async def _start(self) -> None:
+        head, self._head = self._head, None
+        if head is not None:
+            self.started = True
+            if self.on_start is not None:
+                self.on_start()
+            present = {name for name, _ in head["headers"]}
+            await self._send({**head, "headers": [*head["headers"], *(p for p in _HEADERS if p[0] not in present)]})
+
+    async def _send_in_pieces(self, message: Message) -> None:
+        body, more = message.get("body", b""), message.get("more_body", False)
+        for place in range(0, len(body) - _PIECE, _PIECE):
+            await self._send({"type": message["type"], "body": body[place : place + _PIECE], "more_body": True})
+        rest = body[(len(body) - 1) // _PIECE * _PIECE :] if len(body) > _PIECE else body
+        await self._send({"type": message["type"], "body": rest, "more_body": more})
+
+    async def _refuse(self) -> None:
+        self._refused = True
+        refusal = RefusedError(429, "Too many answers wait to be read. Try again in 2 s.", 2).response()
+        self._head = {"type": "http.response.start", "status": 429, "headers": refusal.raw_headers}
+        await self._start()
+        await self._send({"type": "http.response.body", "body": refusal.body})
+
+
+def _is_foreign(headers: Mapping[str, str], origins: Sequence[str]) -> bool:
+    """True if a browser says that a page of another origin asks. Other programs say nothing of the sort."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return True
+    origin = headers.get("origin", "").lower()
+    return "origin" in headers and origin not in origins and not _is_same(origin, headers)
+
+
+def _is_same(origin: str, headers: Mapping[str, str]) -> bool:
+    """True if an origin is the one that a request was sent to, as far as its Host header tells."""
+    host = headers.get("host", "").lower()
+    scheme, _, place = origin.partition("://")
+    outside = headers.get("x-forwarded-proto", "http" if _name(host) in LOOPBACK else scheme).partition(",")[0].strip()
+    return scheme in _PORTS and scheme == outside and _with_port(place, scheme) == _with_port(host, scheme)
+
+
+def _with_port(place: str, scheme: str) -> str:
+    return place if place.rpartition(":")[2].isdecimal() else f"{place}:{_PORTS[scheme]}"
 
 
 def _name(host: str) -> str:
@@ -146,15 +294,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return left.pop() if left else await receive()
 
     return replayed
-
-
-def _with_headers(send: Send) -> Send:
-    extra = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-
-    async def safe(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            own = {name for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(pair for pair in extra if pair[0] not in own)]
-        await send(message)
-
-    return safe

@@ -3,18 +3,26 @@
 import base64
 import binascii
 import math
+import socket
 import struct
 import time
 import urllib.error
 import urllib.request
+import weakref
 import zlib
-from http.client import HTTPException, HTTPResponse
-from io import BytesIO
+from concurrent.futures import Future
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import BufferedReader, BytesIO, RawIOBase
+from pathlib import Path
+from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
 from ..data import kinds
+from .budget import Budget
 from .errors import RefusedError
 from .settings import Limits
 
@@ -26,6 +34,7 @@ FORMATS |= {"AVIF": "image/avif"} if "AVIF" in kinds.formats() else {}
 OTHER_FORMATS |= {"HEIF": "image/heif"} if "HEIF" in kinds.formats() else {}
 FETCH_SECONDS = 10.0
 _KEPT = 768  # a decoded picture is made smaller while it has this many pixels squared; models look at 512 at most
+_BYTES = 4  # that Pillow takes for a pixel in red, green and blue; its decoders take no more than that again
 # Whatever Pillow's readers raise on broken bytes; it documents no narrower set.
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, NotImplementedError),
@@ -33,31 +42,36 @@ _BROKEN = (
 )
 
 
-def decode(content: bytes, limits: Limits) -> Image.Image:
-    """A picture, whole and of bounded size.
+def decode(
+    content: Path | bytes, limits: Limits, room: Budget | None = None, longest_side: int | None = None
+) -> Image.Image:
+    """A picture, whole, upright, in eight bits of red, green and blue, and of bounded size.
 
-    Large ones are made smaller by a whole factor, to no less than 768 pixels squared, so that what waits in the queue
-    has a known size. EXIF orientation stays with the picture, for whoever reads it next.
+    Large ones are made smaller by a whole factor, so that what waits in the queue has a known size. Nothing else of
+    the file is kept. The picture takes its bytes from the room, and gives them back when it is gone.
 
     Args:
-        content: The file.
+        content: A file, or its bytes.
         limits: Most pixels.
+        room: For decoded pictures, of all requests. None: for this one alone.
+        longest_side: Keep at least so many pixels of it. None: keep at least 768 pixels squared.
 
     Raises:
-        RefusedError: 413 if it has too many pixels, 400 if it is no picture or a broken one.
+        RefusedError: 413 if it has too many pixels, 400 if it is no picture or a broken one, 429 if there is no room.
     """
     if not content:
         raise RefusedError(400, "The picture is empty.")
     try:
-        picture = Image.open(BytesIO(content), formats=[*FORMATS, *OTHER_FORMATS])
-        width, height = picture.size
-        if width * height <= limits.pixels:
-            picture.draft(None, (_KEPT, _KEPT))  # a JPEG is decoded smaller at once, which takes less of everything
-            picture.load()
-            return _smaller(picture)
+        file = BytesIO(content) if isinstance(content, bytes) else content
+        with Image.open(file, formats=[*FORMATS, *OTHER_FORMATS]) as picture:
+            width, height = picture.size
+            if width * height <= limits.pixels:
+                side = longest_side or _KEPT
+                picture.draft(None, (side, side))  # a JPEG is decoded smaller at once, which takes less of everything
+                return _loaded(picture, width * height, room or Budget(limits.picture_bytes), longest_side)
     except UnidentifiedImageError as error:
         known = ", ".join([*FORMATS, *OTHER_FORMATS])
-        raise RefusedError(400, f"{len(content)} bytes are no picture that is known here ({known}).") from error
+        raise RefusedError(400, f"This is no picture that is known here ({known}).") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RefusedError(413, f"The picture has more than {limits.pixels} pixels. Make it smaller.") from error
     except _BROKEN as error:
@@ -65,12 +79,29 @@ def decode(content: bytes, limits: Limits) -> Image.Image:
     raise RefusedError(413, f"{width} x {height} pixels are more than {limits.pixels}. Make the picture smaller.")
 
 
-def _smaller(picture: Image.Image) -> Image.Image:
-    factor = int(math.sqrt(picture.width * picture.height)) // _KEPT
-    if factor < 2 or picture.mode not in ("RGB", "RGBA", "L", "LA"):
-        return picture
-    small = picture.reduce(factor)
-    small.info.update(picture.info)  # holds EXIF
+def _loaded(picture: Image.Image, stored: int, room: Budget, longest_side: int | None) -> Image.Image:
+    """The pixels of an opened picture, while there is room for them and for what decoding takes meanwhile."""
+    from ..data.images import reduce_upright  # brings torch
+
+    width, height = picture.size
+    side = math.isqrt(width * height) if longest_side is None else max(width, height)
+    factor = max(1, side // (longest_side or _KEPT))
+    kept, meanwhile = _BYTES * -(-width // factor) * -(-height // factor), 2 * _BYTES * stored
+    if kept + meanwhile > room.most:
+        raise RefusedError(
+            413, f"{width} x {height} pixels take more than {room.most} bytes. Make the picture smaller."
+        )
+    if not room.take(kept + meanwhile):
+        raise RefusedError(429, "Too many pictures are held for other requests. Try again in 1 s.", 1)
+    try:
+        picture.load()
+        small = reduce_upright(picture, factor)
+    except BaseException:
+        room.give_back(kept)
+        raise
+    finally:
+        room.give_back(meanwhile)
+    weakref.finalize(small, room.give_back, kept)
     return small
 
 
@@ -119,36 +150,93 @@ def from_url(url: str, hosts: tuple[str, ...], limits: Limits) -> bytes:
         raise RefusedError(400, "An image URL begins with 'data:', 'https://' or 'http://' and names no user.")
     if host not in hosts:
         raise RefusedError(403, f"Pictures are not fetched from {host}. Send the picture itself, as a data URL.")
+    answer: Future[bytes] = Future()
+    until = time.monotonic() + FETCH_SECONDS
+    Thread(target=_settle, args=(answer, url, limits.bytes, until), name="foveal-fetch", daemon=True).start()
+    try:
+        return answer.result(FETCH_SECONDS)
+    except TimeoutError as error:
+        raise RefusedError(
+            400, f"The picture could not be fetched from {host}: it took {FETCH_SECONDS:g} s."
+        ) from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise RefusedError(400, f"The picture could not be fetched from {host}: {error}.") from error
+
+
+def _settle(answer: "Future[bytes]", url: str, most: int, until: float) -> None:
+    """Fetch in a thread of its own: a search for a host cannot be stopped, but need not be waited for."""
     request = urllib.request.Request(url, headers={"User-Agent": "foveal", "Accept": "image/*"})
     try:
-        with _opener().open(request, timeout=FETCH_SECONDS) as response:
-            return _read(response, limits.bytes)
+        with _opener(until).open(request, timeout=FETCH_SECONDS) as response:
+            content = response.read(most + 1)
+        if len(content) > most:
+            raise ValueError(f"it has more than {most} bytes")
+        answer.set_result(content)
+    except urllib.error.HTTPError as error:
+        error.close()
+        answer.set_exception(ValueError(f"it answered {error.code}"))
     except (OSError, HTTPException, ValueError) as error:
-        reason = f"it answered {error.code}" if isinstance(error, urllib.error.HTTPError) else str(error)
-        raise RefusedError(400, f"The picture could not be fetched from {host}: {reason}.") from error
+        answer.set_exception(error)
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Python's own, less what follows redirections and opens files."""
+def _opener(until: float) -> urllib.request.OpenerDirector:
+    """Python's own, less what follows redirections and opens files, and with one end of time for all it reads."""
     opener = urllib.request.OpenerDirector()
     for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
+        urllib.request.ProxyHandler(),
+        _Http(until),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
     ):
-        opener.add_handler(handler())
+        opener.add_handler(handler)
     return opener
 
 
-def _read(response: HTTPResponse, most: int) -> bytes:
-    """All of an answer, if it has no more bytes than allowed and comes in time."""
-    content, until = bytearray(), time.monotonic() + FETCH_SECONDS
-    while chunk := response.read(1 << 16):
-        content += chunk
-        if len(content) > most:
-            raise ValueError(f"it has more than {most} bytes")
-        if time.monotonic() > until:
-            raise TimeoutError(f"it took more than {FETCH_SECONDS:g} s")
-    return bytes(content)
+class _Http(urllib.request.AbstractHTTPHandler):
+    """HTTP and HTTPS, with one end of time for the whole answer: head and body, however they trickle."""
+
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self._until = until
+
+    def http_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(self._connection, HTTPConnection), request)
+
+    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(self._connection, HTTPSConnection), request)
+
+    def _connection(self, kind: type[HTTPConnection], host: str, **options: Any) -> HTTPConnection:
+        connection = kind(host, **options)
+        connection.response_class = partial(_TimedResponse, self._until)  # type: ignore[assignment]
+        return connection
+
+
+class _TimedResponse(HTTPResponse):
+    def __init__(self, until: float, connection: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(connection, *args, **options)
+        self.fp.close()
+        self.fp = BufferedReader(_Timed(connection, until))
+
+
+class _Timed(RawIOBase):
+    """What a connection receives, until time is up."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        super().__init__()
+        self._file, self._connection, self._until = connection.makefile("rb", 0), connection, until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, place: Any) -> int | None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._file.readinto(place)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

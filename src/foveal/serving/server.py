@@ -1,52 +1,23 @@
-"""uvicorn around the app: patience with clients is limited, stopping is graceful."""
+"""uvicorn around the app: sockets that answer at once, connections that end, stopping that is graceful."""
 
-import asyncio
+import resource
 import socket
+from functools import partial
+from pathlib import Path
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEADER_SECONDS = 10.0
-_IDLE_SECONDS = 20
+from .connection import Connection
+from .settings import Limits
+
 _STOP_SECONDS = 60
-
-
-class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that closes connections whose headers do not arrive in time, which uvicorn alone would hold for ever."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(HEADER_SECONDS, self._give_up)
-
-    def data_received(self, data: bytes) -> None:
-        """Stop the clock once a request is whole, start it where one is half there."""
-        super().data_received(data)
-        waiting = self.conn.their_state is h11.IDLE
-        if not waiting and self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        elif waiting and self._deadline is None:
-            self._deadline = self.loop.call_later(HEADER_SECONDS, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Leave no clock behind."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-        super().connection_lost(exc)
-
-    def _give_up(self) -> None:
-        self._deadline = None
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()
+_WAITING = 1024  # connections that the system may hold for us until we take them
+_UNREAD_BYTES = 1 << 18  # of an answer that the system may hold until the client takes them
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket to serve on.
+    """A socket to serve on. Answers leave it at once (TCP_NODELAY).
 
     Args:
         host: Address to listen on.
@@ -55,10 +26,21 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ValueError: If the address cannot be taken.
     """
+    bare = host.strip("[]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    # Named as TCP, without which asyncio does not know that it is, and leaves TCP_NODELAY off.
+    on = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        on.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        on.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)  # connections inherit it
+        if family == socket.AF_INET6:
+            on.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        on.bind((bare, port))
+        on.listen(_WAITING)
     except (OSError, OverflowError) as error:
+        on.close()
         raise ValueError(f"Cannot listen on {host}:{port}: {error}. Choose another --host or --port.") from error
+    return on
 
 
 def made(app: FastAPI) -> uvicorn.Server:
@@ -67,15 +49,15 @@ def made(app: FastAPI) -> uvicorn.Server:
     Args:
         app: Made by `create_app`.
     """
+    limits: Limits = app.state.service.limits
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=partial(Connection, limits=limits, connections=_room(limits.connections)),  # type: ignore[arg-type]
         ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
     return uvicorn.Server(config)
@@ -89,3 +71,11 @@ def serve(app: FastAPI, on: socket.socket) -> None:
         on: Made by `listen`.
     """
     made(app).run([on])
+
+
+def _room(most: int) -> int:
+    """Connections that may be open at once: half of the files that may be, since each may be sent one."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, (soft - len(list(Path("/dev/fd").iterdir()))) // 2))

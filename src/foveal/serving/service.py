@@ -1,12 +1,12 @@
 """What the endpoints do: requests in, checked against the limits, through the batcher, answers out."""
 
-import asyncio
+import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ESTALE
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import anyio.to_thread
 import numpy as np
 from anyio import CapacityLimiter
-from PIL import Image, ImageOps
+from PIL import Image
 
 from . import pictures
 from .batcher import Batcher, Item, QueueFullError, Result, Work
+from .budget import Budget
 from .errors import RefusedError
 from .metrics import Metrics
 from .settings import Settings
@@ -27,9 +28,12 @@ if TYPE_CHECKING:  # these bring torch, which a file in serving does not
     from ..types import Hit
 
 Answer = TypeVar("Answer")
+logger = logging.getLogger(__name__)
 _LONG = 60  # words, beyond which a text is a long caption
 _REPLACED = "The index was replaced or deleted under the service. Restart the service."
-_DECODERS = 2  # pictures decoded at once; each may take four bytes for every pixel that is allowed
+_DECODERS = 2  # pictures decoded at once
+_READERS = 4  # originals read at once from archives, where their size is known only then
+_FETCHERS = 16  # pictures fetched at once; other work in threads does not wait for them
 
 
 @runtime_checkable
@@ -176,8 +180,10 @@ class Service:
         self.metrics = Metrics()
         self.batcher = Batcher(settings.batching, self.metrics.batch)
         self.metrics.watch(self.batcher, self._count)
-        self._decoders = CapacityLimiter(_DECODERS)
-        self._held = 0
+        self.started = int(time.time())
+        self._room = Budget(self.limits.picture_bytes)
+        self._decoders, self._readers = CapacityLimiter(_DECODERS), CapacityLimiter(_READERS)
+        self._fetchers = CapacityLimiter(_FETCHERS)
 
     def _count(self) -> float:
         """Pictures in the index; no number if it cannot be read."""
@@ -186,81 +192,71 @@ class Service:
         except (OSError, RuntimeError, ValueError):
             return math.nan
 
-    async def compute(self, work: Work[Item, Result], items: Sequence[Item]) -> list[Result]:
+    @property
+    def model_name(self) -> str:
+        """The model's name; of a folder on this machine, its last step."""
+        name = self.searcher.model_name
+        return Path(name).name if Path(name).is_absolute() or Path(name).exists() else name
+
+    async def compute(
+        self, work: Work[Item, Result], items: Sequence[Item], refusal: RefusedError | None = None
+    ) -> list[Result]:
         """The results of work on items, in company.
 
+        Args:
+            work: What to do.
+            items: With what.
+            refusal: Raised where the work finds the input wrong. None: 400 with what the work says.
+
         Raises:
-            RefusedError: 429 if there is no room, 400 if the work finds the input wrong, 503 if it takes too long, or
-                the index was replaced.
+            RefusedError: 429 if there is no room, 503 if the index was replaced, or the refusal.
         """
         try:
-            async with asyncio.timeout(self.limits.answer_seconds):
+            with _unless_replaced():
                 return await self.batcher.run(work, items)
         except QueueFullError as error:
             raise RefusedError(429, str(error), error.retry_after) from error
-        except TimeoutError as error:
-            raise RefusedError(
-                503, f"No answer within {self.limits.answer_seconds:g} s. Try again later.", 5
-            ) from error
         except ValueError as error:
-            raise RefusedError(400, str(error)) from error
-        except OSError as error:
-            if error.errno != ESTALE:
-                raise
-            raise RefusedError(503, _REPLACED) from error
+            raise refusal or RefusedError(400, str(error)) from error
 
-    async def look_up(self, find: Callable[[], Answer]) -> Answer:
-        """What the index has under an id.
+    async def thumbnail(self, picture_id: str) -> bytes:
+        """A small JPEG of a picture.
 
         Raises:
-            RefusedError: 404 if it has nothing, 503 if the index was replaced.
+            RefusedError: 404 if there is none, 503 if the index was replaced.
         """
-        try:
-            return await anyio.to_thread.run_sync(find)
-        except (ValueError, FileNotFoundError) as error:
-            raise RefusedError(404, str(error)) from error
-        except OSError as error:
-            if error.errno != ESTALE:
-                raise
-            raise RefusedError(503, _REPLACED) from error
+        return await _in_thread(self.searcher.thumbnail, picture_id, missing=unknown(picture_id), signs=(ValueError,))
 
-    @contextmanager
-    def room(self, count: int) -> Iterator[None]:
-        """Room for decoded pictures while a request needs them.
-
-        Args:
-            count: How many.
-
-        Raises:
-            RefusedError: 413 if they will never fit, 429 if not now.
-        """
-        if count > self.limits.pictures:
-            raise RefusedError(413, f"{count} pictures are more than {self.limits.pictures}. Send several requests.")
-        if self._held + count > self.limits.pictures:
-            raise RefusedError(429, "Too many pictures are held for other requests. Try again in 1 s.", 1)
-        self._held += count
-        try:
-            yield
-        finally:
-            self._held -= count
-
-    async def decode(self, content: bytes) -> Image.Image:
+    async def decode(self, content: Path | bytes, longest_side: int | None = None) -> Image.Image:
         """A picture, checked and decoded in a thread, a few at once."""
-        return await anyio.to_thread.run_sync(pictures.decode, content, self.limits, limiter=self._decoders)
+        return await anyio.to_thread.run_sync(
+            pictures.decode, content, self.limits, self._room, longest_side, limiter=self._decoders
+        )
 
     async def fetch(self, url: str) -> bytes:
         """A picture's bytes, from base64 text, a data URL or an allowed host."""
         if url.startswith(("http:", "https:")):
-            return await anyio.to_thread.run_sync(pictures.from_url, url, self.settings.image_hosts, self.limits)
+            hosts = self.settings.image_hosts
+            return await anyio.to_thread.run_sync(pictures.from_url, url, hosts, self.limits, limiter=self._fetchers)
         return pictures.from_base64(url, "The picture")
 
-    async def original(self, picture_id: str, side: int | None) -> tuple[bytes, str]:
-        """The file of a picture and its media type; or a JPEG of it, upright, with no side longer than asked."""
-        found = await self.look_up(partial(_content, self.searcher, picture_id))
-        kind = await self.look_up(partial(_media_type, found))
+    async def original(self, picture_id: str, side: int | None) -> tuple[Path | bytes, str]:
+        """The original of a picture and its media type; or a JPEG of it, upright, with no side longer than asked.
+
+        Raises:
+            RefusedError: 404 if there is none, or it is no picture any more.
+        """
+        gone = RefusedError(404, f"The index has no picture '{picture_id}', or its original is gone.")
+        original = await _in_thread(self.searcher.picture, picture_id, missing=gone, limiter=self._readers)
+        kind = await _in_thread(_media_type, original, missing=gone)
         if side is None and kind is not None:
-            return found, kind
-        picture = await self.decode(found)
+            return original, kind
+        try:
+            picture = await self.decode(original, side)
+        except RefusedError as error:
+            if error.status != 400:
+                raise
+            raise gone from error
         return await anyio.to_thread.run_sync(_jpeg, picture, side, limiter=self._decoders), "image/jpeg"
 
     async def embed(self, inputs: Sequence[str | Image.Image], kind: str | None) -> list[Embedded]:
@@ -302,24 +298,51 @@ class Service:
             raise RefusedError(413, f"{count} {what} are more than {self.limits.inputs}. Send several requests.")
 
 
-def _content(searcher: Searcher, picture_id: str) -> bytes:
-    found = searcher.picture(picture_id)
-    return found if isinstance(found, bytes) else found.read_bytes()
+def unknown(picture_id: str) -> RefusedError:
+    """What is said of an id that the index does not have."""
+    return RefusedError(404, f"The index has no picture '{picture_id}'.")
 
 
-def _media_type(content: bytes) -> str | None:
-    """What a browser shows it as. None if it would not."""
+@contextmanager
+def _unless_replaced() -> Iterator[None]:
+    """Refuse with 503 if the index is another than the one that was opened."""
     try:
-        with Image.open(BytesIO(content), formats=[*pictures.FORMATS, *pictures.OTHER_FORMATS]) as picture:
+        yield
+    except OSError as error:
+        if error.errno != ESTALE:
+            raise
+        raise RefusedError(503, _REPLACED) from error
+
+
+async def _in_thread(
+    work: Callable[..., Answer],
+    given: Any,
+    missing: RefusedError,
+    signs: tuple[type[Exception], ...] = (ValueError, OSError),
+    limiter: CapacityLimiter | None = None,
+) -> Answer:
+    """What work gives in a thread. Where there is nothing, as these errors say, the client hears no more than that."""
+    try:
+        with _unless_replaced():
+            return await anyio.to_thread.run_sync(work, given, limiter=limiter, abandon_on_cancel=True)
+    except signs as error:
+        logger.info("%s (%s)", missing.message, error)
+        raise missing from error
+
+
+def _media_type(original: Path | bytes) -> str | None:
+    """What a browser shows it as. None if it would not."""
+    file = BytesIO(original) if isinstance(original, bytes) else original
+    try:
+        with Image.open(file, formats=[*pictures.FORMATS, *pictures.OTHER_FORMATS]) as picture:
             return pictures.FORMATS.get(picture.format or "")
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError("The original is no picture any more.") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
 
 
 def _jpeg(picture: Image.Image, side: int | None) -> bytes:
-    upright = ImageOps.exif_transpose(picture).convert("RGB")
     if side is not None:
-        upright.thumbnail((side, side))
+        picture.thumbnail((side, side))
     content = BytesIO()
-    upright.save(content, "JPEG", quality=88)
+    picture.save(content, "JPEG", quality=88)
     return content.getvalue()

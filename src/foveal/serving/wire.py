@@ -164,6 +164,22 @@ class Embeddings(BaseModel):
     usage: Usage
 
 
+class Model(BaseModel):
+    """A model, in OpenAI's form."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="When the service began, in seconds since 1970.")
+    owned_by: str = "foveal"
+
+
+class Models(BaseModel):
+    """OpenAI's list of models."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
 class LastBatch(BaseModel):
     """What became of the last batch."""
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -11,11 +12,19 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from foveal.serving import Batching, Limits, Settings, create_app
+from foveal.serving import Batching, Limits, Settings, create_app, listen, server
 from foveal.types import Hit, PhraseBox
 
-SMALL = Limits(
-    bytes=200_000, pixels=500_000, inputs=8, characters=200, results=50, requests=8, pictures=6, body_seconds=0.5
+SMALL = Limits(bytes=200_000, pixels=500_000, inputs=8, characters=200, results=50, requests=8, body_seconds=0.5)
+
+BRISK = replace(  # for a real server, where a client's turn is soon over
+    SMALL,
+    requests=256,
+    head_seconds=0.3,
+    body_seconds=0.4,
+    unread_seconds=0.3,
+    idle_seconds=0.6,
+    linger_seconds=0.3,
 )
 
 
@@ -127,6 +136,29 @@ def serve(searcher, encoder):
     yield start
     for client in clients:
         client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def run(searcher, encoder):
+    """Addresses of real servers with these settings, and the servers themselves; they stop when the test does."""
+    running = []
+
+    def start(host="127.0.0.1", on=None, **changes):
+        on = on or listen(host, 0)
+        address = on.getsockname()[:2]
+        made = server.made(create_app(searcher, encoder, Settings(**{"limits": BRISK} | changes)))
+        thread = threading.Thread(target=made.run, args=([on],))
+        thread.start()
+        running.append((made, thread))
+        while not made.started:
+            time.sleep(0.01)
+        return address, made
+
+    yield start
+    for made, thread in running:
+        made.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -1,16 +1,20 @@
 import base64
+import gc
 import json
+import re
 import threading
 import time
+from dataclasses import replace
 from errno import ESTALE
 from io import BytesIO
 
 import numpy as np
 import openai
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
-from foveal.serving import Batching
+from foveal.serving import Batching, create_app
 from foveal.serving.app import PAGE
 from foveal.serving.service import Encoder, Searcher
 
@@ -202,12 +206,28 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(serve, searcher):
     assert int(next(a for a in answers if a.status_code == 429).headers["retry-after"]) >= 1
 
 
-def test_too_many_pictures_at_once_are_refused(client):
+def comes_back(room):
+    """True once a room holds nothing, which threads that end soon may take a moment to see."""
+    until = time.monotonic() + 10
+    while room.held and time.monotonic() < until:
+        gc.collect()
+        time.sleep(0.01)
+    return room.held == 0
+
+
+def test_decoded_pictures_are_bounded_together_and_their_room_is_given_back(serve):
+    one = 40 * 24 * 4  # bytes of a picture in memory, and twice as many while it is decoded
+    client = serve(limits=replace(SMALL, picture_bytes=5 * one))
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{RED}"}}
-    answer = client.post("/v1/embeddings", json={"input": [part] * 7})
-    assert answer.status_code == 413
-    assert "7 pictures" in error(answer)
-    assert client.post("/v1/embeddings", json={"input": [part] * 6}).status_code == 200
+    room = client.app.state.service._room
+    for _ in range(3):
+        assert client.post("/v1/embeddings", json={"input": [part] * 3}).status_code == 200
+        assert comes_back(room)
+        answer = client.post("/v1/embeddings", json={"input": [part] * 4})
+        assert answer.status_code == 429
+        assert answer.headers["retry-after"] == "1"
+        assert comes_back(room)
+    assert client.post("/search", json={"image": base64.b64encode(encoded(size=(90, 90))).decode()}).status_code == 413
 
 
 def test_openai_s_own_client_is_served(client):
@@ -301,8 +321,19 @@ def test_originals_can_be_had_smaller_and_upright(serve, searcher):
     exif = Image.Exif()
     exif[0x0112] = 6
     searcher.files["d4"] = encoded("JPEG", (600, 400), exif=exif)
-    answer = serve().get("/pictures/d4?side=300")
-    assert Image.open(BytesIO(answer.content)).size == (200, 300)
+    searcher.files["wide"] = encoded("PNG", (1000, 400))
+    client = serve()
+    for name, side, size in (
+        ("d4", 300, (200, 300)),
+        ("d4", 4096, (400, 600)),
+        ("wide", 999, (999, 400)),
+        ("wide", 501, (501, 200)),
+    ):
+        answer = client.get(f"/pictures/{name}?side={side}")
+        assert answer.headers["content-type"] == "image/jpeg"
+        picture = Image.open(BytesIO(answer.content))
+        assert picture.size == size
+        assert not picture.getexif()
 
 
 @pytest.mark.parametrize(
@@ -316,9 +347,128 @@ def test_no_path_leads_out_of_the_index(client, name):
 def test_an_original_that_is_gone_is_404(serve, searcher, tmp_path):
     searcher.files["gone"] = tmp_path / "gone.png"
     searcher.files["odd"] = b"text now"
+    searcher.files["broken"] = encoded("TIFF", (400, 300))[:2000]
     client = serve()
-    assert client.get("/pictures/gone").status_code == 404
-    assert client.get("/pictures/odd").status_code == 404
+    for path in ("/pictures/gone", "/pictures/odd", "/pictures/odd?side=99", "/pictures/broken", "/pictures/zz"):
+        assert client.get(path).status_code == 404
+
+
+def test_an_original_on_disk_is_sent_in_pieces_and_never_held_whole(serve, searcher, tmp_path):
+    searcher.files["disk"] = tmp_path / "disk.png"
+    searcher.files["disk"].write_bytes(encoded() + bytes(3_000_000))
+    answer = serve(limits=replace(SMALL, buffered_bytes=100_000)).get("/pictures/disk")
+    assert answer.status_code == 200
+    assert len(answer.content) == int(answer.headers["content-length"]) == len(encoded()) + 3_000_000
+
+
+class Telling:
+    """A searcher whose every complaint names where its files lie."""
+
+    model_name = "/secret/folder/models/tiny"
+    count = 3
+    files = ("a1", "broken")
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "broken.png").write_bytes(b"no picture")
+
+    def search_many(self, queries):
+        raise ValueError(f"Filter 'x' is no SQL: lance error at {self.folder}/pictures.lance/data/0.lance: no column x")
+
+    def similar(self, picture, k):
+        raise ValueError(f"The index '{self.folder}' has no picture.")
+
+    def picture(self, name):
+        if name == "broken":
+            return self.folder / "broken.png"
+        if name == "denied":
+            raise PermissionError(13, "Permission denied", str(self.folder / "denied.png"))
+        raise ValueError(f"Picture '{name}' is gone from '{self.folder}'. Run foveal index again.")
+
+    def thumbnail(self, name):
+        if name not in self.files:
+            raise ValueError(f"The index '{self.folder}' has no picture '{name}'.")
+        return b""
+
+    def explain(self, hit, phrases):
+        raise ValueError(f"Picture {self.folder}/photo.jpg cannot be read: broken.")
+
+
+def test_no_answer_tells_where_anything_lies_on_the_server(encoder, tmp_path):
+    with TestClient(create_app(Telling(tmp_path), encoder), raise_server_exceptions=False) as client:
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{RED}"}}
+        answers = [
+            client.post("/search", json={"text": "a", "where": "x > 1"}),
+            client.post("/similar", json={"id": "a1"}),
+            client.post("/similar", json={"id": "zz"}),
+            client.post("/similar", json={"image": RED}),
+            client.post("/explain", json={"id": "a1", "phrases": ["a"]}),
+            client.post("/explain", json={"id": "zz", "phrases": ["a"]}),
+            client.post("/v1/embeddings", json={"input": [picture, "a"]}),
+            *(client.get(f"/{kind}/{name}") for kind in ("pictures", "thumbnails") for name in ("a1", "zz", "broken")),
+            *(client.get(f"/pictures/{name}?side=99") for name in ("a1", "zz", "broken", "denied")),
+            *(client.get(path) for path in ("/health", "/v1/models", "/metrics", "/openapi.json", "/page/zz", "/page")),
+        ]
+    failed = [answer for answer in answers if answer.status_code >= 400]
+    assert len(failed) > 12
+    assert {answer.status_code for answer in failed} == {400, 404}
+    for answer in answers:
+        for place in (str(tmp_path), "secret", "lance/data", str(PAGE)):
+            assert place not in answer.text + str(answer.headers)
+    assert "no column x" in answers[0].json()["error"]["message"]
+    assert client.get("/v1/models").json()["data"][0]["id"] == "tiny"
+
+
+def test_head_is_answered_wherever_get_is(client):
+    described = client.get("/openapi.json").json()["paths"]
+    paths = [path for path, verbs in described.items() if "get" in verbs]
+    for path in ["/", "/docs", "/openapi.json", "/page/page.js", "/pictures/zz", *paths]:
+        path = path.format(picture_id="a1")
+        got, head = client.get(path), client.head(path)
+        assert head.status_code == got.status_code
+        assert head.content == b""
+        assert head.headers["content-type"] == got.headers["content-type"]
+        assert head.headers.get("content-length") == got.headers.get("content-length") or path in (
+            "/metrics",
+            "/health",
+        )
+    for path in ("/search", "/rank"):
+        assert client.head(path).status_code == client.get(path).status_code == 405
+    assert 'path="/pictures/{picture_id}"' in client.get("/metrics").text
+
+
+def test_the_models_are_listed_as_openai_lists_them(client):
+    answer = client.get("/v1/models").json()
+    assert answer["object"] == "list"
+    [model] = answer["data"]
+    assert (model["id"], model["object"], model["owned_by"]) == ("fake", "model", "foveal")
+    assert abs(model["created"] - time.time()) < 600
+    ours = openai.OpenAI(base_url=f"{client.base_url}/v1", api_key="none", http_client=client, max_retries=0)
+    assert [model.id for model in ours.models.list()] == ["fake"]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["path kept", "path taken off"])
+def test_it_may_lie_below_a_path_of_a_proxy(serve, kept):
+    client = serve(root_path="/photos", api_key="0123456789abcdef")
+    before = "/photos" if kept else ""
+    for path in ("/", "/docs", "/health", "/page/page.js", "/openapi.json"):
+        assert client.get(before + path).status_code == 200
+    for path in ("/thumbnails/a1", "/photos/health", "/photos/page/page.js", "/photospage/page.js"):
+        assert client.get(before + path).status_code == (401 if kept or "photos/" not in path else 200)
+    key = {"x-api-key": "0123456789abcdef"}
+    assert client.get(f"{before}/thumbnails/a1", headers=key).status_code == 200
+    assert client.post(f"{before}/search", json={"text": "a"}, headers=key).status_code == 200
+    assert client.get(f"{before}/openapi.json").json()["servers"] == [{"url": "/photos"}]
+
+
+def test_a_path_without_its_last_slash_leads_to_the_page(serve):
+    answer = serve(root_path="/photos").get("/photos", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/photos/")
+
+
+def test_the_page_s_addresses_are_relative():
+    for file in PAGE.iterdir():
+        assert not re.search(r"""(src|href|action)=["']/|fetch\(["'`]/|[(\[]\s*["'`]/\w""", file.read_text())
 
 
 def test_health_tells_the_truth(client, searcher):
@@ -358,13 +508,14 @@ def test_an_index_that_was_replaced_is_503_until_the_service_starts_again(client
     assert "foveal_pictures NaN" in client.get("/metrics").text
 
 
-def test_a_stuck_model_is_not_healthy(serve, searcher, monkeypatch):
+def test_a_stuck_model_is_not_healthy(serve, searcher):
     searcher.gate = threading.Event()
-    client = serve()
-    service = client.app.state.service
-    monkeypatch.setattr(service, "limits", SMALL.__class__(answer_seconds=0.1))
+    client = serve(limits=replace(SMALL, answer_seconds=0.1))
     answer = client.post("/search", json={"text": "a"})
     assert answer.status_code == 503
+    until = time.monotonic() + 10
+    while client.get("/health").status_code == 200 and time.monotonic() < until:
+        time.sleep(0.01)
     assert client.get("/health").json()["status"] == "stuck"
     searcher.gate.set()
 
@@ -405,6 +556,7 @@ def test_every_endpoint_is_described(client):
         "/pictures/{picture_id}",
         "/thumbnails/{picture_id}",
         "/v1/embeddings",
+        "/v1/models",
         "/rank",
         "/health",
         "/metrics",

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
@@ -121,6 +122,23 @@ def test_the_thread_outlives_a_failing_batch(make):
         batcher.submit(Double(), [13])[0].result(10)
     assert batcher.submit(Double(), [5])[0].result(10) == 10
     assert batcher.state().last.outcome == "ok"
+
+
+def test_what_was_worked_on_is_held_no_longer(make):
+    @dataclass(frozen=True)
+    class Count:
+        def __call__(self, items):
+            return [0 for _ in items]
+
+    batcher, item = make(), {1, 2, 3}
+    gone = weakref.ref(item)
+    future = batcher.submit(Count(), [item])[0]
+    assert future.result(10) == 0
+    del item, future
+    until = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < until:
+        time.sleep(0.001)
+    assert gone() is None
 
 
 def test_work_that_gives_too_little_is_an_error_not_a_mix_up(make):

@@ -1,15 +1,12 @@
-"""Limits on whole requests, and a real server on a socket where only that shows the truth."""
+"""Who may ask, and how much: names, keys, pages of other origins, bodies, answers."""
 
 import asyncio
-import http.client
-import json
-import socket
 import threading
 import time
 
 import pytest
 
-from foveal.serving import Limits, create_app, listen, server
+from foveal.serving import Limits
 from foveal.serving.guard import Guard
 from foveal.serving.settings import Settings
 
@@ -56,12 +53,108 @@ def test_a_key_is_asked_for_everywhere_but_at_the_door(serve):
         assert client.get(path).status_code == 200
     for path in ("/metrics", "/pictures/a1", "/thumbnails/a1", "/nowhere"):
         assert client.get(path).status_code == 401
-    for wrong in ({}, {"authorization": "Bearer " + KEY[:-1]}, {"authorization": "Bearer é"}, {"x-api-key": ""}):
+    bad = (f"Bearer {KEY[:-1]}", "Bearer é", f"Basic {KEY}", f"Bearer{KEY}", KEY, "Bearer", f"Bearer {KEY} {KEY}")
+    for wrong in ({}, {"x-api-key": ""}, *({"authorization": value} for value in bad)):
         answer = client.post("/search", json={"text": "a"}, headers={k: v.encode() for k, v in wrong.items()})
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
-    for right in ({"authorization": f"Bearer {KEY}"}, {"x-api-key": KEY}):
+    good = (f"Bearer {KEY}", f"bearer {KEY}", f"BEARER {KEY}", f"bEaReR    {KEY}", f"Bearer {KEY}  ")
+    for right in ({"x-api-key": KEY}, *({"authorization": value} for value in good)):
         assert client.post("/search", json={"text": "a"}, headers=right).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["evil.example", "photos.example.com"])
+def test_a_refused_name_is_told_the_flag_that_adds_it(serve, name):
+    answer = serve(hosts=("localhost",)).get("/", headers={"host": f"{name}:8000"})
+    assert answer.status_code == 421
+    assert f"--name {name}" in error(answer)
+
+
+def test_a_refused_name_that_is_no_name_is_not_repeated(serve):
+    answer = serve(hosts=("localhost",)).get("/", headers={"host": "<script> x"})
+    assert "script" not in error(answer)
+    assert "--name NAME" in error(answer)
+
+
+FOREIGN = [
+    {"origin": "https://evil.example"},
+    {"origin": "http://evil.example:8000"},
+    {"origin": "null"},
+    {"origin": ""},
+    {"origin": "http://localhost"},  # another port
+    {"origin": "http://localhost:3000"},
+    {"origin": "https://localhost:8000"},  # another scheme
+    {"origin": "http://127.0.0.1:8000"},  # another name of the same machine is another origin
+    {"origin": "http://localhost:8000.evil.example"},
+    {"origin": "http://evil.example?http://localhost:8000"},
+    {"origin": "file://"},
+    {"origin": "chrome-extension://localhost:8000"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"sec-fetch-site": "Cross-Site"},
+    {"sec-fetch-site": "cross-site", "origin": "http://localhost:8000"},
+    {"sec-fetch-site": "same-origin", "origin": "https://evil.example"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_pages_of_other_origins_may_not_ask(serve, searcher, headers):
+    client = serve(hosts=("localhost", "127.0.0.1"))
+    headers = {"host": "localhost:8000", **headers}
+    form = {"data": {"text": "red"}, "files": {"image": ("a.png", b"", "image/png")}}
+    for answer in (
+        client.post("/search", headers=headers, **form),
+        client.post("/search", headers=headers, json={"text": "a"}),
+        client.post("/rank", headers=headers, json={"texts": ["a"], "pictures": ["x"]}),
+        client.post("/health", headers=headers),
+        client.get("/pictures/a1?side=4096", headers=headers),
+        client.head("/pictures/a1", headers=headers),
+        client.get("/thumbnails/a1", headers=headers),
+        client.get("/metrics", headers=headers),
+        client.request("OPTIONS", "/search", headers=headers),
+    ):
+        assert answer.status_code == 403
+        assert "access-control-allow-origin" not in answer.headers
+        assert "\n" not in answer.text
+    assert searcher.asked == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "http://localhost:8000"},
+        {"origin": "HTTP://LOCALHOST:8000"},
+        {"origin": "http://localhost:8000", "sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {"host": "localhost", "origin": "http://localhost"},
+        {"host": "[::1]:8000", "origin": "http://[::1]:8000"},
+        {"host": "photos.example.org", "origin": "https://photos.example.org"},  # a proxy speaks TLS
+        {"host": "photos.example.org", "origin": "https://photos.example.org", "x-forwarded-proto": "https"},
+        {"origin": "https://localhost:8000", "x-forwarded-proto": "https,http"},
+        {"origin": "https://photos.example.org"},  # a proxy that replaces the Host header
+    ],
+    ids=str,
+)
+def test_its_own_page_and_programs_may_ask(serve, headers):
+    client = serve(hosts=("localhost", "[::1]", "photos.example.org"), origins=("https://photos.example.org",))
+    headers = {"host": "localhost:8000", **headers}
+    assert client.post("/search", headers=headers, json={"text": "a"}).status_code == 200
+    assert client.get("/thumbnails/a1", headers=headers).status_code == 200
+
+
+def test_a_scheme_that_the_proxy_did_not_speak_is_another_origin(serve):
+    headers = {"host": "a.example", "origin": "http://a.example", "x-forwarded-proto": "https"}
+    assert serve().post("/search", headers=headers, json={"text": "a"}).status_code == 403
+
+
+def test_links_from_elsewhere_lead_to_the_page(serve):
+    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    client = serve()
+    for path in ("/", "/docs", "/page/page.js", "/openapi.json", "/health"):
+        assert client.get(path, headers=headers).status_code == 200
 
 
 def served(limits, received):
@@ -81,7 +174,7 @@ def served(limits, received):
     guard = Guard(echo, Settings(limits=limits))
     scope = {"type": "http", "path": "/search", "method": "POST", "headers": []}
     asyncio.run(guard(scope, received, send))
-    assert (guard._requests, guard._buffered) == (0, 0)
+    assert (len(guard._working), guard.budget.held) == (0, 0)
     return (sent[0]["status"], sent[1]["body"]) if sent else None
 
 
@@ -114,6 +207,65 @@ def test_all_bodies_together_are_bounded():
     assert served(Limits(buffered_bytes=5), chunks(b"1234", b"56"))[0] == 429
 
 
+def answered(limits, count, app):
+    """What `count` clients that read nothing until all have asked get of an app, and what its guard holds meanwhile."""
+    guard = Guard(app, Settings(limits=limits))
+    scope = {"type": "http", "path": "/x", "method": "GET", "headers": []}
+
+    async def ask(reading, sent):
+        async def send(message):
+            sent.append(message)
+            await reading.wait()
+
+        await guard(dict(scope), chunks(b""), send)
+
+    async def all_of_them():
+        reading, sent = asyncio.Event(), [[] for _ in range(count)]
+        asking = []
+        for one in sent:
+            asking.append(asyncio.create_task(ask(reading, one)))
+            await asyncio.sleep(0.01)
+        held = guard.budget.held
+        reading.set()
+        await asyncio.gather(*asking)
+        return sent, held
+
+    sent, held = asyncio.run(all_of_them())
+    assert (len(guard._working), guard.budget.held) == (0, 0)
+    return sent, held
+
+
+def large(size):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    return app
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 131_072, 1_000_001])
+def test_answers_go_out_in_pieces_and_whole(size):
+    [[start, *pieces]], held = answered(Limits(), 1, large(size))
+    assert held == size
+    assert start["status"] == 200
+    assert max(len(piece["body"]) for piece in pieces) <= 1 << 16
+    assert b"".join(piece["body"] for piece in pieces) == bytes(size)
+    assert [piece["more_body"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+
+
+def test_answers_that_are_not_read_are_counted_and_bounded():
+    sent, held = answered(Limits(buffered_bytes=2_500_000), 4, large(1_000_000))
+    assert held == 2_000_000
+    assert sorted(messages[0]["status"] for messages in sent) == [200, 200, 429, 429]
+    assert all((b"retry-after", b"2") in m[0]["headers"] for m in sent if m[0]["status"] == 429)
+    assert all(len(m) == 2 for m in sent if m[0]["status"] == 429)
+
+
+def test_slow_readers_leave_room_for_other_requests():
+    sent, _ = answered(Limits(requests=1), 3, large(10))
+    assert [messages[0]["status"] for messages in sent] == [200] * 3
+
+
 def test_too_many_requests_at_once_are_told_to_come_back(serve, searcher):
     searcher.gate = threading.Event()
     client = serve(limits=Limits(requests=2))
@@ -125,88 +277,9 @@ def test_too_many_requests_at_once_are_told_to_come_back(serve, searcher):
         thread.start()
     while len(answers) < 2:
         time.sleep(0.01)
+    assert client.get("/health").status_code == 200
     searcher.gate.set()
     for thread in threads:
         thread.join()
     assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429]
     assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status_code == 429)
-
-
-@pytest.fixture
-def address(searcher, encoder, monkeypatch):
-    """Host and port of a real server, which is stopped at the end."""
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.3)
-    on = listen("127.0.0.1", 0)
-    made = server.made(create_app(searcher, encoder, Settings(limits=SMALL)))
-    thread = threading.Thread(target=made.run, args=([on],))
-    thread.start()
-    while not made.started:
-        time.sleep(0.01)
-    yield on.getsockname()
-    made.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-def test_headers_that_never_end_close_the_connection(address):
-    with socket.create_connection(address) as connection:
-        connection.settimeout(5)
-        connection.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\n")
-        assert connection.recv(100) == b""
-
-
-def test_a_connection_may_be_kept_longer_than_headers_may_take(address):
-    connection = http.client.HTTPConnection(*address, timeout=5)
-    for _ in range(2):
-        connection.request("GET", "/health")
-        assert json.loads(connection.getresponse().read())["status"] == "ok"
-        time.sleep(0.5)
-    connection.close()
-
-
-def test_a_trickling_body_is_told_so(address):
-    with socket.create_connection(address) as connection:
-        connection.settimeout(5)
-        connection.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
-        assert connection.recv(100).startswith(b"HTTP/1.1 408")
-
-
-def test_what_is_no_http_is_refused(address):
-    with socket.create_connection(address) as connection:
-        connection.settimeout(5)
-        connection.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
-        assert connection.recv(100).startswith(b"HTTP/1.1 400")
-
-
-def test_a_large_body_is_refused_in_a_way_the_client_hears(address):
-    connection = http.client.HTTPConnection(*address, timeout=5)
-    connection.request("POST", "/search", body=bytes(3 * SMALL.bytes), headers={"Content-Type": "application/json"})
-    assert connection.getresponse().status == 413
-    connection.close()
-
-
-def test_stopping_answers_what_has_begun(searcher, encoder):
-    searcher.gate = threading.Event()
-    on = listen("127.0.0.1", 0)
-    made = server.made(create_app(searcher, encoder))
-    thread = threading.Thread(target=made.run, args=([on],))
-    thread.start()
-    while not made.started:
-        time.sleep(0.01)
-    connection = http.client.HTTPConnection(*on.getsockname(), timeout=10)
-    connection.request("POST", "/search", body='{"text": "a"}', headers={"Content-Type": "application/json"})
-    while made.config.loaded_app is None or not made.server_state.tasks:
-        time.sleep(0.01)
-    made.should_exit = True
-    time.sleep(0.2)
-    assert thread.is_alive()
-    searcher.gate.set()
-    assert connection.getresponse().status == 200
-    connection.close()
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-def test_a_taken_port_is_one_line():
-    with listen("127.0.0.1", 0) as on, pytest.raises(ValueError, match="Choose another --host or --port"):
-        listen("127.0.0.1", on.getsockname()[1])

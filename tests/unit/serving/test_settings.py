@@ -5,8 +5,8 @@ from foveal.serving import Batching, Settings, settings_for
 KEY = "0123456789abcdef"
 
 
-def settings(host="127.0.0.1", key_file=None, open_to_all=False, names=()):
-    return settings_for(host, key_file, open_to_all, names, ["Example.org"], Batching())
+def settings(host="127.0.0.1", key_file=None, open_to_all=False, names=(), root_path=""):
+    return settings_for(host, key_file, open_to_all, names, ["Example.org"], Batching(), root_path)
 
 
 @pytest.fixture
@@ -44,6 +44,24 @@ def test_a_bad_key_is_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(ValueError, match="holds no key"):
         settings(key_file=file)
+
+
+def test_a_name_is_also_where_a_proxy_s_page_may_lie():
+    assert settings(names=["Photos.Example.org"]).origins == ("https://photos.example.org",)
+    assert settings().origins == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "path"), [("", ""), ("/", ""), ("/photos", "/photos"), ("photos/", "/photos"), ("/a/b-1/", "/a/b-1")]
+)
+def test_a_root_path_has_a_slash_before_it_and_none_behind(given, path):
+    assert settings(root_path=given).root_path == path
+
+
+@pytest.mark.parametrize("given", ["/a b", "/a?b", "https://h/a", "/a//b", "/../a", "/a/.", "/é"])
+def test_what_is_no_root_path_is_refused(given):
+    with pytest.raises(ValueError, match="--root-path"):
+        settings(root_path=given)
 
 
 def test_the_key_is_never_printed():

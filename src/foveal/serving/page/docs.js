@@ -1,5 +1,5 @@
 // The endpoints, from the service's own description.
-const description = await (await fetch("/openapi.json")).json();
+const description = await (await fetch("openapi.json")).json();
 
 function make(tag, text, ...inside) {
   const element = document.createElement(tag);

@@ -119,13 +119,13 @@ function search() {
     return;
   }
   remember();
-  run(["/search", question()], "");
+  run(["search", question()], "");
 }
 
 function similar(hit) {
   $("viewer").close();
   scrollTo({ top: 0 });
-  run(["/similar", { id: hit.id, k: Number($("k").value) }], ` like ${nameOf(hit)}`);
+  run(["similar", { id: hit.id, k: Number($("k").value) }], ` like ${nameOf(hit)}`);
 }
 
 function summary({ hits, seconds }, saying) {
@@ -154,7 +154,15 @@ function recall() {
   $("text").value = kept.get("text") ?? "";
   for (const [name, usual] of Object.entries(OPTIONS)) $(name).value = kept.get(name) ?? usual;
   countOptions();
-  if (kept.get("text")) search();
+  if (filter()) {
+    showOptions(true);
+    say("This address brings a filter. Look at it, then press Search.");
+  } else if (kept.get("text")) search();
+}
+
+function showOptions(shown) {
+  $("options").hidden = !shown;
+  $("more").setAttribute("aria-expanded", String(shown));
 }
 
 function countOptions() {
@@ -258,7 +266,7 @@ function card(hit, at) {
   const image = make("img", "");
   image.alt = hit.caption || nameOf(hit);
   image.loading = "lazy";
-  show(image, `/thumbnails/${hit.id}`);
+  show(image, `thumbnails/${hit.id}`);
   const legend = hit.boxes.map(({ phrase }, each) => phrase && make("span", `hue${each % HUES}`, phrase));
   const boxes = make("div", "boxes", ...hit.boxes.map((box, each) => boxOf(box, each, false)),
     make("div", "legend", ...legend.slice(0, 4)));
@@ -315,9 +323,9 @@ function view(at) {
   if (hit.width) $("large").style.aspectRatio = `${hit.width} / ${hit.height}`;
   $("large").removeAttribute("src");
   delete $("large").dataset.path;
-  show($("large"), `/pictures/${hit.id}?side=1600`).catch(() => show($("large"), `/thumbnails/${hit.id}`));
-  $("large").onerror = () => show($("large"), `/thumbnails/${hit.id}`); // the original may be gone
-  $("original").href = `/pictures/${hit.id}`;
+  show($("large"), `pictures/${hit.id}?side=1600`).catch(() => show($("large"), `thumbnails/${hit.id}`));
+  $("large").onerror = () => show($("large"), `thumbnails/${hit.id}`); // the original may be gone
+  $("original").href = `pictures/${hit.id}`;
   $("original").hidden = Boolean(state.key);
   $("before").disabled = at === 0;
   $("after").disabled = at === state.hits.length - 1;
@@ -357,7 +365,7 @@ async function choose(at) {
 }
 
 async function explain(texts) {
-  const answer = await call("/explain", { id: state.hits[state.at].id, phrases: texts });
+  const answer = await call("explain", { id: state.hits[state.at].id, phrases: texts });
   return (await answer.json()).explanations;
 }
 
@@ -395,7 +403,7 @@ function paint(heat) {
 
 async function useAsExample() {
   const hit = state.hits[state.at];
-  const blob = await (await call(`/pictures/${hit.id}?side=1600`)).blob();
+  const blob = await (await call(`pictures/${hit.id}?side=1600`)).blob();
   pick(new File([blob], nameOf(hit), { type: blob.type }));
   $("viewer").addEventListener("close", () => $("frame").focus(), { once: true }); // after what closing itself does
   $("viewer").close();
@@ -422,10 +430,7 @@ function wire() {
   };
   $("unpick").onclick = unpick;
   $("unbox").onclick = () => draw(null);
-  $("more").onclick = () => {
-    $("options").hidden = !$("options").hidden;
-    $("more").setAttribute("aria-expanded", String(!$("options").hidden));
-  };
+  $("more").onclick = () => showOptions($("options").hidden);
   $("options").oninput = countOptions;
   $("options").onchange = () => {
     if (state.hits.length) search();
@@ -492,7 +497,7 @@ function theme(name) {
 }
 
 async function greet() {
-  const { pictures, model, status } = await (await fetch("/health")).json();
+  const { pictures, model, status } = await (await fetch("health")).json();
   const state = status === "ok" ? "" : ` · ${status}`;
   $("about").textContent = `${pictures.toLocaleString("en")} pictures · ${model}${state}`;
 }

@@ -297,6 +297,35 @@ def test_the_address_keeps_the_question(page):
     until(page, "document.getElementById('text').value === ''")
 
 
+@pytest.mark.parametrize("part", ["where=width+%3E+0", "path=home", "caption=a", "width=10"])
+def test_an_address_with_a_filter_waits_for_a_click(visit, address, searcher, monkeypatch, part):
+    asked, search_many = [], searcher.search_many
+    monkeypatch.setattr(searcher, "search_many", lambda queries: asked.extend(queries) or search_many(queries))
+    page = visit(address, f"/#text=a+circle&{part}", allowed=("400",))
+    page.wait_for_timeout(500)
+    assert asked == []
+    assert page.locator("#options").is_visible()
+    assert page.input_value("#text") == "a circle"
+    name = part.partition("=")[0]
+    assert page.input_value(f"#{name}")
+    assert "press Search" in page.text_content("#status")
+    with page.expect_response("**/search"):
+        page.click("#go")
+    assert len(asked) == 1
+
+
+def test_it_works_below_a_path_of_a_proxy(visit, serve):
+    below = serve(root_path="/photos")
+    page = visit(below, "/photos/")
+    find(page, "a circle")
+    until(page, "document.querySelector('.hit img').naturalWidth > 0")
+    assert page.evaluate("document.querySelector('.hit img').src").startswith(f"{below}/photos/thumbnails/")
+    page.locator(".hit").first.click()
+    until(page, "document.getElementById('large').naturalWidth > 0")
+    page.goto(f"{below}/photos/docs")
+    page.wait_for_selector("article")
+
+
 def test_asking_for_nothing_is_told(page):
     page.click("#go")
     assert "Write what to look for" in page.text_content("#status")

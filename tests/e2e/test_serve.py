@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from foveal.cli.main import main
@@ -17,6 +18,8 @@ from foveal.data.tokenizer import Tokenizer
 from foveal.encoder import Encoder
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
+from foveal.search import Indexing, Searcher
+from foveal.serving import create_app
 
 COMMAND = Path(sys.executable).with_name("foveal")
 
@@ -47,6 +50,42 @@ def test_index_then_serve_then_stop(tmp_path):
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(30) in (0, -signal.SIGTERM)
         serving.stdout.close()
+
+
+def test_what_is_no_root_path_is_one_line(tmp_path, capsys):
+    assert main(["serve", str(tmp_path / "nothing"), "--port", "0", "--root-path", "/a b"]) == 2
+    assert "--root-path" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory):
+    """A real index of three photos, one of which is gone since, and one no picture any more."""
+    folder, index = tmp_path_factory.mktemp("secret") / "photos", tmp_path_factory.mktemp("secret") / "index"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("RGB", (60, 40), (80 * number, 50, 90)).save(folder / f"{number}.png")
+    encoder = Encoder(DualEncoder(tiny()).eval(), Tokenizer.clip(), ImageTransform(size=32), progress=False)
+    Indexing(str(folder), str(index), tokens=4, regions=4)(lambda: encoder)
+    (folder / "1.png").unlink()
+    (folder / "2.png").write_bytes(b"text")
+    return Searcher.open(index, encoder)
+
+
+def test_a_real_index_never_tells_where_it_lies(searcher):
+    with TestClient(create_app(searcher, searcher.encoder), raise_server_exceptions=False) as client:
+        ids = [hit["id"] for hit in client.post("/search", json={"text": "red"}).json()["hits"]] + ["zz"]
+        answers = [
+            *(client.get(f"/{kind}/{one}") for kind in ("pictures", "thumbnails") for one in ids),
+            *(client.get(f"/pictures/{one}?side=99") for one in ids),
+            *(client.post("/similar", json={"id": one}) for one in ids),
+            *(client.post("/explain", json={"id": one, "phrases": ["a"]}) for one in ids),
+            *(client.post("/search", json={"text": "a", "where": where}) for where in ("no column = 1", "nosuch = 1")),
+            *(client.get(path) for path in ("/health", "/v1/models", "/metrics", "/openapi.json")),
+        ]
+    assert {answer.status_code for answer in answers} == {200, 400, 404}
+    assert sum(answer.status_code == 404 for answer in answers) >= 8
+    for answer in answers:
+        assert "secret" not in answer.text + str(answer.headers)
 
 
 def test_a_service_open_to_the_network_by_mistake_is_refused(capsys):

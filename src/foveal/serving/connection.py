@@ -18,6 +18,7 @@ RESERVED = 8  # one in so many connections is for `/health` alone
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\n\r?\n")
 _HEAD_BYTES = 1 << 14
+_SMALL_CHUNK, _SMALL_CHUNKS = 256, 4096  # bytes; of one body. Each takes as long as a large one
 
 
 class Connection(H11Protocol):
@@ -197,7 +198,9 @@ class _Lingering:
 
 
 class _Strict(h11.Connection):
-    """HTTP/1.1 that takes no request whose end may be read in two ways."""
+    """HTTP/1.1 that takes no request whose end may be read in two ways, or that comes in a myriad of pieces."""
+
+    _small_chunks = 0
 
     def next_event(self) -> Any:
         """The next part of a request.
@@ -210,7 +213,13 @@ class _Strict(h11.Connection):
             end = _HEAD_END.search(content)
             if end is not None:
                 self._check_head(content[: end.start() + 1])
-        return super().next_event()
+            self._small_chunks = 0
+        event = super().next_event()
+        if isinstance(event, h11.Data) and event.chunk_end and len(event.data) < _SMALL_CHUNK:
+            self._small_chunks += 1
+            if self._small_chunks > _SMALL_CHUNKS:
+                raise h11.RemoteProtocolError(f"more than {_SMALL_CHUNKS} chunks are small")
+        return event
 
     def _check_head(self, head: bytes) -> None:
         if len(head) > _HEAD_BYTES:

@@ -52,14 +52,16 @@ class ExplainRequest(Request):
     """Where in a picture of the index phrases are."""
 
     id: Id
-    phrases: list[Text] = Field(min_length=1)
+    phrases: list[Text] = Field(min_length=1, fail_fast=True)
 
 
 class RankRequest(Request):
     """Texts and pictures, to be compared each with each."""
 
-    texts: list[Text] = Field(min_length=1)
-    pictures: list[str] = Field(min_length=1, description="Base64, data URLs, or URLs of allowed hosts.")
+    texts: list[Text] = Field(min_length=1, fail_fast=True)
+    pictures: list[str] = Field(
+        min_length=1, fail_fast=True, description="Base64, data URLs, or URLs of allowed hosts."
+    )
 
 
 class ImageUrl(BaseModel):
@@ -79,7 +81,7 @@ class Part(BaseModel):
 class EmbeddingRequest(BaseModel):
     """OpenAI's request for embeddings, with pictures as content parts. Fields that mean nothing here are ignored."""
 
-    input: Text | Part | Annotated[list[Text | Part], Field(min_length=1)]
+    input: Text | Part | Annotated[list[Text | Part], Field(min_length=1, fail_fast=True)]
     model: str = ""
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None

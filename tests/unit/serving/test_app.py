@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from foveal.serving import Batching, create_app
+from foveal.serving import Batching, Limits, create_app
 from foveal.serving.app import PAGE
 from foveal.serving.service import Encoder, Searcher
 
@@ -106,7 +106,8 @@ def test_bad_searches_are_one_line(client, body, status, told):
         (b"\xff\xfe", "application/json", 422),
         (b'{"text": "\\ud800"}', "application/json", 422),
         (b'{"image": "x", "box": [NaN, 0, 1, 1]}', "application/json", 422),
-        (b"[" * 100_000, "application/json", 422),
+        (b"[" * 100_000, "application/json", 413),
+        (b"[" * 1_000, "application/json", 422),
         (b'{"text": "a"}', "text/plain", 415),
         (b'{"text": "a"}', "", 415),
         (b"text=a", "application/x-www-form-urlencoded", 415),
@@ -126,6 +127,34 @@ def test_broken_json_is_one_line_everywhere(client, path, content):
     answer = client.post(path, content=content, headers={"content-type": "application/json"})
     assert 400 <= answer.status_code < 500
     assert error(answer)
+
+
+@pytest.mark.parametrize("value", [b"1", b'"a"', b"{}", b"[]", b"[[", b'"\\\\"', b'{"a":1}'])
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [
+        ("/v1/embeddings", b'{"input":[', b"]}"),
+        ("/rank", b'{"texts":[', b'],"pictures":["a"]}'),
+        ("/explain", b'{"id":"a1","phrases":[', b"]}"),
+        ("/search", b'{"text":"a","box":[', b"]}"),
+        ("/similar", b'{"image":[', b"]}"),
+    ],
+)
+def test_json_of_a_myriad_of_values_is_refused_before_it_is_read(serve, path, before, after, value):
+    """16 MB of `{"input": [1, 1, ...]}` took 20 GB and stopped the service."""
+    client = serve(limits=Limits())
+    many = before + b",".join([value] * 20_000) + after
+    for kind in ("application/json", "text/json", ""):
+        answer = client.post(path, content=many, headers={"content-type": kind})
+        assert answer.status_code == 413
+        assert "values" in error(answer)
+
+
+def test_texts_may_hold_any_number_of_marks(serve):
+    texts = ['a, b: [c] {d} \\ "e", ' * 400] * 128
+    answer = serve(limits=Limits(characters=20_000)).post("/v1/embeddings", json={"input": texts})
+    assert answer.status_code == 200
+    assert len(answer.json()["data"]) == 128
 
 
 def test_a_failure_of_ours_is_500_and_tells_nothing(client, serve):

@@ -170,6 +170,7 @@ def test_what_is_no_http_or_too_much_of_it_is_refused(run):
         chunked + b"1;" + b"x" * 300_000: 400,
         chunked + b"0\r\n" + b"X: y\r\n" * 60_000: 400,
         chunked + b"ZZ\r\n": 400,
+        chunked + b"1\r\nx\r\n" * 20_000: 400,
         b"GET / HTTP/1.1\r\n\r\n": 400,
         b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n": 400,
         b"GET / HTTP/1.0\r\n\r\n": 421,

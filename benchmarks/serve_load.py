@@ -166,7 +166,7 @@ def bad(rng: random.Random, _: list[str]) -> list[Request]:
         Request("bad: empty", "POST", "/search", b"{}", (400,)),
         Request("bad: filter", "POST", "/search", as_json({"text": "a", "where": "no such column ="}), (400,)),
         Request("bad: long text", "POST", "/search", as_json({"text": "a " * 6000}), (413,)),
-        Request("bad: deep JSON", "POST", "/rank", b"[" * 50_000, (400, 422)),
+        Request("bad: deep JSON", "POST", "/rank", b"[" * 50_000, (413,)),
         Request("bad: path", "GET", "/pictures/..%2F..%2Fetc%2Fpasswd", right=(404, 422)),
         Request("bad: unknown id", "GET", "/thumbnails/0000", right=(404,)),
         Request("bad: URL", "POST", "/rank", as_json({"texts": ["a"], "pictures": ["http://127.0.0.1/"]}), (403,)),
@@ -232,6 +232,46 @@ def trickle(connection: socket.socket, until: float) -> int:
     return -1
 
 
+def refused(address: tuple[str, int], until: float, tally: Tally) -> None:
+    """Ask as a page of another origin would, and send a byte a second after the refusal, until cut off; then again."""
+    head = b"POST /search HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\nContent-Length: 2000\r\n\r\n"
+    while time.monotonic() < until:
+        with socket.create_connection(address, timeout=1) as connection:
+            connection.sendall(head)
+            status = trickle(connection, until)
+            ended = cut_off(connection, until, send=True)
+        tally.statuses["bad: refused writer" + ("" if ended else ", not yet cut off"), status] += 1
+
+
+def unread(address: tuple[str, int], ids: list[str], until: float, tally: Tally) -> None:
+    """Ask for 200 originals at once and read a byte a second, until cut off; then again."""
+    asked = b"".join(
+        f"GET /pictures/{ids[n % len(ids)]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for n in range(200)
+    )
+    while time.monotonic() < until:
+        with socket.create_connection(address, timeout=1) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+            connection.sendall(asked)
+            ended = cut_off(connection, until, send=False)
+        tally.statuses["bad: slow reader" + ("" if ended else ", not yet cut off"), 0] += 1
+
+
+def cut_off(connection: socket.socket, until: float, *, send: bool) -> bool:
+    """True once the server has ended a connection on which a client does a little every second."""
+    while time.monotonic() < until:
+        time.sleep(1)
+        try:
+            if send:
+                connection.sendall(b"x")
+            elif not connection.recv(1):
+                return True
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
 def load(address: tuple[str, int], mix: Mix, ids: list[str], clients: int, seconds: float) -> tuple[Tally, float]:
     """All clients' tallies in one, and the seconds that it took."""
     tallies = [Tally() for _ in range(clients)]
@@ -240,7 +280,10 @@ def load(address: tuple[str, int], mix: Mix, ids: list[str], clients: int, secon
     work = [Thread(target=client, args=(address, mix, ids, n, until, tallies[n])) for n in range(clients)]
     extra = Tally()
     if mix is mixed:
-        work += [Thread(target=slow, args=(address, until, extra)) for _ in range(2)]
+        for _ in range(2):
+            work.append(Thread(target=slow, args=(address, until, extra)))
+            work.append(Thread(target=refused, args=(address, until, extra)))
+            work.append(Thread(target=unread, args=(address, ids, until, extra)))
     for thread in work:
         thread.start()
     for thread in work:
@@ -321,6 +364,8 @@ def endurance(index: str, model: str, clients: int, seconds: float) -> bool:
             whole.add(tally)
             print(f"mixed, part {part + 1} of 3: {sum(map(len, tally.seconds.values())) / took:.1f}/s", flush=True)
         health = get(address, "GET", "/health")
+        time.sleep(min(5.0, seconds))
+        memory.append(resident(process))
     for name in sorted({name for name, _ in whole.statuses}):
         statuses = ", ".join(f"{status}: {n}" for (own, status), n in sorted(whole.statuses.items()) if own == name)
         print(f"  {name:20} {percentiles(whole.seconds.get(name, []))} {statuses}")
@@ -331,7 +376,7 @@ def endurance(index: str, model: str, clients: int, seconds: float) -> bool:
     if whole.wrong:
         print(f"  WRONG: {Counter(whole.wrong).most_common(5)}")
     print(f"health: {health['status']} (asked ok), last batch {health['last_batch']}")
-    print(f"memory, MiB: {', '.join(f'{size:.0f}' for size in memory)} (asked flat)")
+    print(f"memory, MiB: {', '.join(f'{size:.0f}' for size in memory)} (the last at rest; asked flat)")
     return not failures and not whole.wrong and health["status"] == "ok"
 
 

@@ -4,7 +4,7 @@ from threading import Lock
 
 
 class Budget:
-    """Bytes that may be held at once, of all requests together. Any thread may take some and give them back."""
+    """Bytes that may be held at once, of all requests together. Any thread may take and give back."""
 
     def __init__(self, most: int) -> None:
         """Start with nothing held.
@@ -17,7 +17,7 @@ class Budget:
         self._lock = Lock()
 
     def take(self, count: int) -> bool:
-        """Hold some more. False, and nothing is held, if that would be too much."""
+        """Hold more bytes. Return False, and hold no more than before, if that would be too many."""
         with self._lock:
             if self.held + count > self.most:
                 return False
@@ -25,6 +25,6 @@ class Budget:
             return True
 
     def give_back(self, count: int) -> None:
-        """Hold some less."""
+        """Hold fewer bytes."""
         with self._lock:
             self.held -= count

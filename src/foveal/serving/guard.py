@@ -277,7 +277,7 @@ def _check_structure(content: bytes, most: int) -> None:
 
 
 def _marks(content: bytes) -> int:
-    """How many values a text of JSON has at most: each but the first has one of these before it."""
+    """Count the values of a text of JSON, at most: each but the first has one of these before it."""
     return sum(map(content.count, (b",", b":", b"[", b"{")))
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import ctypes
 import math
 import socket
 import struct
@@ -34,6 +35,7 @@ FORMATS |= {"AVIF": "image/avif"} if "AVIF" in kinds.formats() else {}
 OTHER_FORMATS |= {"HEIF": "image/heif"} if "HEIF" in kinds.formats() else {}
 FETCH_SECONDS = 10.0
 _KEPT = 768  # a decoded picture is made smaller while it has this many pixels squared; models look at 512 at most
+_TRIMMED = 32 << 20  # bytes of a decoder, beyond which freed memory goes back to the system
 _BYTES = 4  # that Pillow takes for a pixel in red, green and blue; its decoders take no more than that again
 # Whatever Pillow's readers raise on broken bytes; it documents no narrower set.
 _BROKEN = (
@@ -45,7 +47,7 @@ _BROKEN = (
 def decode(
     content: Path | bytes, limits: Limits, room: Budget | None = None, longest_side: int | None = None
 ) -> Image.Image:
-    """A picture, whole, upright, in eight bits of red, green and blue, and of bounded size.
+    """Return a picture, whole, upright, in eight bits of red, green and blue, and of bounded size.
 
     Large ones are made smaller by a whole factor, so that what waits in the queue has a known size. Nothing else of
     the file is kept. The picture takes its bytes from the room, and gives them back when it is gone.
@@ -80,7 +82,7 @@ def decode(
 
 
 def _loaded(picture: Image.Image, stored: int, room: Budget, longest_side: int | None) -> Image.Image:
-    """The pixels of an opened picture, while there is room for them and for what decoding takes meanwhile."""
+    """Return the pixels of an open picture, if there is room for them and for what decoding takes meanwhile."""
     from ..data.images import reduce_upright  # brings torch
 
     width, height = picture.size
@@ -100,9 +102,19 @@ def _loaded(picture: Image.Image, stored: int, room: Budget, longest_side: int |
         room.give_back(kept)
         raise
     finally:
+        picture.close()
+        if meanwhile > _TRIMMED:
+            _give_back_memory()
         room.give_back(meanwhile)
     weakref.finalize(small, room.give_back, kept)
     return small
+
+
+def _give_back_memory() -> None:
+    """Let the system have what was freed, which the C library else keeps for the next large picture."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if trim is not None:
+        trim(0)
 
 
 def from_base64(text: str, field: str) -> bytes:

@@ -74,7 +74,7 @@ def serve(app: FastAPI, on: socket.socket) -> None:
 
 
 def _room(most: int) -> int:
-    """Connections that may be open at once: half of the files that may be, since each may be sent one."""
+    """Return how many connections may be open at once: half of the files that may, since each may be sent one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return most

@@ -241,7 +241,7 @@ class Service:
         return pictures.from_base64(url, "The picture")
 
     async def original(self, picture_id: str, side: int | None) -> tuple[Path | bytes, str]:
-        """The original of a picture and its media type; or a JPEG of it, upright, with no side longer than asked.
+        """Return a picture's original and its media type; or a JPEG of it, upright, with no side longer than asked.
 
         Raises:
             RefusedError: 404 if there is none, or it is no picture any more.
@@ -299,7 +299,7 @@ class Service:
 
 
 def unknown(picture_id: str) -> RefusedError:
-    """What is said of an id that the index does not have."""
+    """Return the refusal of an id that the index does not have."""
     return RefusedError(404, f"The index has no picture '{picture_id}'.")
 
 
@@ -321,7 +321,7 @@ async def _in_thread(
     signs: tuple[type[Exception], ...] = (ValueError, OSError),
     limiter: CapacityLimiter | None = None,
 ) -> Answer:
-    """What work gives in a thread. Where there is nothing, as these errors say, the client hears no more than that."""
+    """Return what work gives in a thread. If these errors say that there is nothing, the client hears only that."""
     try:
         with _unless_replaced():
             return await anyio.to_thread.run_sync(work, given, limiter=limiter, abandon_on_cancel=True)

@@ -1,13 +1,16 @@
 import base64
 import gc
+import os
 import socket
 import struct
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from itertools import chain, repeat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +133,20 @@ def test_a_picture_made_smaller_a_few_rows_at_a_time_is_the_same(monkeypatch):
     assert at_once.size == (1001, 652)
     monkeypatch.setattr(images, "_STRIP", 5_000)
     assert decode(content, Limits()).tobytes() == at_once.tobytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="this system does not tell how much memory is held")
+def test_memory_of_a_large_picture_goes_back_to_the_system():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    content = BytesIO()
+    Image.new("RGBA", (7000, 4000)).save(content, "PNG", compress_level=1)
+    decode(content.getvalue(), Limits())  # imports what it needs
+    before = resident()
+    with ThreadPoolExecutor(3) as threads:  # each of which has an arena of its own, which the C library keeps
+        assert all(threads.map(lambda _: decode(content.getvalue(), Limits()), range(6)))
+    assert resident() - before < 4 * 7000 * 4000
 
 
 def test_floating_point_pixels_are_refused():

@@ -427,7 +427,7 @@ def test_no_answer_tells_where_anything_lies_on_the_server(encoder, tmp_path):
     with TestClient(create_app(Telling(tmp_path), encoder), raise_server_exceptions=False) as client:
         picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{RED}"}}
         answers = [
-            client.post("/search", json={"text": "a", "where": "x > 1"}),
+            client.post("/search", json={"text": "a", "where": "width > 1"}),
             client.post("/similar", json={"id": "a1"}),
             client.post("/similar", json={"id": "zz"}),
             client.post("/similar", json={"image": RED}),

@@ -86,9 +86,8 @@ def _loaded(picture: Image.Image, stored: int, room: Budget, longest_side: int |
     from ..data.images import reduce_upright  # brings torch
 
     width, height = picture.size
-    side = math.isqrt(width * height) if longest_side is None else max(width, height)
-    factor = max(1, side // (longest_side or _KEPT))
-    kept, meanwhile = _BYTES * -(-width // factor) * -(-height // factor), 2 * _BYTES * stored
+    factor = _factor(width, height, longest_side)
+    kept, meanwhile = _BYTES * _pixels(width, height, factor), 2 * _BYTES * stored
     if kept + meanwhile > room.most:
         raise RefusedError(
             413, f"{width} x {height} pixels take more than {room.most} bytes. Make the picture smaller."
@@ -108,6 +107,20 @@ def _loaded(picture: Image.Image, stored: int, room: Budget, longest_side: int |
         room.give_back(meanwhile)
     weakref.finalize(small, room.give_back, kept)
     return small
+
+
+def _factor(width: int, height: int, longest_side: int | None) -> int:
+    """Return by what to divide the sides of a picture, so that it keeps as many pixels as it has to, and few more."""
+    if longest_side is not None:
+        return max(1, max(width, height) // longest_side)
+    factor = max(1, math.isqrt(width * height) // _KEPT)
+    while _pixels(width, height, factor) >= (2 * _KEPT) ** 2:  # a side of one pixel gets no smaller
+        factor += 1
+    return factor
+
+
+def _pixels(width: int, height: int, factor: int) -> int:
+    return -(-width // factor) * -(-height // factor)
 
 
 def _give_back_memory() -> None:

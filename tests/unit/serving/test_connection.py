@@ -3,9 +3,11 @@
 import gc
 import http.client
 import json
+import signal
 import socket
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -320,6 +322,26 @@ def test_stopping_answers_what_has_begun(run, searcher):
     assert connection.getresponse().status == 200
     connection.close()
     idle.close()
+
+
+def test_being_told_twice_stops_at_once(searcher, encoder):
+    searcher.gate = threading.Event()
+    on = listen("127.0.0.1", 0)
+    made = server.made(create_app(searcher, encoder))
+    thread = threading.Thread(target=made.run, args=([on],))
+    thread.start()
+    assert until(lambda: made.started)
+    with socket.create_connection(on.getsockname(), timeout=5) as connection:
+        connection.sendall(POST + b'Content-Length: 13\r\n\r\n{"text": "a"}')
+        assert until(lambda: made.config.app.state.service.batcher.state().busy_seconds > 0)
+        for _ in range(2):
+            made.handle_exit(signal.SIGINT, None)
+        thread.join(8)
+        assert not thread.is_alive()
+    searcher.gate.set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # at once: nobody has closed the connection
+        gc.collect()
 
 
 def test_a_stopped_server_leaves_no_clock_and_no_connection(searcher, encoder):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from foveal.serving import Limits
+from foveal.serving import Limits, guard
 from foveal.serving.guard import Guard
 from foveal.serving.settings import Settings
 
@@ -61,6 +61,14 @@ def test_a_key_is_asked_for_everywhere_but_at_the_door(serve):
     good = (f"Bearer {KEY}", f"bearer {KEY}", f"BEARER {KEY}", f"bEaReR    {KEY}", f"Bearer {KEY}  ")
     for right in ({"x-api-key": KEY}, *({"authorization": value} for value in good)):
         assert client.post("/search", json={"text": "a"}, headers=right).status_code == 200
+
+
+def test_keys_are_compared_in_constant_time(serve, monkeypatch):
+    compared = []
+    monkeypatch.setattr(guard.hmac, "compare_digest", lambda *both: compared.append(both) or False)
+    for headers in ({}, {"x-api-key": "a"}, {"authorization": f"Bearer {KEY}"}):
+        assert serve(api_key=KEY).get("/metrics", headers=headers).status_code == 401
+    assert compared == [(given, KEY.encode()) for given in (b"", b"a", KEY.encode())]
 
 
 @pytest.mark.parametrize("name", ["evil.example", "photos.example.com"])
@@ -171,10 +179,10 @@ def served(limits, received):
     async def send(message):
         sent.append(message)
 
-    guard = Guard(echo, Settings(limits=limits))
+    door = Guard(echo, Settings(limits=limits))
     scope = {"type": "http", "path": "/search", "method": "POST", "headers": []}
-    asyncio.run(guard(scope, received, send))
-    assert (len(guard._working), guard.budget.held) == (0, 0)
+    asyncio.run(door(scope, received, send))
+    assert (len(door._working), door.budget.held) == (0, 0)
     return (sent[0]["status"], sent[1]["body"]) if sent else None
 
 
@@ -209,7 +217,7 @@ def test_all_bodies_together_are_bounded():
 
 def answered(limits, count, app):
     """What `count` clients that read nothing until all have asked get of an app, and what its guard holds meanwhile."""
-    guard = Guard(app, Settings(limits=limits))
+    door = Guard(app, Settings(limits=limits))
     scope = {"type": "http", "path": "/x", "method": "GET", "headers": []}
 
     async def ask(reading, sent):
@@ -217,7 +225,7 @@ def answered(limits, count, app):
             sent.append(message)
             await reading.wait()
 
-        await guard(dict(scope), chunks(b""), send)
+        await door(dict(scope), chunks(b""), send)
 
     async def all_of_them():
         reading, sent = asyncio.Event(), [[] for _ in range(count)]
@@ -225,13 +233,13 @@ def answered(limits, count, app):
         for one in sent:
             asking.append(asyncio.create_task(ask(reading, one)))
             await asyncio.sleep(0.01)
-        held = guard.budget.held
+        held = door.budget.held
         reading.set()
         await asyncio.gather(*asking)
         return sent, held
 
     sent, held = asyncio.run(all_of_them())
-    assert (len(guard._working), guard.budget.held) == (0, 0)
+    assert (len(door._working), door.budget.held) == (0, 0)
     return sent, held
 
 

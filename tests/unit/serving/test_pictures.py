@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from foveal.data import kinds
@@ -57,6 +59,12 @@ def test_what_is_no_picture_is_refused(content):
     assert refused.value.status == 400
 
 
+@pytest.mark.parametrize("kind", ["ICO", "TGA", "PCX", "SGI", "EPS", "PDF", "DDS", "ICNS"])
+def test_formats_that_nobody_sends_are_not_opened(kind):
+    with pytest.raises(RefusedError, match="no picture that is known here"):
+        decode(encoded(kind, (32, 32)), LIMITS)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_truncated_picture_is_refused(kind):
     whole = encoded(kind, (400, 300))
@@ -82,6 +90,14 @@ def test_large_pictures_shrink_stand_upright_and_keep_their_shape(kind, size):
     small = decode(encoded(kind, size, exif=exif), LIMITS)
     assert small.width * small.height < (2 * 768) ** 2
     assert small.height / small.width == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+@given(st.integers(1, 50_000_000), st.integers(1, 50_000_000))
+def test_a_picture_of_any_shape_is_held_in_nine_mebibytes_and_in_no_fewer_pixels_than_needed(width, height):
+    height = max(1, min(height, 50_000_000 // width))
+    factor = pictures._factor(width, height, None)
+    assert 4 * pictures._pixels(width, height, factor) <= 9 * 2**20
+    assert factor == 1 or pictures._pixels(width, height, factor) >= 768**2
 
 
 def of_mode(mode, size):

@@ -5,9 +5,10 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -324,24 +325,35 @@ def test_stopping_answers_what_has_begun(run, searcher):
     idle.close()
 
 
-def test_being_told_twice_stops_at_once(searcher, encoder):
-    searcher.gate = threading.Event()
-    on = listen("127.0.0.1", 0)
-    made = server.made(create_app(searcher, encoder))
-    thread = threading.Thread(target=made.run, args=([on],))
-    thread.start()
-    assert until(lambda: made.started)
-    with socket.create_connection(on.getsockname(), timeout=5) as connection:
-        connection.sendall(POST + b'Content-Length: 13\r\n\r\n{"text": "a"}')
-        assert until(lambda: made.config.app.state.service.batcher.state().busy_seconds > 0)
-        for _ in range(2):
-            made.handle_exit(signal.SIGINT, None)
-        thread.join(8)
-        assert not thread.is_alive()
-    searcher.gate.set()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # at once: nobody has closed the connection
-        gc.collect()
+STUCK = """
+import time
+from types import SimpleNamespace
+from foveal.serving import create_app, listen, serve
+
+class Stuck:
+    model_name, count = "stuck", 1
+    search_many = similar = picture = thumbnail = explain = encode_images = lambda *_: None
+    encode_texts = lambda *_: time.sleep(60)
+    tokenizer = SimpleNamespace(count=None)
+
+on = listen("127.0.0.1", 0)
+print(on.getsockname()[1], flush=True)
+serve(create_app(Stuck(), Stuck()), on)
+"""
+
+
+def test_being_told_twice_stops_at_once():
+    running = subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True)
+    with running, socket.create_connection(("127.0.0.1", int(running.stdout.readline())), timeout=20) as connection:
+        connection.sendall(GET)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        connection.sendall(POST.replace(b"search", b"v1/embeddings") + b'Content-Length: 14\r\n\r\n{"input": "a"}')
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) is not None
 
 
 def test_a_stopped_server_leaves_no_clock_and_no_connection(searcher, encoder):

@@ -157,7 +157,7 @@ class Todo:
         kept, why = self._kept(gone)
         if kept:
             report.kept = len(kept)
-            lines.append(f"{len(kept)} pictures were not seen but kept, as {why}.")
+            lines.append(f"{len(kept)} pictures were not seen but kept, as {why}")
             gone = [each for each in gone if each not in kept]
         self._store.forget(gone)
         report.forgotten = len(gone)
@@ -168,14 +168,13 @@ class Todo:
     def _kept(self, gone: Sequence[str]) -> tuple[set[str], str]:
         """Which of those gone are not deleted, and why."""
         if not self._listing.whole:
-            return set(gone), "part of the source cannot be read"
+            return set(gone), "part of the source cannot be read."
         if self._forget or not gone:
             return set(), ""
+        mounted = "Is a disk not mounted? To forget them: --forget"
         if len(gone) >= MANY and 2 * len(gone) > len(self._known):
-            return set(
-                gone
-            ), f"they are most of the {len(self._known)} there were. Is a disk not mounted? Else: --forget"
-        return self._below_empty(gone), "their folders are there but empty. Is a disk not mounted? Else: --forget"
+            return set(gone), f"they are most of the {len(self._known)} there were. {mounted}"
+        return self._below_empty(gone), f"their folders are there but empty. {mounted}"
 
     def _below_empty(self, gone: Sequence[str]) -> set[str]:
         """Those of some pictures that lay in folders that are there but empty."""

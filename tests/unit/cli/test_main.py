@@ -99,7 +99,7 @@ def full(tmp_path):
         ("train", "recipe"),
         ("train clip", "Missing option '--out'."),
         ("train clip --out x --lr 1", "No such option"),
-        ("train clap --out x", "There is no recipe 'clap'. There are: clip, "),
+        ("train clap --out x", "There is no recipe 'clap'. There are: "),
         ("train clip:stage9 --out x", "'clip' has no recipe 'stage9'. It has: clip, demo, smoke."),
         ("train clip:smoke --out x --set optimizer.rate=1", "Optimizer has no 'rate'. It has: lr, "),
         ("train clip:smoke --out x --set steps", "'steps' sets nothing. Write path.to.field=value."),

@@ -34,10 +34,10 @@ def test_ray_is_started_without_its_dashboard(photos, tmp_path, encoder, monkeyp
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
     def started(**options):
-        raise OSError(f"with {options['include_dashboard']}")
+        raise RuntimeError(f"with {options['include_dashboard']}")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", started)
     indexing = Indexing(str(photos), str(tmp_path / "index"), engine="ray", staging=str(tmp_path / "staging"))
-    with pytest.raises(OSError, match="with False"):
+    with pytest.raises(RuntimeError, match="with False"):
         indexing(lambda: encoder)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal.data.formats import CsvPairs, Jsonl, WebDataset
+from foveal.data.formats.fields import Columns
 from foveal.data.scenes import Scenes
 from foveal.training import fingerprint
 from foveal.training.feed import open_data
@@ -88,8 +89,9 @@ def test_shards_that_change_places_or_names_are_noticed(scene_shards, tmp_path):
 def test_what_reads_a_file_and_how_counts(tmp_path):
     (tmp_path / "a.csv").write_text("path,caption,other\na.jpg,one,two\n")
     before = Fingerprint.of("a", CsvPairs(tmp_path / "a.csv"))
-    other = Fingerprint.of("a", CsvPairs(tmp_path / "a.csv", caption="other"))
-    assert before.change(other).startswith('its settings was {"image": "path", "caption": "caption"')
+    other = Fingerprint.of("a", CsvPairs(tmp_path / "a.csv", Columns(caption="other")))
+    assert before.change(other).startswith('its settings was {"columns": ')
+    assert '"caption": "other"' in before.change(other)
     assert before.change(replace(before, kind="Jsonl")) == 'its kind was "CsvPairs", now "Jsonl"'
 
 

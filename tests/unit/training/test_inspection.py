@@ -156,19 +156,28 @@ def test_the_way_out_of_empty_captions_trains(written, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "change", "way"),
+    ("recipe", "texts"),
     [
-        ("finelip", "data.long_captions=false", "data.long_captions=true"),
-        ("finelip", "model.tokens=none", "model.tokens=refined"),
-        ("long_clip", "data.captions=false", "data.captions=true"),
-        ("long_clip", "data.long_captions=false", "data.long_captions=true"),
+        ("finelip", "long_caption"),
+        ("long_clip", "caption"),
+        ("long_clip", "long_caption"),
+        ("c2lip", "caption"),
+        ("hn_clip", "long_caption"),
     ],
 )
-def test_what_an_objective_can_not_do_without_is_refused_before_the_first_step(tmp_path, recipe, change, way):
-    run = override(find(f"{recipe}:smoke")(), [change])
-    field, _, value = change.partition("=")
-    message = f"The objective of '{recipe}' needs {field}, which is {value.capitalize() if value == 'false' else value}"
-    with pytest.raises(ValueError, match=re.escape(f"{message}. Use --set {way}.")):
+def test_what_an_objective_can_not_do_without_is_refused_before_the_first_step(tmp_path, recipe, texts):
+    changes = [f"data.{texts}s=false"]
+    run, way = override(find(f"{recipe}:smoke")(), changes), f"data.{texts}s=true"
+    message = f"The objective needs the texts '{texts}', and the run's data has none. Use --set {way}."
+    with pytest.raises(ValueError, match=re.escape(message)):
         train(run, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
     assert override(run, [way]) == find(f"{recipe}:smoke")()
+
+
+def test_token_sets_that_an_objective_compares_are_asked_for(tmp_path):
+    run = override(find("finelip:smoke")(), ["model.tokens=none"])
+    with pytest.raises(
+        ValueError, match=r"The objective compares the tokens of 'long_caption'\. Use --set model\.tokens=raw"
+    ):
+        train(run, tmp_path / "run", progress=False)

@@ -1,12 +1,17 @@
-"""What comes from outside: JSON files of bounded size and depth, and how messages show their values."""
+"""What comes from outside: JSON of bounded size and depth, and how names and values are shown on a terminal."""
 
 import json
 from pathlib import Path
 from reprlib import Repr
 from typing import Any
+from unicodedata import category
 
 LARGEST_JSON = 8 << 20  # bytes; the largest that models are published with, Gemma's tokenizer_config.json, has 1.2 MB
-_DEEPEST_JSON = 64
+DEEPEST_JSON = 64  # levels of nesting
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of what shows nothing and steers what is shown: control and format characters (among these the
+ones that turn the direction of writing), halves of surrogate pairs, separators of lines and paragraphs."""
+_JOINERS = "\u200c\u200d"  # format characters that stay: they shape letters and emoji
 
 _short = Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 100
@@ -30,7 +35,7 @@ def read_json(path: Path) -> Any:
         raise ValueError(_too_deep(path)) from error
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}). Copy it again.") from error
-    if _is_deeper(value, _DEEPEST_JSON):
+    if is_deeper(value, DEEPEST_JSON):
         raise ValueError(_too_deep(path))
     return value
 
@@ -52,12 +57,34 @@ def shown(value: Any) -> str:
     return _short.repr(value)
 
 
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text in which a terminal finds nothing to act on.
+
+    Args:
+        text: Anything: the name of a file, a caption, what a server says.
+        keep: Characters that stay all the same; "\n" where lines are our own.
+
+    Returns:
+        The text with an escape such as \x1b for every character that steers. Letters of all scripts and emoji stay,
+        and so does a text that was escaped before.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each in keep or each in _JOINERS or category(each) not in _STEERING else _escape(each) for each in text
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
 def _too_deep(path: Path) -> str:
-    return f"{path} is nested more than {_DEEPEST_JSON} levels deep. Copy it again."
+    return f"{path} is nested more than {DEEPEST_JSON} levels deep. Copy it again."
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects lie in one another more than so many levels deep. Works level by level, so it ends."""
+def is_deeper(value: Any, levels: int) -> bool:
+    """True if lists and objects lie in one another more than so many levels deep. Works level by level, so it ends."""
     level = [value]
     for _ in range(levels + 1):
         level = [inner for outer in level for inner in _members(outer)]

@@ -22,7 +22,7 @@ SAFE = {
     "pillow": "12.3.0",
     "python-multipart": "0.0.30",
     "ray": "2.56.0",
-    "starlette": "1.3.1",
+    "starlette": "1.7.0",
     "torch": "2.10.0",
     "tqdm": "4.66.3",
 }

@@ -4,8 +4,7 @@ import json
 import math
 from typing import Any
 
-DEEPEST = 64
-"""Levels of nesting. An answer to our questions has six."""
+from ..outside import DEEPEST_JSON, is_deeper
 
 
 class Unkeepable(ValueError):  # noqa: N818  # what a value is
@@ -63,16 +62,9 @@ def _value(text: str, start: int) -> tuple[Any, int]:
         raise ValueError(f"its JSON is broken: {error.msg}") from error
     except RecursionError as error:
         raise Unkeepable("its JSON is nested too deep") from error
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [below for each in level if isinstance(each, dict | list) for below in _inside(each)]
-    if level:
+    if is_deeper(value, DEEPEST_JSON):
         raise Unkeepable("its JSON is nested too deep")
     return value, end
-
-
-def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value
 
 
 def _check_leaves(value: Any) -> None:
@@ -84,6 +76,7 @@ def _check_leaves(value: Any) -> None:
             check_text(each)
         elif isinstance(each, float) and not math.isfinite(each):
             raise Unkeepable(f"its JSON holds {each}, which is no number")
-        elif isinstance(each, dict | list):
-            rest += _inside(each)
-            rest += each if isinstance(each, dict) else ()
+        elif isinstance(each, dict):
+            rest += [*each.keys(), *each.values()]
+        elif isinstance(each, list):
+            rest += each

@@ -21,7 +21,7 @@ from ..data.formats import WebDataset
 from ..data.formats.paths import replacing
 from ..data.formats.rows import sample_from_row
 from ..data.stream import Source
-from ..terminal import printable
+from ..outside import printable
 from ..types import Sample
 from .answers import Answers, Spend
 from .assistants import Assistant

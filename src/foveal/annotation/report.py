@@ -15,7 +15,7 @@ from zlib import crc32
 
 from ..data.formats.paths import replacing
 from ..data.images import open_upright
-from ..terminal import printable
+from ..outside import printable
 from ..types import Negative, Region, Sample
 from .answers import Spend
 from .stage import WHOLE

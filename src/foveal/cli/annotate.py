@@ -59,7 +59,7 @@ def annotate(  # noqa: PLR0913  # options of a command
     from ..annotation.settings import Settings
     from ..annotation.stages import assemble, assistant_of
     from ..data.formats.source import with_columns
-    from ..terminal import printable
+    from ..outside import printable
     from ..training.feed import open_data
 
     begin = beginning(resume=resume, overwrite=overwrite, retry=retry)

@@ -26,7 +26,7 @@ def convert(
     """
     from ..encoder.convert import convert as write
     from ..encoder.load import load
-    from ..terminal import printable
+    from ..outside import printable
 
     left_out = write(load(model, revision, device="cpu"), out, to, kind)
     print(printable(f"{out} holds {model} in the layout {to}."))

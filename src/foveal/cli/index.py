@@ -43,8 +43,8 @@ def index(  # noqa: PLR0913  # an argument for each option
 
     from ..data.formats.source import with_columns
     from ..encoder.load import load
+    from ..outside import printable
     from ..search import Indexing
-    from ..terminal import printable
 
     source = with_columns(source, image_column, caption_column)
     indexing = Indexing(source, out, model, tokens, regions, batch_size, workers, engine, staging, progress=True)

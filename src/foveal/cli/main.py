@@ -9,7 +9,7 @@ from typing import ParamSpec
 
 import typer
 
-from ..terminal import printable
+from ..outside import printable
 from . import annotate, convert, demo, evaluate, export, index, info, scenes, search, serve, similar, train, upgrade
 
 Options = ParamSpec("Options")

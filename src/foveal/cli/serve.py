@@ -24,10 +24,10 @@ def serve(
     begun, then stops. docs/serving.md tells of limits and safety.
     """
     from ..encoder.load import load
+    from ..outside import printable
     from ..search import Searcher
     from ..serving import Batching, create_app, listen, settings_for
     from ..serving import serve as run
-    from ..terminal import printable
 
     batching = Batching(most=max_batch)
     settings = settings_for(host, key_file, open_to_all, name or [], image_host or [], batching, root_path)

@@ -24,7 +24,7 @@ def upgrade(
     """
     from ..encoder.convert import convert, upgraded
     from ..encoder.load import load
-    from ..terminal import printable
+    from ..outside import printable
 
     encoder = upgraded(load(model, revision, device="cpu"), to, seed)
     convert(encoder, out, "foveal")

@@ -5,7 +5,7 @@ from typing import get_args
 from torch import nn
 
 from ..models.config import TowerConfig
-from ..terminal import printable
+from ..outside import printable
 from ..types import Kind
 from .encoder import Encoder
 

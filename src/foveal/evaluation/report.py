@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 import torch
 
-from ..terminal import printable
+from ..outside import printable
 from .result import Metric, Queries, Result
 
 JSON, QUERIES = "report.json", "queries.npz"

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ..data.formats.paths import replacing
-from ..terminal import printable
+from ..outside import printable
 from ..types import Hit
 
 CELL, MARGIN, LINE = 256, 8, 16  # pixels of a contact sheet

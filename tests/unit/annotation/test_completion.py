@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal.annotation.completion import Completion, Malformed, Usage, read_completion
-from foveal.annotation.foreign_json import DEEPEST, Unkeepable, first_object, parse
+from foveal.annotation.foreign_json import Unkeepable, first_object, parse
+from foveal.outside import DEEPEST_JSON
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3}
 
@@ -136,8 +137,8 @@ def test_any_object_found_in_words_can_be_written_and_read_again(value):
 
 
 def test_nesting_is_bounded_at_one_depth_whatever_the_stack():
-    parse("[" * DEEPEST + "]" * DEEPEST)
-    for depth in (DEEPEST + 1, 900, 100_000):
+    parse("[" * DEEPEST_JSON + "]" * DEEPEST_JSON)
+    for depth in (DEEPEST_JSON + 2, 900, 100_000):
         with pytest.raises(Unkeepable, match="nested too deep"):
             parse("[" * depth + "]" * depth)
 

@@ -21,7 +21,7 @@ from foveal.encoder.checkpoint import FAMILIES
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
 from foveal.models.weights import save
-from foveal.terminal import printable
+from foveal.outside import printable
 
 STEER = "\x1b[2J\r\n\u202egpj\u2028\x07"
 MARKUP = "<img src=x onerror=alert(1)>"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.terminal import printable
+from foveal.outside import printable
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures and strings in, embeddings out: a model, its tokenizer and its way with pictures, tied together."""
+"""Encoder: pictures and strings in, embeddings out. It ties a model, its tokenizer and its image transform together."""
 
 from .encoder import Encoder
 from .encodings import EncodedImages, EncodedTexts

@@ -1,4 +1,4 @@
-"""A checkpoint on this machine: which family it is of, and how its pictures and texts must be prepared."""
+"""A checkpoint on this machine: its family, and how its pictures and texts must be prepared."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from ..models import weights
 from ..models.config import ModelConfig, TextConfig
 from ..models.dual_encoder import DualEncoder
 from ..models.layouts import SIGLIP_VOCABULARY, family
-from ..models.parts import OURS
+from ..models.parts import TRUSTED_MODULES
 from ..outside import read_object
 from .protocol import FILE as PROTOCOL
 from .protocol import Protocol
@@ -53,13 +53,13 @@ class Checkpoint:
     protocol: Protocol
 
 
-def read(path: Path, parts_from: Sequence[str] = OURS) -> Checkpoint:
-    """A checkpoint of any family that foveal knows.
+def read(path: Path, parts_from: Sequence[str] = TRUSTED_MODULES) -> Checkpoint:
+    """Return a checkpoint of any family that foveal knows.
 
     Args:
         path: A folder of foveal, `transformers` or open_clip, or a file of weights. A file with its config beside it is
             read as its folder is; OpenAI's CLIP, Long-CLIP and FineLIP need none. Folders of foveal without a protocol
-            are read as foveal first wrote them: squashed pictures, CLIP's colors.
+            are read as foveal first wrote them: squashed pictures, CLIP's normalization mean and std.
         parts_from: Modules whose learned parts may be opened, with all below them.
 
     Raises:
@@ -82,7 +82,7 @@ def read(path: Path, parts_from: Sequence[str] = OURS) -> Checkpoint:
 
 
 def protocol_of(path: Path) -> Protocol:
-    """How pictures and texts of a checkpoint were prepared.
+    """Return how pictures and texts of a checkpoint were prepared.
 
     Args:
         path: As for `read`.
@@ -91,12 +91,12 @@ def protocol_of(path: Path) -> Protocol:
         ValueError: As `read`, but for the numbers in the tensors.
     """
     folder = weights.folder_of(path)
-    known = Protocol.read(folder) if folder else None
-    return known or _protocol(path, weights.read(path))
+    protocol = Protocol.read(folder) if folder else None
+    return protocol or _protocol(path, weights.read(path))
 
 
 def tokenizer_of(path: Path, text: TextConfig, protocol: Protocol) -> Tokenizer | None:
-    """The tokenizer of a checkpoint: CLIP's own for its kin, whose files say the same; the folder's for all others.
+    """Return the tokenizer of a checkpoint: CLIP's own for its kin, whose files hold the same, else the folder's.
 
     Args:
         path: As for `read`.
@@ -131,36 +131,36 @@ def _tokenizer(folder: Path | None, text: TextConfig, protocol: Protocol) -> Tok
 
 
 def origin_of(path: Path) -> dict[str, Any]:
-    """Where a checkpoint's weights come from: fields source, revision and licence of a protocol.
+    """Return where a checkpoint's weights come from: fields source, revision and licence of a protocol.
 
     Args:
         path: As for `read`.
     """
     folder = weights.folder_of(path)
-    known = Protocol.read(folder) if folder else None
-    if known is not None:
-        return {"source": known.source, "revision": known.revision, "licence": known.licence}
+    protocol = Protocol.read(folder) if folder else None
+    if protocol is not None:
+        return {"source": protocol.source, "revision": protocol.revision, "licence": protocol.licence}
     return {"source": (folder or path).name, "licence": licence_of(folder / "README.md") if folder else ""}
 
 
 def licence_of(card: Path) -> str:
-    """The licence that a model card names in its front matter. Empty if it names none, or there is no card."""
+    """Return the licence that a model card names in its front matter. Empty if it names none, or there is no card."""
     if not card.is_file():
         return ""
     with card.open(encoding="utf-8", errors="replace") as file:
         front = re.match(r"---\n(.*?)\n---", file.read(_FRONT_MATTER), re.DOTALL)
-    found = re.search(r"^license:\s*['\"]?([\w.+-]+)", front[1], re.MULTILINE) if front else None
-    return found[1] if found else ""
+    match = re.search(r"^license:\s*['\"]?([\w.+-]+)", front[1], re.MULTILINE) if front else None
+    return match[1] if match else ""
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether foveal wrote this folder."""
+    """True if foveal wrote this folder."""
     config = folder / weights.CONFIG
     return (folder / PROTOCOL).is_file() or (config.is_file() and "vision" in read_object(config))
 
 
 def _padded(stored: weights.Stored) -> ModelConfig:
-    """The config with what fills texts, where a public checkpoint's tokenizer says it and its config doesn't."""
+    """Return the config with what fills texts, where a public checkpoint's tokenizer says it and its config doesn't."""
     config, folder = stored.config, stored.folder
     if stored.source == "foveal" or folder is None or not (folder / TOKENIZER).is_file():
         return config
@@ -169,9 +169,9 @@ def _padded(stored: weights.Stored) -> ModelConfig:
 
 
 def _protocol(path: Path, stored: weights.Stored) -> Protocol:
-    known = Protocol.read(stored.folder) if stored.folder else None
-    if known is not None:
-        return known
+    protocol = Protocol.read(stored.folder) if stored.folder else None
+    if protocol is not None:
+        return protocol
     if stored.source == "foveal":
         return Protocol(family=family(stored.config))
     try:
@@ -183,7 +183,7 @@ def _protocol(path: Path, stored: weights.Stored) -> Protocol:
 
 
 def _published(path: Path, stored: weights.Stored) -> Protocol:
-    """The protocol of a public checkpoint: its family's, and what its own files say of pictures."""
+    """Return the protocol of a public checkpoint: its family's, and what its own files say of pictures."""
     config, folder, name = stored.config, stored.folder, family(stored.config)
     if name not in FAMILIES:
         raise ValueError("It mixes parts of several families; how its pictures were prepared is unknown.")
@@ -200,28 +200,28 @@ def _published(path: Path, stored: weights.Stored) -> Protocol:
 
 
 def _pictures_of(folder: Path, source: weights.Source, *, naflex: bool) -> dict[str, Any]:
-    """How the files of `transformers` or open_clip prepare pictures, as far as they say."""
+    """Return how the files of `transformers` or open_clip prepare pictures, as far as they say."""
     if source == "open_clip":
-        hub, theirs = folder / weights.OPEN_CLIP, folder / weights.CONFIG
-        return _open_clip_way(read_object(hub if hub.is_file() else theirs).get("preprocess_cfg", {}))
-    ours, whole = folder / "preprocessor_config.json", folder / "processor_config.json"
-    if ours.is_file():
-        return _transformers_way(read_object(ours), naflex=naflex)
-    if whole.is_file() and "image_processor" in (values := read_object(whole)):
+        hub, plain = folder / weights.OPEN_CLIP, folder / weights.CONFIG
+        return _open_clip_way(read_object(hub if hub.is_file() else plain).get("preprocess_cfg", {}))
+    preprocessor, processor = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if preprocessor.is_file():
+        return _transformers_way(read_object(preprocessor), naflex=naflex)
+    if processor.is_file() and "image_processor" in (values := read_object(processor)):
         return _transformers_way(values["image_processor"], naflex=naflex)
     return {"crop_rounding": "floor"} if source == "transformers" else {}
 
 
 def _transformers_way(values: Mapping[str, Any], *, naflex: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"crop_rounding": "floor"} | _colors(values, "image_mean", "image_std")
+    fields: dict[str, Any] = {"crop_rounding": "floor"} | _normalization(values, "image_mean", "image_std")
     if values.get("do_normalize") is False:
-        found |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+        fields |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     if "resample" in values:
-        found["resample"] = _RESAMPLE[values["resample"]]
+        fields["resample"] = _RESAMPLE[values["resample"]]
     if naflex:
-        return found | ({"max_patches": values["max_num_patches"]} if "max_num_patches" in values else {})
+        return fields | ({"max_patches": values["max_num_patches"]} if "max_num_patches" in values else {})
     cropped = values.get("do_center_crop")
-    return found if cropped is None else found | {"resize": "crop" if cropped else "squash"}
+    return fields if cropped is None else fields | {"resize": "crop" if cropped else "squash"}
 
 
 def _open_clip_way(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,14 +231,14 @@ def _open_clip_way(values: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"open_clip's resize_mode '{way}' with '{filtering}' is not known here. Known: shortest, squash."
         )
-    colors = {"mean": CLIP_MEAN, "std": CLIP_STD} | _colors(values, "mean", "std")
+    normalization = {"mean": CLIP_MEAN, "std": CLIP_STD} | _normalization(values, "mean", "std")
     resize = "crop" if way == "shortest" else "squash"
-    return {"resize": resize, "resample": filtering, "crop_rounding": "half_even", **colors}
+    return {"resize": resize, "resample": filtering, "crop_rounding": "half_even", **normalization}
 
 
-def _colors(values: Mapping[str, Any], mean: str, std: str) -> dict[str, Any]:
+def _normalization(values: Mapping[str, Any], mean: str, std: str) -> dict[str, Any]:
     pairs = (("mean", mean), ("std", std))
-    return {ours: _three(values[theirs]) for ours, theirs in pairs if values.get(theirs) is not None}
+    return {field: _three(values[key]) for field, key in pairs if values.get(key) is not None}
 
 
 def _three(values: Any) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""From one layout to another, and from one architecture to a richer one: model, protocol and tokenizer together."""
+"""Conversion to another layout, or to a richer architecture, of model, protocol and tokenizer together."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def convert(encoder: Encoder, out: Path, layout: Layout, kind: Kind = "caption")
 
 
 def upgraded(encoder: Encoder, to: Architecture, seed: int = 0) -> Encoder:
-    """The encoder of a richer model that starts from what this one knows, ready to be trained.
+    """Return the encoder of a richer model that starts from what this one knows, ready to be trained.
 
     Position tables are stretched as in Long-CLIP (arXiv:2403.15378), the first 20 positions kept: a text of up to 20
     tokens and any picture has the embedding it had. New heads start as copies, as FG-CLIP (arXiv:2505.05071) and
@@ -106,8 +106,8 @@ def upgraded(encoder: Encoder, to: Architecture, seed: int = 0) -> Encoder:
         torch.manual_seed(seed)
         model = upgrade(encoder.model, _ARCHITECTURES[to](old)).eval().to(encoder.device)
     name = family(model.config)
-    theirs = FAMILIES.get(name, encoder.protocol)
-    ways: dict[str, Any] = {"resize": theirs.resize, "max_patches": theirs.max_patches, "buckets": theirs.buckets}
+    target = FAMILIES.get(name, encoder.protocol)
+    ways: dict[str, Any] = {"resize": target.resize, "max_patches": target.max_patches, "buckets": target.buckets}
     protocol = replace(encoder.protocol, family=name, **ways)
     return Encoder(model, encoder.tokenizer, protocol.transform(model.config.vision), protocol=protocol)
 
@@ -175,17 +175,17 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def _lost(encoder: Encoder, layout: Layout) -> tuple[str, ...]:
-    """What a layout doesn't say of pictures and texts, and its readers take to be as their own code has it."""
+    """Return the protocol's fields that a layout doesn't hold and its readers' own code sets otherwise."""
     protocol = encoder.protocol
-    usual: dict[str, Any] = {}
+    assumed: dict[str, Any] = {}
     if layout == "long-clip":
-        usual = {"resize": "crop", "resample": "bicubic", "mean": CLIP_MEAN, "std": CLIP_STD}
+        assumed = {"resize": "crop", "resample": "bicubic", "mean": CLIP_MEAN, "std": CLIP_STD}
     if protocol.resize == "crop":
-        usual["crop_rounding"] = "floor" if layout == "hf-clip" else "half_even"
+        assumed["crop_rounding"] = "floor" if layout == "hf-clip" else "half_even"
     if encoder.tokenizer.path is None:
-        usual["cleaning"] = "nfc" if layout == "hf-clip" else "ftfy"
+        assumed["cleaning"] = "nfc" if layout == "hf-clip" else "ftfy"
     return tuple(
         f"protocol.{name}={getattr(protocol, name)}"
-        for name, value in usual.items()
+        for name, value in assumed.items()
         if getattr(protocol, name) != value
     )

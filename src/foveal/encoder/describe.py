@@ -1,4 +1,4 @@
-"""What a model is, in a dozen lines."""
+"""Description of a model in a dozen lines."""
 
 from typing import get_args
 
@@ -68,8 +68,8 @@ def _pictures(encoder: Encoder) -> str:
 
 def _tokenizer(encoder: Encoder) -> str:
     tokenizer = encoder.tokenizer
-    said = "CLIP's" if tokenizer.path is None else str(tokenizer.path)
+    name = "CLIP's" if tokenizer.path is None else str(tokenizer.path)
     marks = {"lower case": tokenizer.lower, "without punctuation": tokenizer.drop_punctuation}
     marks |= {"texts cleaned as transformers does": tokenizer.cleaning == "nfc"}
     marks |= {f"padded to the full length with {tokenizer.pad_id}": tokenizer.pad_to_length}
-    return ", ".join([f"{said}, {tokenizer.vocabulary:,} ids", *(mark for mark, true in marks.items() if true)])
+    return ", ".join([f"{name}, {tokenizer.vocabulary:,} ids", *(mark for mark, true in marks.items() if true)])

@@ -57,7 +57,7 @@ class Encoder:
         progress: bool | None = None,
         allow_urls: bool = False,
     ) -> None:
-        """Tie a model to what feeds it.
+        """Tie a model to its tokenizer and image transform.
 
         Args:
             model: On the device where it shall run.
@@ -85,7 +85,7 @@ class Encoder:
 
     @classmethod
     def open(cls, folder: Path, *, batch_size: int = 64, progress: bool | None = None) -> "Encoder":
-        """The encoder of a model folder or checkpoint file on this machine. `foveal.load` takes more.
+        """Return the encoder of a model folder or checkpoint file on this machine. `foveal.load` takes more.
 
         The model runs on the GPU if there is one.
 
@@ -97,11 +97,11 @@ class Encoder:
         Raises:
             ValueError: If there is no whole model.
         """
-        found = read(folder)
-        model = found.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-        transform = found.protocol.transform(model.config.vision)
+        checkpoint = read(folder)
+        model = checkpoint.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        transform = checkpoint.protocol.transform(model.config.vision)
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
-        return cls(model, found.tokenizer, transform, protocol=found.protocol, **options)
+        return cls(model, checkpoint.tokenizer, transform, protocol=checkpoint.protocol, **options)
 
     def save(self, folder: Path | str) -> None:
         """Write a model folder that `foveal.load` reads: weights, config, protocol, and the tokenizer if it has one.
@@ -126,17 +126,17 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Device that the model computes on."""
         return self.model.log_scale.device
 
     @property
     def image_size(self) -> int:
-        """Side of the pictures that the model sees, in pixels."""
+        """Side of the pictures that the model takes, in pixels."""
         return self.model.config.vision.image_size
 
     @property
     def scores(self) -> Mapping[str, Score]:
-        """How the model can compare whole pictures with texts, by name."""
+        """Scores by which the model can compare whole pictures with texts, by name."""
         return scores_of(self.model)
 
     @property
@@ -145,11 +145,11 @@ class Encoder:
         return self.model.config.embed_width
 
     def encode_images(self, pictures: Iterable[Picture]) -> Float[Tensor, "N E"]:
-        """One embedding per picture."""
+        """Return one embedding per picture."""
         return self.encode_images_fully(pictures).embedding
 
     def encode_texts(self, texts: Iterable[str], kind: Kind = "caption") -> Float[Tensor, "N E"]:
-        """One embedding per text.
+        """Return one embedding per text.
 
         Args:
             texts: Any number.
@@ -160,7 +160,7 @@ class Encoder:
     def encode_regions(
         self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]], units: Units = "fractions"
     ) -> tuple[Float[Tensor, "_r E"], ...]:
-        """One embedding per box, picture by picture. They compare with texts of kind "phrase".
+        """Return one embedding per box, picture by picture. They compare with texts of kind "phrase".
 
         Args:
             pictures: Any number.
@@ -175,7 +175,7 @@ class Encoder:
         return regions
 
     def encode_patches(self, pictures: Iterable[Picture]) -> Float[Tensor, "N Y X E"] | list[Float[Tensor, "_y _x E"]]:
-        """One embedding per patch, in rows and columns: what a picture shows where.
+        """Return one embedding per patch, in rows and columns: what a picture shows where.
 
         Returns:
             One tensor; a list of tensors if pictures have different grids (NaFlex). They compare with texts of kind
@@ -183,7 +183,7 @@ class Encoder:
         """
         patches = self.encode_images_fully(pictures, patches=True).patches
         assert patches is not None
-        if len({each.shape for each in patches}) > 1:
+        if len({grid.shape for grid in patches}) > 1:
             return list(patches)
         side = self.model.config.vision.grid
         return torch.stack(patches) if patches else torch.zeros(0, side, side, self.embed_width)
@@ -196,7 +196,7 @@ class Encoder:
         kind: Kind = "caption",
         refined: bool | None = None,
     ) -> tuple[Float[Tensor, "N S E"], Bool[Tensor, "N S"]]:
-        """The token set of each picture, or of each text, and which members are real.
+        """Return the token set of each picture, or of each text, and which members are real.
 
         Args:
             pictures: Give these or texts.
@@ -211,15 +211,15 @@ class Encoder:
             raise ValueError("Give pictures or texts, one of them: encode_tokens(pictures=[...]).")
         if refined and self.model.config.refine is None:
             raise ValueError("This model refines no tokens. Leave out refined=True for all of them.")
-        want = _Want(tokens=True, raw=refined is False)
-        found: EncodedImages | EncodedTexts
+        extras = _Extras(tokens=True, raw=refined is False)
+        encoded: EncodedImages | EncodedTexts
         if pictures is not None:
-            found = self._all_images(pictures, None, "fractions", want)
+            encoded = self._all_images(pictures, None, "fractions", extras)
         else:
             assert texts is not None
-            found = self._all_texts(texts, kind, want)
-        assert found.tokens is not None and found.token_mask is not None
-        return found.tokens, found.token_mask
+            encoded = self._all_texts(texts, kind, extras)
+        assert encoded.tokens is not None and encoded.token_mask is not None
+        return encoded.tokens, encoded.token_mask
 
     def similarity(
         self,
@@ -228,7 +228,7 @@ class Encoder:
         mode: str = "global",
         kind: Kind = "caption",
     ) -> Float[Tensor, "T N"]:
-        """How well every text fits every picture.
+        """Return how well every text fits every picture.
 
         Args:
             texts: Any number, one a row.
@@ -256,7 +256,7 @@ class Encoder:
         templates: Sequence[str] = PLAIN,
         kind: Kind = "caption",
     ) -> Float[Tensor, "N C"]:
-        """Which of several classes each picture, or each region, shows.
+        """Return which of several classes each picture, or each region, shows.
 
         CLIP's zero-shot classification (arXiv:2103.00020, section 3.1): names are put into prompts, the embeddings of
         a class's prompts are averaged, and the classes compete.
@@ -278,12 +278,12 @@ class Encoder:
         if not prompts:
             raise ValueError("There are no classes to choose from. Give names, and a template at least.")
         embedded = isinstance(pictures, Tensor) and pictures.ndim == 2
-        seen = pictures if embedded else self.encode_images(pictures)
-        assert isinstance(seen, Tensor)
+        embeddings = pictures if embedded else self.encode_images(pictures)
+        assert isinstance(embeddings, Tensor)
         classes = ensemble(self.encode_texts(prompts, kind).unflatten(0, (len(names), -1)))
         of_regions = kind == "phrase" and self.model.config.own_scales
         scale = (self.model.log_region_scale if of_regions else self.model.log_scale).detach().float().exp().cpu()
-        return (scale * seen.float().cpu() @ classes.T).softmax(dim=1)
+        return (scale * embeddings.float().cpu() @ classes.T).softmax(dim=1)
 
     def encode_images_fully(
         self,
@@ -294,7 +294,7 @@ class Encoder:
         units: Units = "fractions",
         parts: bool = False,
     ) -> EncodedImages:
-        """Everything asked about each picture, in one pass.
+        """Return everything asked about each picture, in one pass.
 
         Args:
             pictures: Any number.
@@ -307,12 +307,12 @@ class Encoder:
         Raises:
             ValueError: If a picture cannot be read, a box is none, or the numbers of pictures and boxes differ.
         """
-        return self._all_images(pictures, boxes, units, _Want(tokens=tokens or parts, patches=patches, raw=parts))
+        return self._all_images(pictures, boxes, units, _Extras(tokens=tokens or parts, patches=patches, raw=parts))
 
     def encode_texts_fully(
         self, texts: Iterable[str], kind: Kind = "caption", tokens: bool = False, parts: bool = False
     ) -> EncodedTexts:
-        """Everything asked about each text, in one pass.
+        """Return everything asked about each text, in one pass.
 
         Args:
             texts: Any number.
@@ -324,77 +324,77 @@ class Encoder:
             ValueError: If a text is too long and the encoder was told to refuse such texts.
         """
         if not parts:
-            return self._all_texts(texts, kind, _Want(tokens=tokens))
+            return self._all_texts(texts, kind, _Extras(tokens=tokens))
         texts = list(texts)
         return EncodedTexts(self.encode_texts(texts, kind), *self._sentences(texts))
 
     def _sentences(self, texts: Sequence[str]) -> tuple[Float[Tensor, "N S E"], Bool[Tensor, "N S"]]:
-        """The sentences of each text, each distinct one embedded once, as a phrase."""
+        """Return the sentences of each text, each distinct one embedded once, as a phrase."""
         split = [sentences(text) or [text] for text in texts]
-        row = {part: at for at, part in enumerate(dict.fromkeys(part for parts in split for part in parts))}
+        row = {part: index for index, part in enumerate(dict.fromkeys(part for parts in split for part in parts))}
         embedding = self.encode_texts(list(row), "phrase")
         tokens = torch.zeros(len(split), max((len(parts) for parts in split), default=0), self.embed_width)
         mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
-        for at, parts in enumerate(split):
-            tokens[at, : len(parts)] = embedding[[row[part] for part in parts]]
-            mask[at, : len(parts)] = True
+        for index, parts in enumerate(split):
+            tokens[index, : len(parts)] = embedding[[row[part] for part in parts]]
+            mask[index, : len(parts)] = True
         return tokens, mask
 
     def _all_images(
-        self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None, units: Units, want: "_Want"
+        self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None, units: Units, extras: "_Extras"
     ) -> EncodedImages:
         parts = []
-        for pixels, own in self._batches(check_many(pictures), boxes, units):
+        for pixels, batch_boxes in self._batches(check_many(pictures), boxes, units):
             with torch.inference_mode(), self._precision():
-                parts.append(self._images(pixels, own if boxes is not None else None, want))
+                parts.append(self._images(pixels, batch_boxes if boxes is not None else None, extras))
         return EncodedImages(
             embedding=_join([part.embedding for part in parts], self.embed_width),
             regions=_flat(part.regions for part in parts) if boxes is not None else None,
-            patches=_flat(part.patches for part in parts) if want.patches else None,
-            **(_join_sets(parts, self.embed_width) if want.tokens else {}),
+            patches=_flat(part.patches for part in parts) if extras.patches else None,
+            **(_join_sets(parts, self.embed_width) if extras.tokens else {}),
         )
 
-    def _all_texts(self, texts: Iterable[str], kind: Kind, want: "_Want") -> EncodedTexts:
+    def _all_texts(self, texts: Iterable[str], kind: Kind, extras: "_Extras") -> EncodedTexts:
         if isinstance(texts, str):
             raise ValueError(f"Texts come as a list, not as one string: {texts[:40]!r}.")  # noqa: TRY004
         parts = []
         with self._bar(texts, f"{kind} texts") as bar:
-            for some in _chunks(texts, 4 * self.batch_size):
+            for batch in _chunks(texts, 4 * self.batch_size):
                 with torch.inference_mode(), self._precision():
-                    parts.append(self._texts(some, kind, want))
-                bar.update(len(some))
+                    parts.append(self._texts(batch, kind, extras))
+                bar.update(len(batch))
         return EncodedTexts(
             embedding=_join([part.embedding for part in parts], self.embed_width),
-            **(_join_sets(parts, self.embed_width) if want.tokens else {}),
+            **(_join_sets(parts, self.embed_width) if extras.tokens else {}),
         )
 
-    def _images(self, pixels: Pixels, boxes: Sequence[Sequence[Box]] | None, want: "_Want") -> EncodedImages:
-        if boxes is None and not (want.tokens or want.patches):
+    def _images(self, pixels: Pixels, boxes: Sequence[Sequence[Box]] | None, extras: "_Extras") -> EncodedImages:
+        if boxes is None and not (extras.tokens or extras.patches):
             return EncodedImages(_plain(self.model.encode_images(pixels)))
         image = self.model.image_encoding(pixels)
         assert image.dense is not None
-        tokens, mask = self._set(image, want) if want.tokens else (None, None)
+        tokens, mask = self._set(image, extras) if extras.tokens else (None, None)
         regions = None
         if boxes is not None:
-            counts = [len(own) for own in boxes]
+            counts = [len(picture_boxes) for picture_boxes in boxes]
             owner = torch.arange(len(boxes)).repeat_interleave(torch.tensor(counts))
-            flat = torch.tensor([box for own in boxes for box in own]).reshape(-1, 4)
+            flat = torch.tensor([box for picture_boxes in boxes for box in picture_boxes]).reshape(-1, 4)
             pooled = pool_regions(image.dense, image.grid, flat.to(self.device), owner.to(self.device))
             regions = _plain(F.normalize(pooled, dim=-1)).split(counts)
-        return EncodedImages(_plain(image.embedding), regions, tokens, mask, _grids(image) if want.patches else None)
+        return EncodedImages(_plain(image.embedding), regions, tokens, mask, _grids(image) if extras.patches else None)
 
-    def _texts(self, texts: Sequence[str], kind: Kind, want: "_Want") -> EncodedTexts:
+    def _texts(self, texts: Sequence[str], kind: Kind, extras: "_Extras") -> EncodedTexts:
         length = self.model.config.text.length(kind)
         keep = "keep" if self.overflow == "windows" else self.overflow
         ids = self.tokenizer.encode(texts, length, keep).to(self.device)
-        if not want.tokens:
+        if not extras.tokens:
             return EncodedTexts(_plain(self.model.encode_texts(ids, kind, self.overflow)))
         text = self.model.text_encoding(ids, kind, self.overflow)
-        return EncodedTexts(_plain(text.embedding), *self._set(text, want))
+        return EncodedTexts(_plain(text.embedding), *self._set(text, extras))
 
-    def _set(self, encoding: ImageEncoding | TextEncoding, want: "_Want") -> tuple[Tensor, Tensor]:
-        """The token set of one pass: what the model makes of it, or all tokens."""
-        if want.raw:
+    def _set(self, encoding: ImageEncoding | TextEncoding, extras: "_Extras") -> tuple[Tensor, Tensor]:
+        """Return the token set of one pass: the model's own set, or all tokens."""
+        if extras.raw:
             assert encoding.dense is not None and encoding.mask is not None
             tokens, mask = F.normalize(encoding.dense, dim=-1), encoding.mask
         elif isinstance(encoding, ImageEncoding):
@@ -406,11 +406,11 @@ class Encoder:
     def _batches(
         self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None, units: Units
     ) -> Iterator[tuple[Pixels, list[list[Box]]]]:
-        """Batches on the device; the next one is decoded while the model computes."""
+        """Yield batches on the device; the next one is decoded while the model computes."""
         transform = self.transform if boxes is None else _showing_all(self.transform)
 
-        def view(picture: Picture, own: Sequence[Box]) -> View:
-            return transform(readable(picture, allow_urls=self.allow_urls), own, units=units)
+        def view(picture: Picture, picture_boxes: Sequence[Box]) -> View:
+            return transform(readable(picture, allow_urls=self.allow_urls), picture_boxes, units=units)
 
         chunks = _chunks(_paired(pictures, boxes), self.batch_size)
         with ThreadPoolExecutor(self.workers) as pool, self._bar(pictures, "pictures") as bar:
@@ -418,18 +418,18 @@ class Encoder:
                 ready = _start(pool, view, next(chunks, []))
                 while ready:
                     coming = _start(pool, view, next(chunks, []))
-                    views = [each.result() for each in ready]
+                    views = [future.result() for future in ready]
                     ready = coming
-                    own = [[box for box in each.boxes if box is not None] for each in views]
-                    yield _to(transform.stack(views), self.device), own
+                    batch_boxes = [[box for box in prepared.boxes if box is not None] for prepared in views]
+                    yield _to(transform.stack(views), self.device), batch_boxes
                     bar.update(len(views))
             finally:  # a broken picture or an interruption must not wait for what is not decoded yet
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _bar(self, work: Iterable[object], what: str) -> "tqdm[Any]":
+    def _bar(self, work: Iterable[object], label: str) -> "tqdm[Any]":
         return tqdm(
             total=len(work) if isinstance(work, Sized) else None,
-            desc=what,
+            desc=label,
             disable=None if self.progress is None else not self.progress,
             delay=_PATIENCE if self.progress is None else 0,
             leave=False,
@@ -440,22 +440,22 @@ class Encoder:
 
 
 @dataclass(frozen=True)
-class _Want:
-    """What a pass shall give beside embeddings and regions: token sets (all tokens if raw), patches."""
+class _Extras:
+    """Outputs of a pass beside embeddings and regions: token sets (all tokens if raw), patches."""
 
     tokens: bool = False
     raw: bool = False
     patches: bool = False
 
 
-def _start(pool: ThreadPoolExecutor, view: Any, some: list[tuple[Picture, Sequence[Box]]]) -> list[Future[View]]:
-    return [pool.submit(view, picture, own) for picture, own in some]
+def _start(pool: ThreadPoolExecutor, view: Any, batch: list[tuple[Picture, Sequence[Box]]]) -> list[Future[View]]:
+    return [pool.submit(view, picture, boxes) for picture, boxes in batch]
 
 
 def _paired(
     pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None
 ) -> Iterator[tuple[Picture, Sequence[Box]]]:
-    """Every picture with its boxes.
+    """Yield every picture with its boxes.
 
     Raises:
         ValueError: If their numbers differ: at once where they are known.
@@ -465,22 +465,22 @@ def _paired(
         return
     if isinstance(pictures, Sized) and isinstance(boxes, Sized) and len(pictures) != len(boxes):
         raise ValueError(f"There are {len(pictures)} pictures and boxes for {len(boxes)}. Give one set per picture.")
-    for number, (picture, own) in enumerate(zip_longest(pictures, boxes)):
-        if picture is None or own is None:
+    for number, (picture, picture_boxes) in enumerate(zip_longest(pictures, boxes)):
+        if picture is None or picture_boxes is None:
             raise ValueError(
                 f"{'Pictures' if picture is None else 'Boxes'} end after {number}. Give a set per picture."
             )
-        yield picture, own
+        yield picture, picture_boxes
 
 
-def _chunks(things: Iterable[T], size: int) -> Iterator[list[T]]:
-    source = iter(things)
-    while some := list(islice(source, size)):
-        yield some
+def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    source = iter(values)
+    while chunk := list(islice(source, size)):
+        yield chunk
 
 
 def _showing_all(transform: ImageTransform) -> ImageTransform:
-    """The transform for pictures with boxes: nothing is cut off, so every box survives."""
+    """Return the transform for pictures with boxes: nothing is cut off, so every box survives."""
     return replace(transform, mode="squash" if transform.mode == "crop" else transform.mode, visible=0.0)
 
 
@@ -491,38 +491,38 @@ def _to(pixels: Pixels, device: torch.device) -> Pixels:
 
 
 def _plain(rows: Tensor) -> Tensor:
-    """Float32 on the CPU, whatever the model computed in and where; of unit length after coarser arithmetic too."""
+    """Return float32 on the CPU, whatever the model computed in; of unit length after coarser arithmetic too."""
     return (rows if rows.dtype == torch.float32 else F.normalize(rows.float(), dim=-1)).cpu()
 
 
 def _grids(image: ImageEncoding) -> tuple[Tensor, ...]:
-    """Patches of each picture in rows and columns, without padding."""
+    """Return patches of each picture in rows and columns, without padding."""
     assert image.dense is not None
     patches, grids = _plain(F.normalize(image.dense, dim=-1)), image.grid.tolist()
     rows = zip(patches, grids, strict=True)
-    return tuple(each[: high * wide].reshape(high, wide, -1) for each, (high, wide) in rows)
+    return tuple(padded[: high * wide].reshape(high, wide, -1) for padded, (high, wide) in rows)
 
 
 def _flat(parts: Iterable[tuple[Tensor, ...] | None]) -> tuple[Tensor, ...]:
-    """One tensor per picture, made outside inference mode so that callers may train on it."""
+    """Return one tensor per picture, made outside inference mode so that callers may train on it."""
     return tuple(rows.clone() for part in parts for rows in part or ())
 
 
 def _join(parts: Sequence[Tensor], width: int) -> Float[Tensor, "N E"]:
-    """All batches in one tensor, made outside inference mode so that callers may train on it."""
+    """Join all batches in one tensor, made outside inference mode so that callers may train on it."""
     return torch.cat([torch.zeros(0, width), *parts])
 
 
 def _join_sets(parts: Sequence[EncodedImages] | Sequence[EncodedTexts], width: int) -> dict[str, Tensor]:
-    """Token sets of all batches, padded to the largest."""
+    """Join the token sets of all batches, padded to the largest."""
     sets = [(part.tokens, part.token_mask) for part in parts]
     most = max((tokens.shape[1] for tokens, _ in sets if tokens is not None), default=0)
     tokens = torch.zeros(sum(len(part.embedding) for part in parts), most, width)
     mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
-    at = 0
-    for some, real in sets:
-        assert some is not None and real is not None
-        tokens[at : at + len(some), : some.shape[1]] = some
-        mask[at : at + len(some), : some.shape[1]] = real
-        at += len(some)
+    row = 0
+    for batch, real in sets:
+        assert batch is not None and real is not None
+        tokens[row : row + len(batch), : batch.shape[1]] = batch
+        mask[row : row + len(batch), : batch.shape[1]] = real
+        row += len(batch)
     return {"tokens": tokens, "token_mask": mask}

@@ -1,4 +1,4 @@
-"""What an encoder gives."""
+"""Outputs of an encoder."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """What one pass over pictures gives. Every row is of unit length; fields that were not asked for are None.
+    """Outputs of one pass over pictures. Every row is of unit length; fields that were not asked for are None.
 
     Attributes:
         embedding: Of each whole picture.
@@ -27,7 +27,7 @@ class EncodedImages:
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """What one pass over texts gives. Every row is of unit length; fields that were not asked for are None.
+    """Outputs of one pass over texts. Every row is of unit length; fields that were not asked for are None.
 
     Attributes:
         embedding: Of each whole text.

@@ -9,7 +9,7 @@ _TEXTS = ["*.json", "README.md", "LICENSE*"]
 
 
 def fetch(name: str, revision: str | None = None) -> tuple[Path, str]:
-    """A snapshot of a repository on this machine: config, tokenizer, card, and one set of weights of all it holds.
+    """Fetch a snapshot of a repository: config, tokenizer, card, and one set of weights of all it holds.
 
     What was fetched before is used again, and in offline mode (HF_HUB_OFFLINE=1) nothing else is.
 
@@ -35,13 +35,13 @@ def fetch(name: str, revision: str | None = None) -> tuple[Path, str]:
             index = file.endswith(".index.json")
             if index and not (folder / file).exists():
                 continue
-            wanted = shards(folder / file) if index else [file]
-            if not all((folder / each).exists() for each in wanted):
-                snapshot_download(name, revision=commit, allow_patterns=wanted)
-            if all((folder / each).exists() for each in wanted):
+            files = shards(folder / file) if index else [file]
+            if not all((folder / part).exists() for part in files):
+                snapshot_download(name, revision=commit, allow_patterns=files)
+            if all((folder / part).exists() for part in files):
                 return folder, commit
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0] or repr(error)
-        at = f" at '{revision}'" if revision else ""
-        raise ValueError(f"'{name}'{at} can't be had from the hub: {reason}") from error
+        suffix = f" at '{revision}'" if revision else ""
+        raise ValueError(f"'{name}'{suffix} can't be had from the hub: {reason}") from error
     raise ValueError(f"'{name}' at {commit} holds no weights that foveal reads. Name a repository that does.")

@@ -1,4 +1,4 @@
-"""One door for every checkpoint: a folder, a file, or a name on the Hugging Face hub."""
+"""One function that opens every checkpoint: a folder, a file, or a name on the Hugging Face hub."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..models.parts import OURS
+from ..models.parts import TRUSTED_MODULES
 from .checkpoint import Checkpoint, licence_of, read
 from .encoder import Encoder
 from .hub import fetch
@@ -21,9 +21,9 @@ def load(
     revision: str | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
-    parts_from: Sequence[str] = OURS,
+    parts_from: Sequence[str] = TRUSTED_MODULES,
 ) -> Encoder:
-    """The encoder of any checkpoint that foveal knows, ready to use: nothing of it is executed, nothing to choose.
+    """Return the encoder of any checkpoint that foveal knows, ready to use. Nothing of it is executed.
 
     Folders of foveal, of `transformers` (CLIP, SigLIP, SigLIP 2, and the layouts of FG-CLIP 1 and 2) and of open_clip;
     files of OpenAI's CLIP, Long-CLIP and FineLIP; the same by name from the Hugging Face hub. The family is recognised
@@ -44,23 +44,23 @@ def load(
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     precision, starter = dtype or torch.float32, name_or_path == _STARTER
-    here = starter or Path(name_or_path).exists()
-    if revision is not None and here:
+    local = starter or Path(name_or_path).exists()
+    if revision is not None and local:
         raise ValueError(f"{name_or_path} is on this machine and has no revisions. Leave out '{revision}'.")
     if starter:
         from .starter import load_starter
 
         return load_starter(place, precision)
-    found = read(Path(name_or_path), parts_from) if here else _from_hub(str(name_or_path), revision)
-    model = found.model.eval().to(place)
-    transform = found.protocol.transform(model.config.vision)
-    return Encoder(model, found.tokenizer, transform, protocol=found.protocol, dtype=precision)
+    checkpoint = read(Path(name_or_path), parts_from) if local else _from_hub(str(name_or_path), revision)
+    model = checkpoint.model.eval().to(place)
+    transform = checkpoint.protocol.transform(model.config.vision)
+    return Encoder(model, checkpoint.tokenizer, transform, protocol=checkpoint.protocol, dtype=precision)
 
 
 def _from_hub(name: str, revision: str | None) -> Checkpoint:
     if not _HUB_NAME.fullmatch(name):
         raise ValueError(f"There is no {name}, neither a folder nor a file, and hub names look like owner/name.")
     folder, commit = fetch(name, revision)
-    found = read(folder)
-    licence = found.protocol.licence or licence_of(folder / "README.md")
-    return replace(found, protocol=replace(found.protocol, source=name, revision=commit, licence=licence))
+    checkpoint = read(folder)
+    licence = checkpoint.protocol.licence or licence_of(folder / "README.md")
+    return replace(checkpoint, protocol=replace(checkpoint.protocol, source=name, revision=commit, licence=licence))

@@ -1,4 +1,4 @@
-"""Whatever a picture may come as, made into what a transform reads."""
+"""Pictures of any type, made into what a transform reads."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ _SINGLE = (str, Path, bytes, Image.Image)
 
 
 def check_many(pictures: Iterable[Picture]) -> Iterable[Picture]:
-    """The pictures themselves, if they are several: one picture alone would be taken apart in silence.
+    """Return the pictures if they are several: one picture alone would be taken apart in silence.
 
     Raises:
         ValueError: If it is a single picture.
@@ -32,7 +32,7 @@ def check_many(pictures: Iterable[Picture]) -> Iterable[Picture]:
 
 
 def readable(picture: Picture, *, allow_urls: bool = False) -> Path | bytes | Image.Image:
-    """A picture as `ImageTransform` takes it.
+    """Return a picture as `ImageTransform` takes it.
 
     Args:
         picture: See `Picture`.
@@ -55,7 +55,7 @@ def readable(picture: Picture, *, allow_urls: bool = False) -> Path | bytes | Im
 
 
 def _from_array(colors: Tensor) -> Image.Image:
-    """A picture of rows, columns and colors."""
+    """Return a picture of an array of rows, columns and colors."""
     shape = tuple(colors.shape)
     if colors.ndim not in (2, 3) or 0 in shape or (colors.ndim == 3 and shape[2] not in (1, 3, 4)):
         raise ValueError(

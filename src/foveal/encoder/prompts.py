@@ -1,4 +1,4 @@
-"""Names put into prompts, and the prompts of a name into one embedding."""
+"""Class names put into prompts, and the prompts of a class made into one embedding."""
 
 from collections.abc import Sequence
 

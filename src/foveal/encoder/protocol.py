@@ -1,4 +1,4 @@
-"""How pictures and texts must be prepared for a checkpoint: what published numbers hang on, and no tensor says."""
+"""Protocol of a checkpoint: how its pictures and texts must be prepared, which no tensor says."""
 
 import json
 import math
@@ -23,7 +23,7 @@ _MODES: dict[Resize, Mode] = {"squash": "squash", "crop": "crop", "naflex": "nat
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What a model was trained on, as far as its config does not say it. Travels with the weights as `protocol.json`.
+    """Preparation of pictures and texts that a model was trained with. Travels with the weights as `protocol.json`.
 
     Image size, text lengths per kind, padding, pooling and bias stand in the model's config.
 
@@ -32,8 +32,8 @@ class Protocol:
             (NaFlex), or "foveal" for what only foveal builds.
         resize: "squash" (aspect lost: FG-CLIP, SigLIP), "crop" (the square in the middle: CLIP, Long-CLIP, FineLIP) or
             "naflex" (aspect kept, any number of patches: SigLIP 2, FG-CLIP 2).
-        mean: Subtracted from colors between 0 and 1.
-        std: Divides them then.
+        mean: Normalization mean of the three channels, subtracted from values between 0 and 1.
+        std: Normalization std of the channels, which divides them then.
         resample: Filter of the scaling.
         crop_rounding: How the middle is rounded to whole pixels ("crop"): "half_even" (torchvision: OpenAI, Long-CLIP,
             FineLIP, open_clip) or "floor" (`transformers`, and folders that foveal wrote before it had this field).
@@ -75,7 +75,7 @@ class Protocol:
 
     @classmethod
     def of(cls, transform: ImageTransform, tokenizer: Tokenizer, family: str = "foveal") -> "Protocol":
-        """The protocol that a transform and a tokenizer follow."""
+        """Return the protocol that a transform and a tokenizer follow."""
         resize = next(resize for resize, mode in _MODES.items() if mode == transform.mode)
         return cls(
             family=family,
@@ -93,7 +93,7 @@ class Protocol:
 
     @classmethod
     def read(cls, folder: Path) -> "Protocol | None":
-        """The protocol of a model folder. None if it has none.
+        """Return the protocol of a model folder. None if it has none.
 
         Raises:
             ValueError: If the file is broken, or a field is unknown or of another type. The message names both.
@@ -117,7 +117,7 @@ class Protocol:
         partial.replace(folder / FILE)
 
     def transform(self, vision: VisionConfig) -> ImageTransform:
-        """What prepares pictures for a model of this protocol."""
+        """Return the transform of pictures for a model of this protocol."""
         return ImageTransform(
             size=vision.image_size,
             mode=_MODES[self.resize],

@@ -1,4 +1,4 @@
-"""How whole images and texts are compared: every score by its name, for encoder, evaluation and command line alike.
+"""Scores that compare whole images and texts, by name, for encoder, evaluation and command line alike.
 
 A model's learned part may bring a score of its own, under the part's name: see `scores_of`.
 """
@@ -26,7 +26,7 @@ class Score(Protocol):
 
     @property
     def needs(self) -> Needs:
-        """What it compares beside whole embeddings.
+        """Encodings that it compares beside whole embeddings.
 
         "tokens" are token sets of both sides. "patches" are all patches, as the images' token sets. "sentences" are
         those of each text, embedded as phrases, as the texts' token sets.
@@ -138,7 +138,7 @@ def compare(
 
 
 def _sets(texts: EncodedTexts, images: EncodedImages) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Token sets of texts and images, and their masks."""
+    """Return token sets of texts and images, and their masks."""
     tokens, mask, image_tokens, image_mask = texts.tokens, texts.token_mask, images.tokens, images.token_mask
     if tokens is None or mask is None or image_tokens is None or image_mask is None:
         raise ValueError("This similarity compares token sets. Encode with tokens=True.")

@@ -58,7 +58,7 @@ _BATCH = 8  # pictures at once; early maps of each take about 60 MB
 
 
 def load_starter(device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Encoder:
-    """The starter model: EfficientNet-Lite0 sees, MiniLM reads, an alignment that foveal brings ties them together.
+    """Return the starter model: EfficientNet-Lite0 and MiniLM, tied together by an alignment that foveal brings.
 
     Args:
         device: Where it runs. None: on the GPU if there is one.
@@ -73,7 +73,7 @@ def load_starter(device: str | torch.device | None = None, dtype: torch.dtype | 
 def starter_of(
     alignment: Mapping[str, Tensor], device: str | torch.device | None = None, dtype: torch.dtype | None = None
 ) -> Encoder:
-    """The starter model with an alignment of one's own.
+    """Return the starter model with an alignment of one's own.
 
     Args:
         alignment: Every tensor of the model that the two packages don't bring, in any precision.
@@ -84,7 +84,7 @@ def starter_of(
         ValueError: If a package or a tensor is missing.
     """
     packaged, folder = packaged_weights()
-    model: DualEncoder = weights.build(CONFIG, packaged | {name: each.float() for name, each in alignment.items()})
+    model: DualEncoder = weights.build(CONFIG, packaged | {name: tensor.float() for name, tensor in alignment.items()})
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return Encoder(
         model.eval().to(place),

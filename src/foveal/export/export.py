@@ -61,7 +61,7 @@ def export(encoder: Encoder, out: Path, *, int8: bool = False, progress: bool = 
 
 
 def summary(report: dict[str, Any]) -> str:
-    """A report in a line per graph."""
+    """Return a report in a line per graph."""
     lines = []
     for entry in report["graphs"].values():
         line = f"{entry['file']}: {max(entry['difference_to_torch'].values()):.1e} from torch at most"
@@ -75,8 +75,8 @@ def _graphs(encoder: Encoder, out: Path, *, int8: bool, progress: bool) -> dict[
     shared, single = SharedWeights(out / "weights.bin"), SharedWeights(out / "float" / "weights.bin")
     scenes = list(Scenes(split="test", count=SAMPLES, size=encoder.image_size))
     entries = {}
-    todo = list(graphs(encoder.model, native=encoder.protocol.resize == "naflex"))
-    for graph in tqdm(todo, desc="graphs", disable=not progress):
+    passes = list(graphs(encoder.model, native=encoder.protocol.resize == "naflex"))
+    for graph in tqdm(passes, desc="graphs", disable=not progress):
         whole = graph.name in ("visual", "textual")
         file = Path(graph.name, "model.onnx") if whole else Path(f"{graph.name}.onnx")
         first = out / "float" / f"{graph.name}.onnx" if int8 else out / file
@@ -103,27 +103,27 @@ def _graphs(encoder: Encoder, out: Path, *, int8: bool, progress: bool) -> dict[
     }
 
 
-def _compare(encoder: Encoder, graph: Graph, scenes: list[Sample], mine: Path, theirs: Path) -> dict[str, Any]:
-    """Cosines between what two graphs give for the same scenes, where both give vectors."""
-    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    running = session(mine), session(theirs)
+def _compare(encoder: Encoder, graph: Graph, scenes: list[Sample], float_file: Path, int8_file: Path) -> dict[str, Any]:
+    """Return cosines between what two graphs give for the same scenes, where both give vectors."""
+    vectors: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    running = session(float_file), session(int8_file)
     for inputs in _inputs(encoder, graph, scenes):
-        for name, whole, coarse in zip(graph.outputs, *(run(each, inputs) for each in running), strict=True):
+        for name, whole, coarse in zip(graph.outputs, *(run(runner, inputs) for runner in running), strict=True):
             if whole.is_floating_point():
                 real = whole.flatten(0, -2).norm(dim=-1) > 0
-                found.setdefault(name, []).append((whole.flatten(0, -2)[real], coarse.flatten(0, -2)[real]))
-    pairs = {name: tuple(map(torch.cat, zip(*parts, strict=True))) for name, parts in found.items()}
+                vectors.setdefault(name, []).append((whole.flatten(0, -2)[real], coarse.flatten(0, -2)[real]))
+    pairs = {name: tuple(map(torch.cat, zip(*parts, strict=True))) for name, parts in vectors.items()}
     return {name: cosines(whole, coarse) for name, (whole, coarse) in pairs.items()}
 
 
 def _inputs(encoder: Encoder, graph: Graph, scenes: list[Sample]) -> Iterator[tuple[Tensor, ...]]:
-    """Scenes as a graph takes them, a few at a time."""
+    """Yield scenes as a graph takes them, a few at a time."""
     if graph.kind is not None:
-        told = {
+        captions = {
             "caption": [scene.captions[0] for scene in scenes],
             "long_caption": [scene.long_caption for scene in scenes],
         }
-        texts = told.get(graph.kind, [region.phrase for scene in scenes for region in scene.regions])
+        texts = captions.get(graph.kind, [region.phrase for scene in scenes for region in scene.regions])
         length = encoder.model.config.text.length(graph.kind)
         for start in range(0, len(texts), 4):
             yield (encoder.tokenizer.encode(texts[start : start + 4], length, "truncate").int(),)
@@ -132,27 +132,27 @@ def _inputs(encoder: Encoder, graph: Graph, scenes: list[Sample]) -> Iterator[tu
     if graph.name == "visual" and transform.mode == "native":
         transform = replace(transform, mode="squash")
     for start in range(0, len(scenes), 4):
-        some = scenes[start : start + 4]
-        pixels = transform.stack([transform(scene.image) for scene in some])
+        batch = scenes[start : start + 4]
+        pixels = transform.stack([transform(scene.image) for scene in batch])
         inputs = (
             (pixels.values, pixels.grid)
             if isinstance(pixels, PatchedPixels)
             else (_square(pixels, encoder.image_size),)
         )
         if graph.name == "regions":
-            boxes = [region.box for scene in some for region in scene.regions]
-            owner = [row for row, scene in enumerate(some) for _ in scene.regions]
+            boxes = [region.box for scene in batch for region in scene.regions]
+            owner = [row for row, scene in enumerate(batch) for _ in scene.regions]
             inputs = (*inputs, torch.tensor(boxes), torch.tensor(owner))
         yield inputs
 
 
 def _square(pixels: Tensor, side: int) -> Tensor:
-    """Pixels as they come to a graph, with what patches do not fill."""
+    """Return pixels as they come to a graph, with what patches do not fill."""
     return torch.nn.functional.pad(pixels, (0, side - pixels.shape[3], 0, side - pixels.shape[2]))
 
 
 def _describe(encoder: Encoder, out: Path) -> None:
-    """What prepares pictures and texts for the two graphs, in the words of open_clip."""
+    """Write what prepares pictures and texts for the two graphs, in the words of open_clip."""
     config, protocol = encoder.model.config, encoder.protocol
     vision, text = config.vision, config.text
     pictures = {

@@ -1,4 +1,4 @@
-"""The passes of a model as graphs, whose steps hang on no data: sequences are masked where the towers pack them.
+"""The passes of a model as graphs whose steps do not depend on data: sequences are masked where the towers pack them.
 
 The blocks, heads and projections are the model's own. What is written anew here is what a graph cannot do as the
 towers do it: where a text ends, positions on a picture's own grid, and the weights of patches in a box.
@@ -54,11 +54,11 @@ class ImageGraph(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> Tensor:
-        """One embedding per picture."""
+        """Return one embedding per picture."""
         return self.see(image, dense=False).embedding
 
     def see(self, *pixels: Tensor, dense: bool = True) -> ImageEncoding:
-        """Everything one pass gives.
+        """Return everything one pass gives.
 
         Args:
             pixels: (B, 3, Y, X) of the model's size; or patches (B, P, D) and grids (B, 2).
@@ -94,7 +94,7 @@ class NativeGraph(ImageGraph):
     """Patches of pictures of any aspect (NaFlex) to embeddings."""
 
     def forward(self, values: Tensor, grid: Tensor) -> Tensor:  # type: ignore[override]
-        """One embedding per picture."""
+        """Return one embedding per picture."""
         return self.see(values, grid, dense=False).embedding
 
 
@@ -102,7 +102,7 @@ class RegionGraph(ImageGraph):
     """Pictures and boxes to everything one pass gives: embeddings of pictures, of patches and of boxes."""
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        """One embedding per picture, per patch in reading order, per box."""
+        """Return one embedding per picture, per patch in reading order, per box."""
         *pixels, boxes, region_image = inputs
         image = self.see(*pixels)
         assert image.dense is not None
@@ -117,7 +117,7 @@ class ImageTokenGraph(ImageGraph):
     """Pictures to token sets for late interaction."""
 
     def forward(self, *pixels: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """The token set of each picture, and which members are real."""
+        """Return the token set of each picture, and which members are real."""
         return self.model.image_set(self.see(*pixels))
 
 
@@ -130,11 +130,11 @@ class TextGraph(nn.Module):
         self.kind: Kind = kind
 
     def forward(self, text: Tensor) -> Tensor:
-        """One embedding per text."""
+        """Return one embedding per text."""
         return self.read(text).embedding
 
     def read(self, text: Int[Tensor, "B L"]) -> TextEncoding:
-        """Everything one pass gives. What lies behind a text's end is not looked at, as in the tower."""
+        """Return everything one pass gives. What lies behind a text's end is not looked at, as in the tower."""
         tower, config = self.model.text, self.model.config.text
         assert isinstance(tower, TextTower)
         assert isinstance(tower, TextTower)
@@ -158,12 +158,12 @@ class TextTokenGraph(TextGraph):
     """Texts of one kind to token sets for late interaction."""
 
     def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """The token set of each text, and which members are real."""
+        """Return the token set of each text, and which members are real."""
         return self.model.text_set(self.read(text))
 
 
 def masked(x: Float[Tensor, "B T W"], mask: Bool[Tensor, "B T"] | None) -> Packing:
-    """Rows of one length as a packing. Attention sees what is real by a mask, where there is one."""
+    """Return rows of one length as a packing. Attention sees what is real by a mask, where there is one."""
     packing = uniform(x.shape[0], x.shape[1], x.device)
     return replace(packing, groups=tuple(replace(group, mask=mask) for group in packing.groups))
 
@@ -171,12 +171,12 @@ def masked(x: Float[Tensor, "B T W"], mask: Bool[Tensor, "B T"] | None) -> Packi
 def resized_positions(
     table: Float[Tensor, "G W"], grid: Int[Tensor, "B 2"], patches: int
 ) -> Float[Tensor, "B {patches} W"]:
-    """Positions of each picture's own grid, bilinear with antialiasing, as `positions.resize_grid` gives them.
+    """Return positions of each picture's own grid, bilinear with antialiasing, as `positions.resize_grid` gives them.
 
     A resized row is a mean of the table's rows, weighted by a triangle around it that is as wide as the scale.
     """
     side = round(len(table) ** 0.5)
-    at = torch.arange(patches, device=grid.device)
+    patch = torch.arange(patches, device=grid.device)
 
     def triangles(index: Tensor, cells: Tensor) -> Tensor:
         center = (torch.minimum(index, cells - 1) + 0.5)[..., None] * side / cells[..., None]
@@ -185,14 +185,14 @@ def resized_positions(
         weight = (1 - (rows - center).abs() / reach).relu()
         return weight / weight.sum(dim=-1, keepdim=True)
 
-    y, x = triangles(at // grid[:, 1:], grid[:, :1]), triangles(at % grid[:, 1:], grid[:, 1:])
+    y, x = triangles(patch // grid[:, 1:], grid[:, :1]), triangles(patch % grid[:, 1:], grid[:, 1:])
     return (y[..., :, None] * x[..., None, :]).flatten(2).to(table) @ table
 
 
 def box_weights(
     boxes: Float[Tensor, "R 4"], grid: Int[Tensor, "R 2"], patches: int, side: int
 ) -> Float[Tensor, "R {patches}"]:
-    """How much each patch counts in each box, as `regions.pool_regions` weighs them.
+    """Return how much each patch counts in each box, as `regions.pool_regions` weighs them.
 
     Args:
         boxes: (x0, y0, x1, y1) in fractions of their pictures.
@@ -201,24 +201,24 @@ def box_weights(
         side: Of the square grid; of native pictures the number of patches bounds their sides.
     """
     most = side if side * side == patches else patches
-    at = torch.arange(patches, device=boxes.device)
+    patch = torch.arange(patches, device=boxes.device)
     step = torch.arange(most, device=boxes.device)
 
     def along(ends: Tensor, cells: Tensor, index: Tensor) -> Tensor:
-        """Weights of cells along one axis; cell i has its center at i, and a sample lies between two of them."""
+        """Return weights of cells along one axis; cell i has its center at i, and a sample lies between two of them."""
         start, length = ends[:, :1] * cells - 0.5, (ends[:, 1:] - ends[:, :1]) * cells
         samples = length.ceil().clamp(min=1)
         sample = (start + (step + 0.5) / samples * length).clamp(min=0)
         share = (step < samples) / samples
-        near = (1 - (torch.minimum(sample, cells - 1)[:, None] - index[..., None]).abs()).relu()
-        return (near * share[:, None]).sum(dim=-1)
+        overlap = (1 - (torch.minimum(sample, cells - 1)[:, None] - index[..., None]).abs()).relu()
+        return (overlap * share[:, None]).sum(dim=-1)
 
     rows, columns = grid[:, :1], grid[:, 1:]
-    return along(boxes[:, 1::2], rows, at // columns) * along(boxes[:, ::2], columns, at % columns)
+    return along(boxes[:, 1::2], rows, patch // columns) * along(boxes[:, ::2], columns, patch % columns)
 
 
 def distinct_kinds(config: ModelConfig) -> dict[Kind, Kind]:
-    """For each kind of text the one whose graph reads it: kinds of the same positions and projection share one."""
+    """Return the kind whose graph reads each kind of text: those of equal positions and projection share one."""
     readers: dict[Kind, Kind] = {}
     for kind in get_args(Kind):
         own_table = kind == "long_caption" and config.text.long_context is not None
@@ -227,7 +227,7 @@ def distinct_kinds(config: ModelConfig) -> dict[Kind, Kind]:
 
 
 def graphs(model: DualEncoder, *, native: bool) -> Iterator[Graph]:
-    """All passes of a model: pictures, boxes and patches, token sets, and each kind of text.
+    """Yield all passes of a model: pictures, boxes and patches, token sets, and each kind of text.
 
     Args:
         model: In evaluation, on the CPU.
@@ -262,22 +262,22 @@ def _picture_graphs(model: DualEncoder, *, native: bool) -> Iterator[Graph]:
         longest = int(grid.prod(dim=1).max())
         return torch.randn(count, longest, 3 * vision.patch_size**2), grid
 
-    def pixels(given: tuple[Tensor, ...]) -> Tensor | PatchedPixels:
-        if len(given) == 1:
+    def pixels(inputs: tuple[Tensor, ...]) -> Tensor | PatchedPixels:
+        if len(inputs) == 1:
             side = vision.grid * vision.patch_size
-            return given[0][:, :, :side, :side]
-        values, grid = given
+            return inputs[0][:, :, :side, :side]
+        values, grid = inputs
         return PatchedPixels(values, torch.arange(values.shape[1]) < grid.prod(dim=1, keepdim=True), grid)
 
     def with_boxes(count: int, length: int) -> tuple[Tensor, ...]:
         corners = torch.rand(2 * count + 1, 2, 2).sort(dim=1).values
         corners[:, 1] = corners[:, 1].clamp(min=0.05)
         corners[:, 0] = torch.minimum(corners[:, 0], corners[:, 1] - 0.05)
-        return *given(count, length), corners.flatten(1), torch.randint(count, (2 * count + 1,))
+        return *example(count, length), corners.flatten(1), torch.randint(count, (2 * count + 1,))
 
     def regions(*inputs: Tensor) -> tuple[Tensor, ...]:
-        *seen, boxes, owner = inputs
-        whole = pixels(tuple(seen))
+        *image_inputs, boxes, owner = inputs
+        whole = pixels(tuple(image_inputs))
         patches = model.encode_patches(whole)[0]
         return model.encode_images(whole), patches, model.encode_regions(whole, boxes, owner)
 
@@ -286,15 +286,15 @@ def _picture_graphs(model: DualEncoder, *, native: bool) -> Iterator[Graph]:
 
     axes: dict[str, Axes] = {"image": {0: "batch"}}
     yield Graph("visual", ImageGraph(model), axes, ("embedding",), embedding, square)
-    given = square
+    example = square
     if native:
-        axes, given = {"values": {0: "batch", 1: "patches"}, "grid": {0: "batch"}}, free
+        axes, example = {"values": {0: "batch", 1: "patches"}, "grid": {0: "batch"}}, free
         yield Graph("image", NativeGraph(model), axes, ("embedding",), embedding, free)
     boxed = axes | {"boxes": {0: "regions"}, "region_image": {0: "regions"}}
     yield Graph("regions", RegionGraph(model), boxed, ("embedding", "patches", "regions"), regions, with_boxes)
     sets = ("tokens", "token_mask")
     yield Graph(
-        "image_tokens", ImageTokenGraph(model), axes, sets, lambda *x: model.encode_image_tokens(pixels(x)), given
+        "image_tokens", ImageTokenGraph(model), axes, sets, lambda *x: model.encode_image_tokens(pixels(x)), example
     )
 
 
@@ -302,7 +302,7 @@ def _text_graphs(model: DualEncoder, kind: Kind) -> Iterator[Graph]:
     config = model.config.text
 
     def texts(count: int, length: int) -> tuple[Tensor, ...]:
-        """Texts of all lengths up to this one; behind their ends lies what a tower never reads, or its padding."""
+        """Return texts of all lengths up to this one, with random ids or padding behind their ends."""
         length = min(length, config.length(kind))
         ids = torch.randint(config.vocabulary, (count, length))
         ids[ids == config.eos_id] = (config.eos_id + 1) % config.vocabulary

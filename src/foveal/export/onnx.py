@@ -1,4 +1,4 @@
-"""Graphs as ONNX files: written, checked against torch in onnxruntime, and quantised.
+"""Graphs as ONNX files: written, checked against torch in onnxruntime, and quantized.
 
 Needs the packages onnx, onnxscript and onnxruntime: pip install 'foveal[export]'.
 """
@@ -38,7 +38,7 @@ class SharedWeights:
     places: dict[bytes, int] = field(default_factory=dict)
 
     def place(self, content: bytes) -> int:
-        """Where a tensor of this content begins; it is written if it is new."""
+        """Return where a tensor of this content begins; it is written if it is new."""
         key = hashlib.sha256(content).digest()
         if key not in self.places:
             with self.path.open("ab") as file:
@@ -107,7 +107,7 @@ def save(model: Any, path: Path, shared: SharedWeights | None) -> None:
 
 
 def session(path: Path) -> Any:
-    """A graph on the CPU, on as many threads as torch has.
+    """Open a graph on the CPU, on as many threads as torch has.
 
     Raises:
         ValueError: If onnxruntime is not installed.
@@ -119,36 +119,40 @@ def session(path: Path) -> Any:
 
 
 def run(running: Any, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """What a graph gives for these inputs, in its own order."""
-    names = [given.name for given in running.get_inputs()]
+    """Return what a graph gives for these inputs, in its own order."""
+    names = [value.name for value in running.get_inputs()]
     feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
-    return [torch.from_numpy(np.asarray(given)) for given in running.run(None, feed)]
+    return [torch.from_numpy(np.asarray(value)) for value in running.run(None, feed)]
 
 
 @torch.no_grad()
 def check(graph: Graph, path: Path) -> dict[str, float]:
-    """The largest difference between a written graph and the model, for every size of `PROBES`.
+    """Return the largest difference between a written graph and the model, for every size of `PROBES`.
 
     Raises:
         ValueError: If it exceeds `TOLERANCE`.
     """
-    running, found = session(path), {}
+    running, differences = session(path), {}
     for count, length in PROBES:
         inputs = graph.example(count, length)
-        given = run(running, inputs)
-        for name, mine, theirs in zip(graph.outputs, graph.reference(*inputs), given, strict=True):
+        outputs = run(running, inputs)
+        for name, expected, actual in zip(graph.outputs, graph.reference(*inputs), outputs, strict=True):
             size = f"{count} x {inputs[0].shape[1]} tokens" if graph.kind else f"{count}"
-            if mine.shape != theirs.shape:
-                raise ValueError(f"{path}: {name} has shape {tuple(theirs.shape)}, torch gives {tuple(mine.shape)}.")
-            difference = (mine.float() - theirs.float()).abs().max().item() if mine.numel() else 0.0
+            if expected.shape != actual.shape:
+                raise ValueError(
+                    f"{path}: {name} has shape {tuple(actual.shape)}, torch gives {tuple(expected.shape)}."
+                )
+            difference = (expected.float() - actual.float()).abs().max().item() if expected.numel() else 0.0
             if not difference <= TOLERANCE:
                 raise ValueError(f"{path}: {name} differs by {difference:.1e} from torch for {size}. Do not use it.")
-            found[f"{name}, {size}"] = difference
-    return found
+            differences[f"{name}, {size}"] = difference
+    return differences
 
 
 def quantise(source: Path, path: Path, shared: SharedWeights | None) -> None:
-    """Weights of matrix products in 8 bits, one scale a column; what they multiply is rounded to 8 bits as it comes.
+    """Write a graph with the weights of matrix products in 8 bits, one scale a column.
+
+    What they multiply is rounded to 8 bits as it comes.
 
     Args:
         source: A graph in float32, with its weights inside or beside it.
@@ -171,7 +175,7 @@ def quantise(source: Path, path: Path, shared: SharedWeights | None) -> None:
 
 
 def need(package: str) -> Any:
-    """An optional package.
+    """Import an optional package.
 
     Raises:
         ValueError: If it is not installed.
@@ -185,14 +189,14 @@ def need(package: str) -> Any:
         raise ValueError(f"Exports need the package {name}. Install it: pip install 'foveal[export]'.") from error
 
 
-def cosines(mine: Tensor, theirs: Tensor) -> Mapping[str, float]:
-    """How near embeddings lie to each other: mean and least cosine."""
-    cosine = torch.cosine_similarity(mine.flatten(0, -2), theirs.flatten(0, -2), dim=-1)
+def cosines(reference: Tensor, candidate: Tensor) -> Mapping[str, float]:
+    """Return how near embeddings lie to each other: mean and least cosine."""
+    cosine = torch.cosine_similarity(reference.flatten(0, -2), candidate.flatten(0, -2), dim=-1)
     return {"mean": cosine.mean().item(), "least": cosine.min().item()}
 
 
 def _shapes(graph: Graph, shapes: tuple[dict[int, Any], ...]) -> Any:
-    """Shapes by argument; those of a variadic forward come as one."""
+    """Return shapes by argument; those of a variadic forward come as one."""
     import inspect
 
     parameters = inspect.signature(graph.module.forward).parameters.values()
@@ -202,7 +206,7 @@ def _shapes(graph: Graph, shapes: tuple[dict[int, Any], ...]) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters tell of packages that they do without, and of their own inner workings."""
+    """Silence what the exporters tell of packages that they do without, and of their own inner workings."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root")]
     levels = [logger.level for logger in loggers]
     try:

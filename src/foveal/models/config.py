@@ -1,4 +1,4 @@
-"""What a model is made of, as frozen values. A config travels with its weights and rebuilds the model."""
+"""Configs of models, as frozen values. A config travels with its weights and rebuilds the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class TowerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig(TowerConfig):
-    """The picture tower. The defaults are CLIP's.
+    """The image tower. The defaults are CLIP's.
 
     Attributes:
         image_size: Side of the square the position table was made for, in pixels.
@@ -130,7 +130,7 @@ class TextConfig(TowerConfig):
     tower: Literal["transformer", "minilm", "own"] = "transformer"
 
     def length(self, kind: Kind) -> int:
-        """Most tokens that a text of this kind may have."""
+        """Return most tokens that a text of this kind may have."""
         return self.long_context if kind == "long_caption" and self.long_context else self.context
 
 
@@ -157,7 +157,7 @@ class Part(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the part, in `Output.parts` and in the names of its weights."""
+        """Name of the part, in `Output.parts` and in the names of its weights."""
 
     def build(self, config: "ModelConfig") -> nn.Module:
         """Return the module, at its start."""

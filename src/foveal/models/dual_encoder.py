@@ -128,7 +128,7 @@ class DualEncoder(nn.Module):
         )
 
     def encode_images(self, pixels: Pixels) -> Float[Tensor, "B E"]:
-        """One embedding per picture.
+        """Return one embedding per picture.
 
         Args:
             pixels: Normalized pictures of one size (sides multiples of the patch), or patches.
@@ -141,7 +141,7 @@ class DualEncoder(nn.Module):
     def encode_texts(
         self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", overflow: Overflow = "error"
     ) -> Float[Tensor, "B E"]:
-        """One embedding per text.
+        """Return one embedding per text.
 
         Args:
             token_ids: One text a row, ended by the tokenizer, padded on the right.
@@ -155,7 +155,7 @@ class DualEncoder(nn.Module):
         return self.text_encoding(token_ids, kind, overflow, tokens=False).embedding
 
     def encode_patches(self, pixels: Pixels) -> tuple[Float[Tensor, "B P E"], Bool[Tensor, "B P"], Int[Tensor, "B 2"]]:
-        """One embedding per patch in reading order, which of them are real, and each picture's rows and columns."""
+        """Return one embedding per patch in reading order, the mask of real ones, and each picture's grid."""
         image = self.image_encoding(pixels)
         assert image.dense is not None
         return F.normalize(image.dense, dim=-1), image.mask, image.grid
@@ -163,7 +163,7 @@ class DualEncoder(nn.Module):
     def encode_regions(
         self, pixels: Pixels, boxes: Float[Tensor, "R 4"], region_image: Int[Tensor, " R"]
     ) -> Float[Tensor, "R E"]:
-        """One embedding per box.
+        """Return one embedding per box.
 
         Args:
             pixels: As for `encode_images`.
@@ -178,17 +178,17 @@ class DualEncoder(nn.Module):
         return F.normalize(pool_regions(image.dense, image.grid, boxes, region_image), dim=-1)
 
     def encode_image_tokens(self, pixels: Pixels) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:
-        """The token set of each picture for late interaction, and which members are real."""
+        """Return the token set of each picture for late interaction, and which members are real."""
         return self.image_set(self.image_encoding(pixels))
 
     def encode_text_tokens(
         self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", overflow: Overflow = "error"
     ) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:
-        """The token set of each text for late interaction, and which members are real."""
+        """Return the token set of each text for late interaction, and which members are real."""
         return self.text_set(self.text_encoding(token_ids, kind, overflow))
 
     def image_encoding(self, pixels: Pixels) -> ImageEncoding:
-        """Everything one pass over pictures gives: embed once, then pool regions or refine tokens at will."""
+        """Return everything one pass over pictures gives: embed once, then pool regions or refine tokens at will."""
         return self._image(pixels, dense=True)
 
     def text_encoding(
@@ -200,7 +200,7 @@ class DualEncoder(nn.Module):
         tokens: bool = True,
         start: Int[Tensor, " B"] | None = None,
     ) -> TextEncoding:
-        """Everything one pass over texts gives.
+        """Return everything one pass over texts gives.
 
         Args:
             token_ids: As for `encode_texts`.
@@ -231,7 +231,7 @@ class DualEncoder(nn.Module):
         return TextEncoding(embedding, *features.packing.pad(project(features.tokens)))
 
     def image_set(self, image: ImageEncoding) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:
-        """The token set of encoded pictures: patches, or the whole image's embedding and refined patches.
+        """Return the token set of encoded pictures: patches, or the whole image's embedding and refined patches.
 
         FineLIP's (arXiv:2504.01916, section 3): the class token stands first and is not refined.
         """
@@ -243,7 +243,7 @@ class DualEncoder(nn.Module):
         return tokens, _all_real(tokens)
 
     def text_set(self, text: TextEncoding) -> tuple[Float[Tensor, "B S E"], Bool[Tensor, "B S"]]:
-        """The token set of encoded texts: tokens, or refined tokens and the whole text's embedding.
+        """Return the token set of encoded texts: tokens, or refined tokens and the whole text's embedding.
 
         FineLIP's: the end-of-text token stands last and is not refined; padding is never seen.
         """
@@ -251,8 +251,8 @@ class DualEncoder(nn.Module):
         if self.config.refine is None:
             return F.normalize(text.dense, dim=-1), text.mask
         count = text.mask.sum(dim=1, keepdim=True)
-        at = torch.arange(text.mask.shape[1], device=text.mask.device)
-        refined = F.normalize(self.text_refiner(text.dense, at < (count - 1).clamp(min=1)), dim=-1)
+        column = torch.arange(text.mask.shape[1], device=text.mask.device)
+        refined = F.normalize(self.text_refiner(text.dense, column < (count - 1).clamp(min=1)), dim=-1)
         tokens = torch.cat([refined, text.embedding[:, None]], dim=1)
         return tokens, _all_real(tokens)
 
@@ -351,6 +351,11 @@ def _check(config: ModelConfig) -> None:
 
 
 def _check_widths(config: ModelConfig, image: ImageTower, language: LanguageTower) -> None:
-    for name, said, is_ in (("vision", config.vision.width, image.width), ("text", config.text.width, language.width)):
-        if said != is_:
-            raise ValueError(f"The {name} tower is {is_} wide, config.{name}.width is {said}. Make them equal.")
+    for name, configured, actual in (
+        ("vision", config.vision.width, image.width),
+        ("text", config.text.width, language.width),
+    ):
+        if configured != actual:
+            raise ValueError(
+                f"The {name} tower is {actual} wide, config.{name}.width is {configured}. Make them equal."
+            )

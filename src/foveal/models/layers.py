@@ -26,7 +26,7 @@ CPU_TOKENS = 1600
 
 @dataclass(frozen=True)
 class Group:
-    """Neighbouring sequences of similar length, attended to in one call.
+    """Neighboring sequences of similar length, attended to in one call.
 
     Attributes:
         start: Where the group begins in the flat row of tokens.
@@ -66,7 +66,7 @@ class Packing:
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device, *, ratio: float | None = None) -> "Packing":
-        """The packing of sequences of these lengths.
+        """Return the packing of sequences of these lengths.
 
         Args:
             lengths: Of each sequence.
@@ -99,11 +99,11 @@ class Packing:
         return self.groups[-1].stop if self.groups else 0
 
     def take(self, padded: Tensor) -> Tensor:
-        """The real tokens of padded rows (B, L, ...) as one flat row (T, ...)."""
+        """Return the real tokens of padded rows (B, L, ...) as one flat row (T, ...)."""
         return padded[self.rows(), self.positions()]
 
     def pad(self, flat: Float[Tensor, "T W"]) -> tuple[Float[Tensor, "B L W"], Bool[Tensor, "B L"]]:
-        """Rows of equal length, zero where padded, and a mask that is True where they are real."""
+        """Return rows of equal length, zero where padded, and a mask that is True where they are real."""
         longest = self.groups[0].length if self.groups else 0
         mask = torch.arange(longest, device=flat.device) < self.lengths[:, None]  # (B, L)
         slots = self.rows() * longest + self.positions()
@@ -111,11 +111,11 @@ class Packing:
         return padded.unflatten(0, mask.shape), mask
 
     def last(self, flat: Float[Tensor, "T W"]) -> Float[Tensor, "B W"]:
-        """The last token of every sequence."""
+        """Return the last token of every sequence."""
         return flat.index_select(0, self.starts + self.lengths - 1)
 
     def portions(self, most: int) -> Iterator[tuple[slice, "Packing"]]:
-        """Runs of whole sequences as packings of their own, and where each lies in the flat row.
+        """Return runs of whole sequences as packings of their own, and where each lies in the flat row.
 
         Args:
             most: Tokens of a run, unless a sequence or a group of unequal ones is longer alone.
@@ -124,33 +124,33 @@ class Packing:
         for groups in _runs(self.groups, most):
             begin, count = groups[0].start, sum(group.count for group in groups)
             moved = tuple(replace(group, start=group.start - begin, stop=group.stop - begin) for group in groups)
-            own = lengths[row : row + count]
-            order = torch.arange(count, device=own.device)
-            yield slice(begin, groups[-1].stop), Packing(moved, own.cumsum(0) - own, own, order)
+            portion = lengths[row : row + count]
+            order = torch.arange(count, device=portion.device)
+            yield slice(begin, groups[-1].stop), Packing(moved, portion.cumsum(0) - portion, portion, order)
             row += count
 
     def edges(self, *, last: bool) -> Int[Tensor, " B"]:
-        """The first or the last token of every sequence, in the order of the flat row."""
+        """Return the first or the last token of every sequence, in the order of the flat row."""
         starts = self.starts[self.order]
         return starts + self.lengths[self.order] - 1 if last else starts
 
     def restore(self, rows: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
-        """One row per sequence in the caller's order, from the order of the flat row."""
+        """Return one row per sequence in the caller's order, from the order of the flat row."""
         return torch.empty_like(rows).index_copy(0, self.order, rows)
 
     def rows(self) -> Int[Tensor, " T"]:
-        """The caller's row that each token belongs to."""
+        """Return the caller's row that each token belongs to."""
         return torch.repeat_interleave(self.order, self.lengths[self.order], output_size=self.total)
 
     def positions(self) -> Int[Tensor, " T"]:
-        """Each token's place in its own sequence."""
+        """Return each token's place in its own sequence."""
         starts, lengths = self.starts[self.order], self.lengths[self.order]
         begin = torch.repeat_interleave(starts, lengths, output_size=self.total)
         return torch.arange(self.total, device=begin.device) - begin
 
 
 def _boundaries(ordered: list[int], ratio: float) -> list[int]:
-    """Where groups begin and end in a falling list of lengths."""
+    """Return where groups begin and end in a falling list of lengths."""
     bounds = [0]
     for row, length in enumerate(ordered):
         if length < ratio * ordered[bounds[-1]]:
@@ -159,7 +159,7 @@ def _boundaries(ordered: list[int], ratio: float) -> list[int]:
 
 
 def _runs(groups: tuple[Group, ...], most: int) -> Iterator[tuple[Group, ...]]:
-    """Neighbors of so many tokens together; groups of sequences of one length are cut where that is needed."""
+    """Yield neighboring groups of at most so many tokens; groups of one length are cut where that is needed."""
     run: list[Group] = []
     for group in groups:
         step = max(1, most // group.length) if group.mask is None else group.count
@@ -180,14 +180,14 @@ def _group(lengths: list[int], start: int, device: torch.device) -> Group:
     if total == longest * count:
         return Group(start, start + total, count, longest)
     sizes = torch.tensor(lengths, device=device)
-    at = torch.arange(longest, device=device)
-    mask = at < sizes[:, None]
+    column = torch.arange(longest, device=device)
+    mask = column < sizes[:, None]
     slots = torch.arange(longest * count, device=device)[mask.flatten()]
     return Group(start, start + total, count, longest, slots, mask)
 
 
 def uniform(count: int, length: int, device: torch.device) -> Packing:
-    """The packing of `count` sequences of one length: the flat row is the batch, flattened."""
+    """Return the packing of `count` sequences of one length: the flat row is the batch, flattened."""
     starts = torch.arange(count, device=device) * length
     lengths = torch.full_like(starts, length)
     groups = (Group(0, count * length, count, length),) if count else ()
@@ -195,7 +195,10 @@ def uniform(count: int, length: int, device: torch.device) -> Packing:
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
-    """The MLP's non-linearity. QuickGELU is x * sigmoid(1.702 x). Without gradients the result may take x's place."""
+    """Apply the MLP's non-linearity. QuickGELU is x * sigmoid(1.702 x).
+
+    Without gradients the result may take x's place.
+    """
     if activation == "quick_gelu":  # as SiLU it takes fewer passes over memory, and keeps one tensor for backward
         if torch.is_grad_enabled():
             return F.silu(1.702 * x).mul_(1 / 1.702)
@@ -216,14 +219,16 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> Float[Tensor, "T W"]:
-        """Every token attends to those of its own sequence."""
+        """Let every token attend to those of its own sequence."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (T, 3, H, d)
         mixed = [self._attend(qkv[group.start : group.stop], group) for group in packing.groups]
         flat = mixed[0] if len(mixed) == 1 else torch.cat([*mixed, qkv[:0, 0]])
         return self.out(flat.flatten(1))
 
-    def of_edges(self, x: Float[Tensor, "T W"], packing: Packing, edges: Int[Tensor, " B"]) -> Float[Tensor, "B W"]:
-        """The first or last token of every sequence attends to its whole sequence; the others give keys and values.
+    def forward_edges(
+        self, x: Float[Tensor, "T W"], packing: Packing, edges: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B W"]:
+        """Let the first or last token of every sequence attend to all of it; the others give only keys and values.
 
         Args:
             x: All tokens.
@@ -238,13 +243,13 @@ class Attention(nn.Module):
         for group in packing.groups:
             key, value = self._rows(pairs[group.start : group.stop], group).permute(2, 0, 3, 1, 4)
             mask = None if group.mask is None else group.mask[:, None, None]
-            own = query[row : row + group.count]  # (n, H, 1, d)
-            mixed.append(F.scaled_dot_product_attention(own, key, value, attn_mask=mask)[:, :, 0])
+            edge_query = query[row : row + group.count]  # (n, H, 1, d)
+            mixed.append(F.scaled_dot_product_attention(edge_query, key, value, attn_mask=mask)[:, :, 0])
             row += group.count
         return self.out(torch.cat(mixed).flatten(1))
 
     def _rows(self, flat: Float[Tensor, "t k H d"], group: Group) -> Float[Tensor, "n l k H d"]:
-        """The sequences of a group, padded to one length."""
+        """Return the sequences of a group, padded to one length."""
         if group.slots is not None:  # copies to distinct places: so is backward, where indexing would add up
             flat = flat.new_zeros(group.count * group.length, *flat.shape[1:]).index_copy(0, group.slots, flat)
         return flat.unflatten(0, (group.count, group.length))
@@ -258,7 +263,7 @@ class Attention(nn.Module):
         return rows if group.slots is None else rows.index_select(0, group.slots)
 
     def value(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
-        """What attention gives when every token attends to itself alone."""
+        """Return what attention gives when every token attends to itself alone."""
         width = x.shape[-1]
         return self.out(F.linear(x, self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]))
 
@@ -273,7 +278,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
-        """Applied to each token by itself."""
+        """Apply both maps to each token by itself."""
         return self.fc2(activate(self.fc1(x), self.activation))
 
 
@@ -288,17 +293,19 @@ class Block(nn.Module):
         self.mlp = MLP(config.width, config.mlp_width, config.activation)
 
     def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> Float[Tensor, "T W"]:
-        """Attention, then the MLP, each added to the residual stream."""
+        """Add attention, then the MLP, to the residual stream."""
         x = x + self.attention(self.norm1(x), packing)
         return x + self.mlp(self.norm2(x))
 
-    def of_edges(self, x: Float[Tensor, "T W"], packing: Packing, edges: Int[Tensor, " B"]) -> Float[Tensor, "B W"]:
-        """What the block makes of one token of each sequence: a fifth of its work. See `Attention.of_edges`."""
-        kept = x.index_select(0, edges) + self.attention.of_edges(self.norm1(x), packing, edges)
-        return kept + self.mlp(self.norm2(kept))
+    def forward_edges(
+        self, x: Float[Tensor, "T W"], packing: Packing, edges: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B W"]:
+        """Return the output for one token of each sequence: a fifth of the work. See `Attention.forward_edges`."""
+        hidden = x.index_select(0, edges) + self.attention.forward_edges(self.norm1(x), packing, edges)
+        return hidden + self.mlp(self.norm2(hidden))
 
     def without_attention(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
-        """The block with its attention map replaced by the identity.
+        """Run the block with its attention map replaced by the identity.
 
         FG-CLIP reads dense features from the last block so (arXiv:2505.05071, section 3.1, after MaskCLIP):
         value and output projection, residual and MLP stay, tokens no longer mix.
@@ -322,14 +329,14 @@ class Transformer(nn.Module):
         self.recompute = False
 
     def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> tuple[Float[Tensor, "T W"], Float[Tensor, "T W"]]:
-        """What comes out of the last block, and what went into it."""
+        """Return what comes out of the last block, and what went into it."""
         parts = [self._through(x[where], part) for where, part in self._portions(x, packing)]
         if len(parts) > 1:
             return torch.cat([out for out, _ in parts]), torch.cat([before for _, before in parts])
         return parts[0] if parts else (x, x)
 
     def edges(self, x: Float[Tensor, "T W"], packing: Packing, *, last: bool) -> Float[Tensor, "B W"]:
-        """The first or last token of each sequence as it comes out of the last block, which does no other work.
+        """Return the first or last token of each sequence as it comes out of the last block, which does no other work.
 
         Args:
             x: All tokens.
@@ -351,24 +358,24 @@ class Transformer(nn.Module):
         before = x
         for block in self.blocks:
             before = x
-            x = self._kept(block, x, packing)
+            x = self._run(block, x, packing)
         return x, before
 
     def _edges(self, x: Tensor, packing: Packing, *, last: bool) -> Tensor:
-        *others, final = self.blocks
-        for block in others:
-            x = self._kept(block, x, packing)
-        return self._kept(final.of_edges, x, packing, packing.edges(last=last))  # type: ignore[arg-type]
+        *earlier, final = self.blocks
+        for block in earlier:
+            x = self._run(block, x, packing)
+        return self._run(final.forward_edges, x, packing, packing.edges(last=last))  # type: ignore[arg-type]
 
-    def _kept(self, step: Callable[..., Tensor], x: Tensor, *rest: Any) -> Tensor:
-        """A step whose intermediates are kept for the backward pass, or computed again."""
+    def _run(self, step: Callable[..., Tensor], x: Tensor, *rest: Any) -> Tensor:
+        """Run a step, with its intermediates kept for the backward pass or computed again."""
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(step, x, *rest, use_reentrant=False)
         return step(x, *rest)
 
 
 def _initialize(blocks: list[Block], config: TowerConfig) -> None:
-    """CLIP's initialization: residual branches start smaller the deeper the stack."""
+    """Initialize as CLIP does: residual branches start smaller the deeper the stack."""
     inner, residual = config.width**-0.5, (2 * config.width * config.layers) ** -0.5
     for block in blocks:
         attention, mlp = block.attention, block.mlp
@@ -397,12 +404,12 @@ class AttentionHead(nn.Module):
         self.mlp = MLP(config.width, config.mlp_width, config.activation)
 
     def pool(self, x: Float[Tensor, "B T W"], mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B W"]:
-        """One vector per row, gathered by the probe from the real tokens."""
+        """Return one vector per row, gathered by the probe from the real tokens."""
         assert self.probe is not None
         return self._attend(self.probe.expand(len(x), 1, -1), x, mask)[:, 0]
 
     def forward(self, x: Float[Tensor, "B T W"], mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T W"]:
-        """One vector per token, gathered by the token itself from the real ones."""
+        """Return one vector per token, gathered by the token itself from the real ones."""
         return self._attend(x, x, mask)
 
     def value_path(self, x: Float[Tensor, "B T W"]) -> Float[Tensor, "B T W"]:

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from ..outside import shown
 from .config import Activation, ModelConfig, TextConfig, VisionConfig
-from .open_clip_options import COCA, HUGGING_FACE, OWN, RESNET, TIMM, check_options
+from .open_clip_options import COCA, HUGGING_FACE, RESNET, SUPPORTED, TIMM, check_options
 from .sizes import fg_clip, fg_clip2, finelip, long_text, vit_b_16, vit_b_32, vit_l_14, vit_l_14_336
 
 State = dict[str, Tensor]
 
-KEPT = 20  # positions that Long-CLIP, and all who follow it, do not stretch, and
+KEPT_POSITIONS = 20  # positions that Long-CLIP, and all who follow it, do not stretch, and
 RATIO = 4  # how far they stretch the others
 SIGLIP_VOCABULARY = 32_000  # of SigLIP's own tokenizer, which fills texts with its end mark and drops punctuation
 
@@ -111,17 +111,17 @@ _FAMILIES = {
 
 
 def is_openai(state: Mapping[str, Tensor]) -> bool:
-    """Whether tensors are named as OpenAI's code names them: CLIP, Long-CLIP, FineLIP, open_clip."""
+    """True if tensors are named as OpenAI's code names them: CLIP, Long-CLIP, FineLIP, open_clip."""
     return any(name.startswith("visual.") for name in state)
 
 
 def is_open_clip(config: Mapping[str, Any]) -> bool:
-    """Whether a config is open_clip's: as its hub has it, or as its package has it for each model's name."""
+    """True if a config is open_clip's: as its hub has it, or as its package has it for each model's name."""
     return "model_cfg" in config or "vision_cfg" in config
 
 
 def needs_no_config(state: Mapping[str, Tensor]) -> bool:
-    """Whether tensors in OpenAI's layout say by themselves what made them, and so their heads and activation.
+    """True if tensors in OpenAI's layout say by themselves what made them, and so their heads and activation.
 
     OpenAI's archives hold numbers beside the weights, Long-CLIP and FineLIP a second table of positions. Without them
     the tensors of open_clip's models look the same.
@@ -168,19 +168,19 @@ def clip(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelC
     eos = _whole(_section(config, "text_config"), "text_config", "eos_token_id", 49407)
     # Configs of OpenAI's own models say 2, for which `transformers` pools at the highest id; MetaCLIP 2 means 2.
     highest = eos == 2 and config.get("model_type") != "metaclip_2"
-    ours = ModelConfig(
+    model_config = ModelConfig(
         vision=VisionConfig(**shape, **vision),
         text=TextConfig(**words, **text, eos_id=words["vocabulary"] - 1 if highest else eos),
         embed_width=len(_get(tensors, "image_projection.weight")),
     )
     if "text_projections.long_caption.weight" in tensors:
-        ours = fg_clip(ours, keep=KEPT, ratio=RATIO)
+        model_config = fg_clip(model_config, keep=KEPT_POSITIONS, ratio=RATIO)
         _add_long_captions(tensors)
-    return ours, tensors
+    return model_config, tensors
 
 
 def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[ModelConfig, State]:
-    """Siglip2Model of `transformers` (NaFlex), and FG-CLIP 2 (arXiv:2510.10921), which adds to its tensors.
+    """Read Siglip2Model of `transformers` (NaFlex), and FG-CLIP 2 (arXiv:2510.10921), which adds to its tensors.
 
     SiglipModel too (SigLIP, arXiv:2303.15343, and SigLIP 2 for pictures of one size), whose patch embedding is a
     convolution. The end of a text is id 1 in all their tokenizers, whatever their configs name. The dense head's
@@ -199,7 +199,7 @@ def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[Mod
     if one_size:
         _flatten_kernel(tensors)
     shape, words = _shapes(tensors, config, naflex=not one_size)
-    ours = ModelConfig(
+    model_config = ModelConfig(
         vision=VisionConfig(
             **shape,
             **vision,
@@ -224,9 +224,9 @@ def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[Mod
         initial_scale=10.0,
     )
     if "text_projections.long_caption.weight" in tensors:
-        ours = fg_clip2(ours, keep=KEPT, ratio=RATIO)
+        model_config = fg_clip2(model_config, keep=KEPT_POSITIONS, ratio=RATIO)
         _add_long_captions(tensors)
-    return ours, tensors
+    return model_config, tensors
 
 
 def openai_clip(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
@@ -239,9 +239,9 @@ def openai_clip(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
         ValueError: If a tensor is missing, or nothing shows that the tensors are of one of these models: neither what
             `needs_no_config` looks at nor sizes that OpenAI published.
     """
-    for beginning, what in _OTHER_TOWERS.items():
+    for beginning, reason in _OTHER_TOWERS.items():
         if any(name.startswith(beginning) for name in state):
-            raise ValueError(f"It has tensors named {beginning}*: {what}. {OWN}")
+            raise ValueError(f"It has tensors named {beginning}*: {reason}. {SUPPORTED}")
     config, tensors = _openai(state)
     for tower in (config.vision, config.text):
         if tower.width != 64 * tower.heads:
@@ -261,7 +261,7 @@ def _openai(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
     tensors["image_projection.weight"] = _take(tensors, "visual.proj").T.contiguous()
     tensors["text_projections.caption.weight"] = _take(tensors, "text_projection").T.contiguous()
     table, longer = _take(tensors, "positional_embedding"), tensors.pop("positional_embedding_res", None)
-    tensors["text.positions.rest"] = table if longer is None else longer[KEPT:].clone()
+    tensors["text.positions.rest"] = table if longer is None else longer[KEPT_POSITIONS:].clone()
     vision, text = _vision_shape(tensors), _text_shape(tensors)
     config = ModelConfig(
         vision=VisionConfig(**vision, heads=vision["width"] // 64),
@@ -269,8 +269,8 @@ def _openai(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
         embed_width=len(tensors["image_projection.weight"]),
     )
     if longer is not None:
-        tensors["text.positions.kept"] = table[:KEPT].clone()
-        before = KEPT + (len(table) - KEPT) // RATIO
+        tensors["text.positions.kept"] = table[:KEPT_POSITIONS].clone()
+        before = KEPT_POSITIONS + (len(table) - KEPT_POSITIONS) // RATIO
         config = replace(config, text=replace(config.text, context=before))
         config = _refined(config, tensors) if "image_refiner.scale" in tensors else long_text(config)
     return config, tensors
@@ -292,29 +292,29 @@ def open_clip(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[M
     vision, text = _section(model, "vision_cfg"), _section(model, "text_cfg")
     check_options("vision_cfg", vision)
     check_options("text_cfg", text)
-    ours, tensors = _openai({name.removeprefix("text."): tensor for name, tensor in state.items()})
+    base, tensors = _openai({name.removeprefix("text."): tensor for name, tensor in state.items()})
     activation: Activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
-    _agree("model_cfg", model, {"embed_dim": ours.embed_width})
-    sizes = {"width": ours.vision.width, "layers": ours.vision.layers, "patch_size": ours.vision.patch_size}
+    _agree("model_cfg", model, {"embed_dim": base.embed_width})
+    sizes = {"width": base.vision.width, "layers": base.vision.layers, "patch_size": base.vision.patch_size}
     _agree("vision_cfg", vision, sizes)
-    sizes = {"width": ours.text.width, "layers": ours.text.layers, "vocab_size": ours.text.vocabulary}
-    _agree("text_cfg", text, sizes | {"context_length": ours.text.context})
-    shape = {"image_size": ours.vision.image_size, "patch_size": ours.vision.patch_size}
+    sizes = {"width": base.text.width, "layers": base.text.layers, "vocab_size": base.text.vocabulary}
+    _agree("text_cfg", text, sizes | {"context_length": base.text.context})
+    shape = {"image_size": base.vision.image_size, "patch_size": base.vision.patch_size}
     changed = replace(
-        ours,
+        base,
         vision=replace(
-            ours.vision,
-            heads=ours.vision.width // _whole(vision, "vision_cfg", "head_width", 64),
+            base.vision,
+            heads=base.vision.width // _whole(vision, "vision_cfg", "head_width", 64),
             activation=activation,
             image_size=_image_size("vision_cfg", vision, shape),
         ),
-        text=replace(ours.text, heads=_whole(text, "text_cfg", "heads", 8), activation=activation),
+        text=replace(base.text, heads=_whole(text, "text_cfg", "heads", 8), activation=activation),
     )
     return changed, tensors
 
 
 def family(config: ModelConfig) -> str:
-    """Which public family a model is built like; "foveal" if none is.
+    """Return which public family a model is built like; "foveal" if none is.
 
     Returns:
         "clip", "long_clip", "finelip", "fg_clip", "siglip" (pictures of one size), "siglip2", "fg_clip2" or "foveal".
@@ -331,15 +331,15 @@ def _refined(config: ModelConfig, tensors: State) -> ModelConfig:
         tensors[f"{side}.scale"] = _take(tensors, f"{side}.scale").reshape(())
         tensors.pop(f"{side}.slots.bias", None)
     slots, hidden = _get(tensors, "image_refiner.slots.weight").shape
-    ours = finelip(config, slots=slots)
-    assert ours.refine is not None
-    if int(ours.embed_width * ours.refine.hidden_ratio) == hidden:
-        return ours
-    return replace(ours, refine=replace(ours.refine, hidden_ratio=(hidden + 0.5) / ours.embed_width))
+    refined = finelip(config, slots=slots)
+    assert refined.refine is not None
+    if int(refined.embed_width * refined.refine.hidden_ratio) == hidden:
+        return refined
+    return replace(refined, refine=replace(refined.refine, hidden_ratio=(hidden + 0.5) / refined.embed_width))
 
 
 def _from_transformers(state: Mapping[str, Tensor]) -> State:
-    """Our names, with queries, keys and values in one."""
+    """Return tensors under foveal's names, with queries, keys and values in one."""
     # Old releases stored these buffers; some checkpoints hold garbage there.
     state = {name: tensor for name, tensor in state.items() if not name.endswith("embeddings.position_ids")}
     tensors = _renamed(state, _TRANSFORMERS_NAMES)
@@ -350,25 +350,25 @@ def _from_transformers(state: Mapping[str, Tensor]) -> State:
 
 
 def _renamed(state: Mapping[str, Tensor], names: tuple[tuple[str, str], ...]) -> State:
-    """Copies under other names: beginnings of names are replaced, and inner parts, which start with a dot."""
+    """Copy tensors under other names: beginnings of names are replaced, and inner parts, which start with a dot."""
     renamed = {}
     for name, tensor in state.items():
-        for theirs, ours in names:
-            if theirs.startswith(".") or name.startswith(theirs):
-                name = name.replace(theirs, ours, 1)
+        for old, new in names:
+            if old.startswith(".") or name.startswith(old):
+                name = name.replace(old, new, 1)
         renamed[name] = tensor.to(torch.float32, copy=True)
     return renamed
 
 
 def _split_class_position(tensors: State) -> None:
-    """CLIP keeps the class token's position in the patches' table, and its patch embedding is a convolution."""
+    """Take the class token's position out of the patches' table and flatten CLIP's convolution of patches."""
     table = _take(tensors, "vision.position")
     tensors["vision.class_position"], tensors["vision.position"] = table[0].clone(), table[1:].clone()
     _flatten_kernel(tensors)
 
 
 def _flatten_kernel(tensors: State) -> None:
-    """A convolution by whole patches is a linear map of their pixels."""
+    """Turn the convolution by whole patches into a linear map of their pixels."""
     kernel = _take(tensors, "vision.patch_embedding.weight")
     if kernel.ndim != 4 or kernel.shape[1] != 3 or kernel.shape[2] != kernel.shape[3]:
         raise ValueError(f"The patch embedding has shape {tuple(kernel.shape)}, no square patches of 3 colors.")
@@ -376,9 +376,12 @@ def _flatten_kernel(tensors: State) -> None:
 
 
 def _add_long_captions(tensors: State) -> None:
-    kept = _take(tensors, "text_model.embeddings.position_embedding_ori.weight")
+    original = _take(tensors, "text_model.embeddings.position_embedding_ori.weight")
     rest = _take(tensors, "text_model.embeddings.position_embedding_res.weight")
-    tensors["text.long_positions.kept"], tensors["text.long_positions.rest"] = kept[:KEPT].clone(), rest[KEPT:].clone()
+    tensors["text.long_positions.kept"], tensors["text.long_positions.rest"] = (
+        original[:KEPT_POSITIONS].clone(),
+        rest[KEPT_POSITIONS:].clone(),
+    )
     for name in ("log_region_scale", "log_negative_scale"):
         tensors[name] = tensors.get(name, _get(tensors, "log_scale")).reshape(()).clone()
 
@@ -388,12 +391,12 @@ def _shapes(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the sizes of both towers of a checkpoint of `transformers`, which its config may not contradict."""
     vision, text = _vision_shape(tensors), _text_shape(tensors)
-    theirs = {"hidden_size": "width", "intermediate_size": "mlp_width", "num_hidden_layers": "layers"}
+    options = {"hidden_size": "width", "intermediate_size": "mlp_width", "num_hidden_layers": "layers"}
     for where, shape, more in (
         ("vision_config", vision, {"patch_size": "patch_size"}),
         ("text_config", text, {"vocab_size": "vocabulary"}),
     ):
-        _agree(where, _section(config, where), {option: shape[name] for option, name in (theirs | more).items()})
+        _agree(where, _section(config, where), {option: shape[name] for option, name in (options | more).items()})
     if not naflex:
         vision["image_size"] = _image_size("vision_config", _section(config, "vision_config"), vision)
     return vision, text
@@ -478,8 +481,8 @@ def _whole(section: Mapping[str, Any], where: str, name: str, default: int) -> i
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a part of a config. What old configs of `transformers` name so again, with _dict, is what counts there."""
-    again = config.get(f"{name}_dict")
-    section = config.get(name) if again is None else again
+    override = config.get(f"{name}_dict")
+    section = config.get(name) if override is None else override
     if not isinstance(section, Mapping):
         raise ValueError(  # noqa: TRY004
             f"The checkpoint's config has no section '{name}'. Take the config.json published with it."

@@ -1,4 +1,4 @@
-"""Options of open_clip's configs: which are known, and which change what a model computes in a way that is not."""
+"""Options of open_clip's configs: those that are known, and those that change a model in an unsupported way."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +47,7 @@ _OFF: Mapping[str, Mapping[str, Any]] = {
         "proj_type": "linear",
     },
 }
-OWN = "Choose a model with open_clip's own transformers."
+SUPPORTED = "Choose a model with open_clip's own transformers."
 RESNET = "ResNets are not supported"
 TIMM = "image towers of timm are not supported"
 HUGGING_FACE = "text towers of transformers are not supported"
@@ -74,7 +74,7 @@ def check_options(where: str, section: Mapping[str, Any]) -> None:
     for option, value in section.items():
         if not _is_known(where, option, value):
             why = _WHY.get(option, "not known here")
-            raise ValueError(f"open_clip's option {where}.{option} = {shown(value)}: {why}. {OWN}")
+            raise ValueError(f"open_clip's option {where}.{option} = {shown(value)}: {why}. {SUPPORTED}")
 
 
 def _is_known(where: str, option: str, value: Any) -> bool:

@@ -9,7 +9,7 @@ from ..configuration import parse
 from ..outside import shown
 from .config import Part
 
-OURS = ("foveal",)
+TRUSTED_MODULES = ("foveal",)
 """Modules whose parts are opened where the caller names none: no code from elsewhere is run."""
 
 
@@ -18,7 +18,7 @@ def part_rows(parts: Sequence[Part]) -> list[dict[str, Any]]:
     return [{"type": f"{type(part).__module__}:{type(part).__qualname__}", **asdict(cast(Any, part))} for part in parts]
 
 
-def read_parts(rows: Any, where: str, modules: Sequence[str] = OURS) -> tuple[Part, ...]:
+def read_parts(rows: Any, where: str, modules: Sequence[str] = TRUSTED_MODULES) -> tuple[Part, ...]:
     """Return the parts that a config names.
 
     Args:
@@ -42,11 +42,11 @@ def _part(fields: dict[str, Any], where: str, modules: Sequence[str]) -> Part:
             f"{where} is made by {shown(path)}, code that is not foveal's. If you trust it, allow it:"
             f" foveal.load(..., parts_from=({module.partition('.')[0]!r},))."
         )
-    made = f"{where} is made by {shown(path)}, which"
+    subject = f"{where} is made by {shown(path)}, which"
     try:
         kind = getattr(import_module(module), name, None)
     except ImportError as error:
-        raise ValueError(f"{made} cannot be imported ({error}). Install it.") from error
+        raise ValueError(f"{subject} cannot be imported ({error}). Install it.") from error
     if not (isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, "build")):
-        raise ValueError(f"{made} is no learned part. Take the version that wrote it.")
+        raise ValueError(f"{subject} is no learned part. Take the version that wrote it.")
     return cast(Part, parse(kind, fields, where))

@@ -1,4 +1,4 @@
-"""What PyTorch's files hold, read without PyTorch: plain values and tensors, and nothing that a file could ask for.
+"""PyTorch's files read without PyTorch: plain values and tensors, and nothing that a file could ask for.
 
 A pickle is a program. The interpreter here follows the few instructions that PyTorch writes, and refuses, by name,
 whatever a file names beyond a short list of types. Modules of TorchScript (OpenAI's CLIP) become empty shells that only
@@ -85,7 +85,7 @@ class _Storage:
     dtype: torch.dtype
 
 
-class _Nothing:
+class _Placeholder:
     """Stands for a value that no weight depends on."""
 
 
@@ -317,11 +317,11 @@ class _Machine:
 
     def call(self, _: None) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        self.stack.append(_FUNCTIONS[function.name](*arguments) if isinstance(function, _Name) else _Nothing())
+        self.stack.append(_FUNCTIONS[function.name](*arguments) if isinstance(function, _Name) else _Placeholder())
 
     def new(self, _: None) -> None:
         self.stack.pop()
-        self.stack.append(Shell() if self.stack.pop() is Shell else _Nothing())
+        self.stack.append(Shell() if self.stack.pop() is Shell else _Placeholder())
 
     def build(self, _: None) -> None:
         state, target = self.stack.pop(), self.stack[-1]
@@ -337,7 +337,7 @@ _EMPTY: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
-    "EMPTY_SET": _Nothing,
+    "EMPTY_SET": _Placeholder,
 }
 _VALUES = frozenset(
     (
@@ -387,7 +387,7 @@ def _named(module: str, name: str) -> Any:
     # Of torch.jit._pickle come lists of numbers, tensors and the like; no weight is among them.
     inert = full in _INERT or module == "torch.jit._pickle"
     if inert or (module == "torch" and isinstance(vars(torch).get(name), torch.dtype)):
-        return _Nothing
+        return _Placeholder
     raise UnknownNameError(full)
 
 

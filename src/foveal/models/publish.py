@@ -1,7 +1,7 @@
 """Inverse key maps: our tensors under the names, and in the shapes, of public layouts.
 
-A layout holds one picture tower and one text tower. What ours has beyond them has no place there and is left out by
-name; what a layout stores and never reads is made again: both of Long-CLIP's tables hold the whole table (rows 20 and
+A layout holds one image tower and one text tower. What our model has beyond them is left out by name; what a layout
+stores and never reads is made again: both of Long-CLIP's tables hold the whole table (rows 20 and
 above of one and the first 20 of the other are dead), and the refinement's last bias, which changes nothing, is zero.
 """
 
@@ -14,7 +14,7 @@ import torch
 from ..types import Kind
 from .config import Activation, ModelConfig, TowerConfig
 from .dual_encoder import DualEncoder
-from .layouts import KEPT, RATIO, State
+from .layouts import KEPT_POSITIONS, RATIO, State
 from .text import TextTower
 
 _BLOCK_NAMES = {
@@ -55,7 +55,7 @@ class Published:
 
 
 def hf_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
-    """The layout of `CLIPModel` of `transformers`, with any number of positions.
+    """Put a model into the layout of `CLIPModel` of `transformers`, with any number of positions.
 
     Args:
         model: With towers as CLIP's.
@@ -81,18 +81,21 @@ def hf_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
     norms["vision.input_norm"] = "vision_model.pre_layrnorm"  # a typing error of the library, for good now
     for tower in ("text", "vision"):
         for layer in range(getattr(config, tower).layers):
-            block, theirs = f"{tower}.transformer.blocks.{layer}.", f"{tower}_model.encoder.layers.{layer}."
-            norms |= {block + part: theirs + name for part, name in _BLOCK_NAMES["transformers"].items()}
+            block, prefix = f"{tower}.transformer.blocks.{layer}.", f"{tower}_model.encoder.layers.{layer}."
+            norms |= {block + part: prefix + name for part, name in _BLOCK_NAMES["transformers"].items()}
             for end in ("weight", "bias"):
                 thirds = state.pop(f"{block}attention.qkv.{end}").chunk(3)
-                names = (f"{theirs}self_attn.{part}_proj.{end}" for part in "qkv")
+                names = (f"{prefix}self_attn.{part}_proj.{end}" for part in "qkv")
                 tensors |= zip(names, (third.clone() for third in thirds), strict=True)
     tensors |= _renamed(state, norms)
     return Published(tensors, _hf_config(model, kind), tuple(sorted(state)))
 
 
 def open_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
-    """The layout of open_clip's own towers; the config is its `model_cfg`. Arguments and errors as `hf_clip`."""
+    """Put a model into the layout of open_clip's own towers.
+
+    The config is its `model_cfg`. Arguments and errors as `hf_clip`.
+    """
     config = model.config
     _check_towers(config, "open-clip", activations=("quick_gelu", "gelu"), epsilon=True, last_id=True)
     vision, text = config.vision, config.text
@@ -123,7 +126,7 @@ def open_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
 
 
 def long_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
-    """The layout of Long-CLIP (arXiv:2403.15378), and of FineLIP (arXiv:2504.01916) where tokens are refined.
+    """Put a model into the layout of Long-CLIP (arXiv:2403.15378), or FineLIP (arXiv:2504.01916) if it refines tokens.
 
     There is no config: heads are 64 wide. Arguments as `hf_clip`.
 
@@ -137,17 +140,17 @@ def long_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
             raise ValueError(f"Layout long-clip has heads 64 wide, this model's are {tower.width // tower.heads} wide.")
     state = _taken(model, kind)
     table = state.pop("text.table")
-    if (len(table) - KEPT) % RATIO:
+    if (len(table) - KEPT_POSITIONS) % RATIO:
         raise ValueError(
-            f"Layout long-clip has {KEPT} + {RATIO} * n positions, this model has {len(table)} for kind '{kind}'."
-            " Choose another kind, or stretch it first: foveal upgrade MODEL OUT --to long."
+            f"Layout long-clip has {KEPT_POSITIONS} + {RATIO} * n positions, this model has {len(table)} for kind"
+            f" '{kind}'. Choose another kind, or stretch it first: foveal upgrade MODEL OUT --to long."
         )
     tensors = _openai(model, state) | {"positional_embedding": table, "positional_embedding_res": table.clone()}
-    for side, theirs in (("image_refiner", "cross_net.aggr_net"), ("text_refiner", "cross_net.cap_aggr_net")):
+    for side, prefix in (("image_refiner", "cross_net.aggr_net"), ("text_refiner", "cross_net.cap_aggr_net")):
         if f"{side}.scale" in state:
-            tensors[f"{theirs}.scale"] = state.pop(f"{side}.scale").reshape(1, 1, 1)
-            tensors[f"{theirs}.weight.3.bias"] = table.new_zeros(len(state[f"{side}.slots.weight"]))
-            tensors |= _renamed(state, {f"{side}.{part}": f"{theirs}.{name}" for part, name in _REFINER_NAMES.items()})
+            tensors[f"{prefix}.scale"] = state.pop(f"{side}.scale").reshape(1, 1, 1)
+            tensors[f"{prefix}.weight.3.bias"] = table.new_zeros(len(state[f"{side}.slots.weight"]))
+            tensors |= _renamed(state, {f"{side}.{part}": f"{prefix}.{name}" for part, name in _REFINER_NAMES.items()})
     return Published(tensors, {}, tuple(sorted(state)))
 
 
@@ -159,11 +162,11 @@ LAYOUTS: Mapping[str, Callable[[DualEncoder, Kind], Published]] = {
 
 
 def _taken(model: DualEncoder, kind: Kind) -> State:
-    """Copies of all tensors, with the tables, the kernel and the projection that CLIP has in other shapes."""
+    """Return copies of all tensors, with the tables, the kernel and the projection that CLIP has in other shapes."""
     state = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()}
-    own = kind == "long_caption" and model.config.text.long_context is not None
+    separate = kind == "long_caption" and model.config.text.long_context is not None
     for part in ("kept", "rest"):
-        state.pop(f"text.{'long_positions' if own else 'positions'}.{part}", None)
+        state.pop(f"text.{'long_positions' if separate else 'positions'}.{part}", None)
     assert isinstance(model.text, TextTower)
     state["text.table"] = model.text.table(kind).detach().to("cpu", copy=True)
     projection = kind if kind in model.text_projections else "caption"
@@ -176,7 +179,7 @@ def _taken(model: DualEncoder, kind: Kind) -> State:
 
 
 def _openai(model: DualEncoder, state: State) -> State:
-    """All but the text tower's positions under the names that OpenAI gave them, taken from the state."""
+    """Take all but the text tower's positions from the state, under the names that OpenAI gave them."""
     tensors = {
         "logit_scale": state.pop("log_scale"),
         "text_projection": state.pop("text_projection").T.contiguous(),
@@ -187,22 +190,22 @@ def _openai(model: DualEncoder, state: State) -> State:
         "visual.conv1.weight": state.pop("vision.kernel"),
     }
     names = {"text.norm": "ln_final", "vision.norm": "visual.ln_post", "vision.input_norm": "visual.ln_pre"}
-    for tower, theirs in (("text", "transformer"), ("vision", "visual.transformer")):
+    for tower, prefix in (("text", "transformer"), ("vision", "visual.transformer")):
         for layer in range(getattr(model.config, tower).layers):
             block = f"{tower}.transformer.blocks.{layer}."
             names |= {
-                block + part: f"{theirs}.resblocks.{layer}.{name}" for part, name in _BLOCK_NAMES["openai"].items()
+                block + part: f"{prefix}.resblocks.{layer}.{name}" for part, name in _BLOCK_NAMES["openai"].items()
             }
     return tensors | _renamed(state, names)
 
 
 def _renamed(state: State, names: Mapping[str, str]) -> State:
-    """Weights and biases of these parts under their new names, taken from the state."""
+    """Take weights and biases of these parts from the state, under their new names."""
     renamed = {}
-    for ours, theirs in names.items():
+    for old, new in names.items():
         for end in ("weight", "bias"):
-            if f"{ours}.{end}" in state:
-                renamed[theirs + end if theirs.endswith("_") else f"{theirs}.{end}"] = state.pop(f"{ours}.{end}")
+            if f"{old}.{end}" in state:
+                renamed[new + end if new.endswith("_") else f"{new}.{end}"] = state.pop(f"{old}.{end}")
     return renamed
 
 

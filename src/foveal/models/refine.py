@@ -1,4 +1,4 @@
-"""Many tokens in, a few out: a learnt, soft selection for late interaction."""
+"""Many tokens in, a few out: a learned, soft selection for late interaction."""
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ class TokenRefiner(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "B T E"], mask: Bool[Tensor, "B T"] | None = None
     ) -> Float[Tensor, "B S E"]:
-        """The slots of each row.
+        """Return the slots of each row.
 
         Args:
             tokens: Not normalized.

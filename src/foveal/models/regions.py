@@ -1,4 +1,4 @@
-"""What a model sees inside a box: RoIAlign over all boxes of a batch at once, in plain torch.
+"""Features of boxes: RoIAlign over all boxes of a batch at once, in plain torch.
 
 The weight of a cell in a bilinear sample is a weight per row times a weight per column, and a bin is a mean over
 a lattice of samples, so a bin is one weighted sum of cells whose weights factor likewise. The weights hold no
@@ -20,7 +20,7 @@ def roi_align(
     output_size: int | tuple[int, int],
     sampling_ratio: int = -1,
 ) -> Float[Tensor, "R E _h _w"]:
-    """Mean of bilinear samples in each bin of a raster over each box.
+    """Average bilinear samples in each bin of a raster over each box.
 
     Mask R-CNN's RoIAlign (arXiv:1703.06870, section 3) with the semantics of torchvision's `roi_align` with
     `aligned=True`: cell i of a map covers [i, i + 1]; a sample more than half a cell outside the map counts as zero,
@@ -60,7 +60,7 @@ def pool_regions(
     boxes: Float[Tensor, "R 4"],
     region_image: Int[Tensor, " R"],
 ) -> Float[Tensor, "R E"]:
-    """One vector per box from patch features: RoIAlign with one bin and adaptive sampling.
+    """Return one vector per box from patch features, by RoIAlign with one bin and adaptive sampling.
 
     What FG-CLIP (arXiv:2505.05071) and FG-CLIP 2 pool regions with. Images may differ in their grids, so that
     packed patches of any aspect need no reshaping.
@@ -101,22 +101,22 @@ def pool_regions(
 def _axis_weights(
     ends: Float[Tensor, "R 2"], cells: Int[Tensor, " R"], most_cells: int, bins: int, sampling_ratio: int
 ) -> Float[Tensor, "R _bins _cells"]:
-    """How much each cell along one axis counts in each bin of each box; cell i has its center at i."""
+    """Return how much each cell along one axis counts in each bin of each box; cell i has its center at i."""
     start, length = ends[:, 0], ends[:, 1] - ends[:, 0]
     samples = (length / bins).ceil().clamp(min=0)
     if sampling_ratio > 0:
         samples = torch.full_like(length, sampling_ratio)
     most = int(max(samples.tolist(), default=0))
-    start, length, samples, cells = (each[:, None, None] for each in (start, length, samples, cells))
+    start, length, samples, cells = (values[:, None, None] for values in (start, length, samples, cells))
     step = torch.arange(most, device=ends.device)
     part = (torch.arange(bins, device=ends.device)[:, None] + (step + 0.5) / samples.clamp(min=1)) / bins
-    at = start + part * length  # (R, bins, most)
-    real = (step < samples) & (at >= -1) & (at <= cells)
+    position = start + part * length  # (R, bins, most)
+    real = (step < samples) & (position >= -1) & (position <= cells)
     share = real / samples.clamp(min=1)
-    at = torch.minimum(at.clamp(min=0), cells - 1)
-    below = at.long()
-    beyond = share * (at - below)
-    weights = at.new_zeros(len(ends), bins, most_cells)
+    position = torch.minimum(position.clamp(min=0), cells - 1)
+    below = position.long()
+    beyond = share * (position - below)
+    weights = position.new_zeros(len(ends), bins, most_cells)
     weights.scatter_add_(2, below, share - beyond)
     return weights.scatter_add_(2, torch.minimum(below + 1, cells - 1), beyond)
 
@@ -124,7 +124,10 @@ def _axis_weights(
 def _weighted_sums(
     cells: Float[Tensor, "B P E"], weights: Float[Tensor, "R _o P"], region_image: Int[Tensor, " R"]
 ) -> Float[Tensor, "R _o E"]:
-    """Weighted sums of each region's own image: a batched matrix product, regions padded to the most per image."""
+    """Return weighted sums of each region's own image.
+
+    It is a batched matrix product, with regions padded to the most per image.
+    """
     (_, patches, width), bins = cells.shape, weights.shape[1]
     counts = torch.bincount(region_image, minlength=len(cells))
     most = max(counts.tolist(), default=0)
@@ -148,9 +151,9 @@ def _check_boxes(boxes: Float[Tensor, "R 4"], fits: Tensor, rule: str) -> None:
 
 
 def _check_region_image(region_image: Int[Tensor, " R"], images: int) -> None:
-    known = (region_image >= 0) & (region_image < images)
-    if not bool(known.all()):
-        first = int(known.logical_not().nonzero()[0])
+    valid = (region_image >= 0) & (region_image < images)
+    if not bool(valid.all()):
+        first = int(valid.logical_not().nonzero()[0])
         raise ValueError(
             f"Region {first} lies in image {int(region_image[first])}, but the batch has {images}. "
             "Count images from 0, within the batch."

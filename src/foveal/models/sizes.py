@@ -25,27 +25,27 @@ def _clip(
 
 
 def vit_b_32() -> ModelConfig:
-    """OpenAI CLIP ViT-B/32."""
+    """Return OpenAI CLIP ViT-B/32."""
     return _clip((768, 12, 12), 512, 512, patch_size=32)
 
 
 def vit_b_16() -> ModelConfig:
-    """OpenAI CLIP ViT-B/16."""
+    """Return OpenAI CLIP ViT-B/16."""
     return _clip((768, 12, 12), 512, 512, patch_size=16)
 
 
 def vit_l_14() -> ModelConfig:
-    """OpenAI CLIP ViT-L/14."""
+    """Return OpenAI CLIP ViT-L/14."""
     return _clip((1024, 24, 16), 768, 768, patch_size=14)
 
 
 def vit_l_14_336() -> ModelConfig:
-    """OpenAI CLIP ViT-L/14 at 336 pixels."""
+    """Return OpenAI CLIP ViT-L/14 at 336 pixels."""
     return _clip((1024, 24, 16), 768, 768, patch_size=14, image_size=336)
 
 
 def tiny() -> ModelConfig:
-    """A CLIP of two layers for tests: 32 pixels, 4 x 4 patches, any text that CLIP's tokenizer makes."""
+    """Return a CLIP of two layers for tests: 32 pixels, 4 x 4 patches, any text that CLIP's tokenizer makes."""
     vision = VisionConfig(width=32, layers=2, heads=2, mlp_width=64, patch_size=8, image_size=32)
     text = TextConfig(width=32, layers=2, heads=2, mlp_width=64)
     return ModelConfig(vision=vision, text=text, embed_width=16)
@@ -89,41 +89,41 @@ def _siglip2(width: int, mlp_width: int, layers: int, heads: int) -> ModelConfig
 
 
 def siglip2_b_16() -> ModelConfig:
-    """SigLIP 2 base, patch 16, NaFlex (arXiv:2502.14786)."""
+    """Return SigLIP 2 base, patch 16, NaFlex (arXiv:2502.14786)."""
     return _siglip2(768, 3072, 12, 12)
 
 
 def siglip2_l_16() -> ModelConfig:
-    """SigLIP 2 large, patch 16, NaFlex."""
+    """Return SigLIP 2 large, patch 16, NaFlex."""
     return _siglip2(1024, 4096, 24, 16)
 
 
 def siglip2_so400m_16() -> ModelConfig:
-    """SigLIP 2 So400m, patch 16, NaFlex."""
+    """Return SigLIP 2 So400m, patch 16, NaFlex."""
     return _siglip2(1152, 4304, 27, 16)
 
 
 def long_text(config: ModelConfig, *, keep: int = 20, ratio: int = 4, freeze_kept: bool = True) -> ModelConfig:
-    """The same model with one stretched table of positions for all kinds of text (Long-CLIP, FineLIP)."""
+    """Return the same model with one stretched table of positions for all kinds of text (Long-CLIP, FineLIP)."""
     context = keep + ratio * (config.text.context - keep)
     text = replace(config.text, context=context, kept_positions=keep, freeze_kept=freeze_kept)
     return replace(config, text=text)
 
 
 def finelip(config: ModelConfig, *, slots: int = 39) -> ModelConfig:
-    """FineLIP on a CLIP size (arXiv:2504.01916): stretched text, refined token sets."""
+    """Return FineLIP on a CLIP size (arXiv:2504.01916): stretched text, refined token sets."""
     return replace(long_text(config), tokens="refined", refine=RefineConfig(slots=slots))
 
 
 def fg_clip(config: ModelConfig, *, keep: int = 20, ratio: int = 4) -> ModelConfig:
-    """FG-CLIP on a CLIP size (arXiv:2505.05071): long captions have a table and a projection of their own."""
+    """Return FG-CLIP on a CLIP size (arXiv:2505.05071): long captions have a table and a projection of their own."""
     long_context = keep + ratio * (config.text.context - keep)
     text = replace(config.text, long_context=long_context, kept_positions=keep, own_projection=("long_caption",))
     return replace(config, text=text, vision=replace(config.vision, dense="identity_attention"), own_scales=True)
 
 
 def fg_clip2(config: ModelConfig, *, keep: int = 20, ratio: int = 4) -> ModelConfig:
-    """FG-CLIP 2 on a SigLIP 2 size (arXiv:2510.10921): three text heads, a dense head."""
+    """Return FG-CLIP 2 on a SigLIP 2 size (arXiv:2510.10921): three text heads, a dense head."""
     longer = fg_clip(config, keep=keep, ratio=ratio)
     text = replace(longer.text, own_projection=("long_caption", "phrase"))
     return replace(longer, text=text, vision=replace(config.vision, dense="attention_head"))

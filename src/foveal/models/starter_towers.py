@@ -1,4 +1,4 @@
-"""The starter model's towers: two networks that come whole from package registries, made to fit `DualEncoder`."""
+"""The starter model's towers: two networks from package registries, made to fit `DualEncoder`."""
 
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class EfficientNetLite0(nn.Module):
         return self
 
     def forward(self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels, *, dense: bool = True) -> VisionFeatures:
-        """Features of each picture.
+        """Return features of each picture.
 
         Args:
             pixels: Pictures of one size, whose sides are multiples of 32. Patches are refused.
@@ -94,7 +94,7 @@ class MiniLM(nn.Module):
         except ImportError as error:
             raise ValueError(MISSING.format(PACKAGES, f"'{error.name}' is missing")) from error
         self.config = config
-        own = BertConfig(
+        bert_config = BertConfig(
             vocab_size=config.vocabulary,
             hidden_size=config.width,
             num_hidden_layers=config.layers,
@@ -106,17 +106,17 @@ class MiniLM(nn.Module):
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
-        self.network = BertModel(own, add_pooling_layer=False)
+        self.network = BertModel(bert_config, add_pooling_layer=False)
         for table in ("position_ids", "token_type_ids"):  # no weights, so they would be missing in a loaded model
             setattr(self.network.embeddings, table, None)
 
     @property
     def width(self) -> int:
-        """Of the features."""
+        """Width of the features."""
         return self.config.width
 
     def ends(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
-        """Length of each text up to and with its end mark.
+        """Return length of each text up to and with its end mark.
 
         Raises:
             ValueError: If a text has none.
@@ -124,7 +124,7 @@ class MiniLM(nn.Module):
         return text_ends(token_ids, self.config.eos_id)
 
     def forward(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", *, tokens: bool = True) -> TextFeatures:
-        """Features of each text, the same for all kinds; of its tokens too where `tokens` asks for it.
+        """Return features of each text, the same for all kinds; of its tokens too where `tokens` asks for it.
 
         Raises:
             ValueError: If these are no token ids, the kind is unknown, or a text is too long, has no end or holds
@@ -147,16 +147,16 @@ class MiniLM(nn.Module):
         return TextFeatures(mean / norm, x / norm.index_select(0, packing.rows()) if tokens else None, packing)
 
     def _read(self, token_ids: Int[Tensor, "n l"], lengths: Int[Tensor, " n"]) -> Float[Tensor, "t W"]:
-        """The real tokens of texts of similar length, one text behind another."""
-        at = torch.arange(token_ids.shape[1], device=token_ids.device)
-        mask = at < lengths[:, None]
-        places = {"position_ids": at[None], "token_type_ids": torch.zeros_like(token_ids)}
+        """Return the real tokens of texts of similar length, one text behind another."""
+        position = torch.arange(token_ids.shape[1], device=token_ids.device)
+        mask = position < lengths[:, None]
+        places = {"position_ids": position[None], "token_type_ids": torch.zeros_like(token_ids)}
         hidden: Tensor = self.network(token_ids, attention_mask=mask.long(), **places).last_hidden_state
         return hidden[mask]
 
 
 def packaged_weights() -> tuple[dict[str, Tensor], Path]:
-    """Both networks' tensors under `DualEncoder`'s names, and the folder of the text model with its tokenizer.
+    """Return both networks' tensors under `DualEncoder`'s names, and the folder of the text model with its tokenizer.
 
     The picture network's file is a pickle, of which torch reads tensors and nothing else (`weights_only`).
 

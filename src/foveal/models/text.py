@@ -16,7 +16,7 @@ from .positions import Positions
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """What the tower reads, in its own width.
+    """Features of texts, in the tower's own width.
 
     Attributes:
         pooled: Of each whole text.
@@ -41,23 +41,23 @@ class TextTower(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocabulary, config.width)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
-        kept, frozen = config.kept_positions, config.freeze_kept
+        kept_rows, frozen = config.kept_positions, config.freeze_kept
         if config.long_context is None:
-            self.positions = Positions(config.context, config.width, kept=kept, freeze_kept=frozen)
+            self.positions = Positions(config.context, config.width, kept_rows=kept_rows, freeze_kept=frozen)
         else:
             self.positions = Positions(config.context, config.width)
-            self.long_positions = Positions(config.long_context, config.width, kept=kept, freeze_kept=frozen)
+            self.long_positions = Positions(config.long_context, config.width, kept_rows=kept_rows, freeze_kept=frozen)
         self.transformer = Transformer(config, causal=config.causal)
         self.norm = nn.LayerNorm(config.width, config.norm_eps)
         self.head = AttentionHead(config, probe=True) if config.pooling == "attention" else None
 
     @property
     def width(self) -> int:
-        """Of the features."""
+        """Width of the features."""
         return self.config.width
 
     def lengths(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
-        """How many tokens of each text are read.
+        """Return how many tokens of each text are read.
 
         Raises:
             ValueError: If a token is not of the vocabulary or a text has no end.
@@ -69,7 +69,7 @@ class TextTower(nn.Module):
         return self.ends(token_ids)
 
     def ends(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
-        """Length of each text up to and with its end-of-text token.
+        """Return length of each text up to and with its end-of-text token.
 
         Raises:
             ValueError: If a text has none.
@@ -84,7 +84,7 @@ class TextTower(nn.Module):
         tokens: bool = True,
         start: Int[Tensor, " B"] | None = None,
     ) -> TextFeatures:
-        """Features of each text.
+        """Return features of each text.
 
         Args:
             token_ids: One text a row, padded on the right with anything.
@@ -117,9 +117,9 @@ class TextTower(nn.Module):
         return Packing.of(lengths, token_ids.device)
 
     def table(self, kind: Kind) -> Float[Tensor, "L W"]:
-        """The positions that texts of this kind are read with."""
-        own = kind == "long_caption" and self.config.long_context is not None
-        return self.long_positions() if own else self.positions()
+        """Return the positions that texts of this kind are read with."""
+        separate = kind == "long_caption" and self.config.long_context is not None
+        return self.long_positions() if separate else self.positions()
 
     def _pool(self, x: Float[Tensor, "T W"], packing: Packing) -> Float[Tensor, "B W"]:
         if self.head is None:
@@ -172,14 +172,14 @@ def check_length(lengths: list[int], limit: int, kind: Kind) -> None:
 
 
 def text_ends(token_ids: Int[Tensor, "B L"], eos_id: int) -> list[int]:
-    """Length of each text up to and with its end-of-text token.
+    """Return length of each text up to and with its end-of-text token.
 
     Raises:
         ValueError: If a text has none.
     """
     ends = token_ids == eos_id
-    found = ends.any(dim=1)
-    if not bool(found.all()):
-        row = int((~found).nonzero()[0])
+    ended = ends.any(dim=1)
+    if not bool(ended.all()):
+        row = int((~ended).nonzero()[0])
         raise ValueError(f"Text {row} has no end-of-text token ({eos_id}). End it, or use this model's tokenizer.")
     return (ends.int().argmax(dim=1) + 1).tolist() if len(ends) else []

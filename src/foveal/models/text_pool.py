@@ -1,4 +1,4 @@
-"""An attention pool of patches by texts, as a learned part: what an image says to a text.
+"""An attention pool of patches by texts, as a learned part: an image's embedding that depends on the text.
 
 Systems that pool an image anew for every text need it where texts of all ranks are at hand, which is in the objective.
 So the module gives its weights, and `pool_by_texts` reads them, in training and as a score alike.
@@ -85,13 +85,13 @@ class TextPoolModule(nn.Module):
 
     @property
     def score(self) -> "TextPoolScore":
-        """How a text fits an image that is pooled by it."""
+        """Score of how well a text fits an image that is pooled by it."""
         return TextPoolScore(self)
 
 
 @dataclass(frozen=True)
 class TextPoolScore:
-    """The cosine of a text and of what an image says to it.
+    """The cosine of a text and of an image pooled by it.
 
     Attributes:
         module: The pool.
@@ -147,7 +147,7 @@ def pool_by_texts(
 
 
 def _projected(weights: Weights, index: int, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B H T _d"]:
-    """Queries (0), keys (1) or values (2) of every head."""
+    """Return queries (0), keys (1) or values (2) of every head."""
     if "norms" in weights:
         x = F.layer_norm(x, x.shape[-1:], weights["norms"][index], weights["norm_biases"][index], NORM_EPS)
     weight, bias = weights["qkv"][index], weights["qkv_bias"][index]

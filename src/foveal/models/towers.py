@@ -1,4 +1,4 @@
-"""What a dual encoder asks of its towers, and the towers that a config can name.
+"""Interfaces of a dual encoder's towers, and the towers that a config can name.
 
 A tower is any `nn.Module` that gives one pooled feature and a feature per place: per cell of a picture's grid, per
 token of a text. All of one width, which the dual encoder then projects into its space.
@@ -17,33 +17,33 @@ from .vision import VisionFeatures, VisionTower
 
 @runtime_checkable
 class ImageTower(Protocol):
-    """What sees."""
+    """Interface of an image encoder."""
 
     @property
     def width(self) -> int:
-        """Of the features."""
+        """Width of the features."""
 
     def __call__(self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels, *, dense: bool = True) -> VisionFeatures:
-        """Features of each picture, of its grid too where `dense` asks for it."""
+        """Return features of each picture, of its grid too where `dense` asks for it."""
 
 
 @runtime_checkable
 class LanguageTower(Protocol):
-    """What reads."""
+    """Interface of a text encoder."""
 
     @property
     def width(self) -> int:
-        """Of the features."""
+        """Width of the features."""
 
     def ends(self, token_ids: Int[Tensor, "B L"]) -> list[int]:
-        """Length of each text up to and with its end-of-text token."""
+        """Return length of each text up to and with its end-of-text token."""
 
     def __call__(self, token_ids: Int[Tensor, "B L"], kind: Kind = "caption", *, tokens: bool = True) -> TextFeatures:
-        """Features of each text, padded on the right with anything; of its tokens too where `tokens` asks for it."""
+        """Return features of each text, padded on the right with anything; of its tokens too if `tokens`."""
 
 
 def image_tower(config: VisionConfig) -> ImageTower:
-    """The tower that sees, of a config.
+    """Build the image encoder that a config names.
 
     Raises:
         ValueError: If the config says that it is somebody's own, or a package that it needs is missing.
@@ -58,7 +58,7 @@ def image_tower(config: VisionConfig) -> ImageTower:
 
 
 def language_tower(config: TextConfig) -> LanguageTower:
-    """The tower that reads, of a config.
+    """Build the text encoder that a config names.
 
     Raises:
         ValueError: If the config says that it is somebody's own, or a package that it needs is missing.

@@ -1,4 +1,4 @@
-"""From one architecture to a richer one: what the papers do before they train."""
+"""Upgrade of a model to a richer architecture, as the papers do it before they train."""
 
 import logging
 
@@ -24,7 +24,7 @@ COPIES = {
 
 @torch.no_grad()
 def upgrade(model: DualEncoder, config: ModelConfig) -> DualEncoder:
-    """A model of another config that starts from what this one knows.
+    """Return a model of another config that starts from what this one knows.
 
     Tensors of the same name and shape are kept. Longer position tables are stretched (Long-CLIP), heads that a
     kind of text gains begin as captions' head (FG-CLIP), a dense head as the pooling head (FG-CLIP 2). Token
@@ -38,10 +38,10 @@ def upgrade(model: DualEncoder, config: ModelConfig) -> DualEncoder:
     new = DualEncoder(config)
     old = {name: value for name, value in model.state_dict().items() if "positions." not in name}
     state = {name: value for name, value in new.state_dict().items() if "positions." not in name}
-    found = {name: _source(name, old) for name in state}
+    sources = {name: _source(name, old) for name in state}
     wrong = [
         name
-        for name, value in found.items()
+        for name, value in sources.items()
         if (value is None and not _begins_fresh(name)) or (value is not None and value.shape != state[name].shape)
     ]
     if wrong:
@@ -49,10 +49,12 @@ def upgrade(model: DualEncoder, config: ModelConfig) -> DualEncoder:
             f"{len(wrong)} tensors do not fit the new config, the first are {', '.join(sorted(wrong)[:3])}."
             " Start from a model of the same towers."
         )
-    fresh = sorted({name.split(".")[1] for name, value in found.items() if value is None and name.startswith("parts.")})
+    fresh = sorted(
+        {name.split(".")[1] for name, value in sources.items() if value is None and name.startswith("parts.")}
+    )
     if fresh:
         log.warning("The model has no %s yet: it begins at random.", " and no ".join(fresh))
-    new.load_state_dict({name: value for name, value in found.items() if value is not None}, strict=False)
+    new.load_state_dict({name: value for name, value in sources.items() if value is not None}, strict=False)
     _take_positions(new, model)
     return new
 
@@ -76,8 +78,8 @@ def _take_positions(new: DualEncoder, model: DualEncoder) -> None:
     table: Tensor = model.text.positions()
     _fill(new.text.positions, table)
     if new.config.text.long_context is not None:
-        own = model.config.text.long_context is not None
-        _fill(new.text.long_positions, model.text.long_positions() if own else table)
+        separate = model.config.text.long_context is not None
+        _fill(new.text.long_positions, model.text.long_positions() if separate else table)
 
 
 def _fill(positions: Positions, table: Tensor) -> None:

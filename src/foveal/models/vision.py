@@ -1,4 +1,4 @@
-"""The picture tower: CLIP's and SigLIP 2's vision transformers in one."""
+"""The image tower: CLIP's and SigLIP 2's vision transformers in one."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from .positions import grid_positions, resize_grid
 
 @dataclass(frozen=True)
 class VisionFeatures:
-    """What the tower sees, in its own width.
+    """Features of images, in the tower's own width.
 
     Attributes:
         pooled: Of the whole image.
@@ -50,7 +50,7 @@ def patchify(pixels: Float[Tensor, "B 3 Y X"], size: int) -> PatchedPixels:
 
 
 def _tight(patched: PatchedPixels) -> PatchedPixels:
-    """The same patches without columns that are padding for every image.
+    """Return the same patches without columns that are padding for every image.
 
     Raises:
         ValueError: If values, mask and grid do not belong together.
@@ -87,11 +87,11 @@ class VisionTower(nn.Module):
 
     @property
     def width(self) -> int:
-        """Of the features."""
+        """Width of the features."""
         return self.config.width
 
     def forward(self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels, *, dense: bool = True) -> VisionFeatures:
-        """Features of each image.
+        """Return features of each image.
 
         Args:
             pixels: Images of one size, whose sides are multiples of the patch, or patches.
@@ -117,7 +117,7 @@ class VisionTower(nn.Module):
     def read(
         self, x: Float[Tensor, "T W"], packing: Packing, mask: Bool[Tensor, "B P"] | None, *, dense: bool
     ) -> tuple[Float[Tensor, "B W"], Float[Tensor, "B P W"] | None]:
-        """Features of embedded patches: the pooled one of each image, and the dense ones if they are wanted.
+        """Return features of embedded patches: the pooled one of each image, and the dense ones if they are wanted.
 
         Args:
             x: Patches with their positions, each image's class token before its own.
@@ -136,7 +136,7 @@ class VisionTower(nn.Module):
         return self.head.pool(out, mask), self._dense_siglip(out, before, packing, mask) if dense else None
 
     def _embed(self, patched: PatchedPixels, *, whole: bool) -> tuple[Float[Tensor, "T W"], Packing]:
-        """Flat tokens with their positions, class tokens included, and where each image's lie."""
+        """Return flat tokens with their positions, class tokens included, and where each image's lie."""
         count = len(patched.mask)
         interpolation = self.config.interpolation
         tokens = self.patch_embedding(patched.values)  # (B, P, W)

@@ -20,7 +20,7 @@ from ..outside import read_object, shown
 from .config import ModelConfig, check
 from .dual_encoder import DualEncoder
 from .layouts import from_public, is_open_clip, is_openai, needs_no_config
-from .parts import OURS, part_rows, read_parts
+from .parts import TRUSTED_MODULES, part_rows, read_parts
 from .tensors import read_tensors
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Stored:
     folder: Path | None
 
 
-def load(path: Path, parts_from: Sequence[str] = OURS) -> DualEncoder:
+def load(path: Path, parts_from: Sequence[str] = TRUSTED_MODULES) -> DualEncoder:
     """Return a model that `save` wrote, or that of a public checkpoint of one of the families in `layouts`.
 
     Args:
@@ -97,7 +97,7 @@ def load(path: Path, parts_from: Sequence[str] = OURS) -> DualEncoder:
         return build(stored.config, stored.state)
 
 
-def read(path: Path, parts_from: Sequence[str] = OURS) -> Stored:
+def read(path: Path, parts_from: Sequence[str] = TRUSTED_MODULES) -> Stored:
     """Return config and tensors of a checkpoint, as `build` needs them.
 
     Args:
@@ -160,14 +160,14 @@ def _config_of(file: Path, state: Mapping[str, Tensor]) -> Path | None:
 
     A folder may hold the weights of `transformers` and of open_clip alike.
     """
-    ours, theirs = file.with_name(CONFIG), file.with_name(OPEN_CLIP)
+    config, open_clip_config = file.with_name(CONFIG), file.with_name(OPEN_CLIP)
     if not is_openai(state):
-        return ours if ours.is_file() else None
+        return config if config.is_file() else None
     if needs_no_config(state):
         return None
-    if theirs.is_file():
-        return theirs
-    return ours if ours.is_file() and is_open_clip(read_object(ours)) else None
+    if open_clip_config.is_file():
+        return open_clip_config
+    return config if config.is_file() and is_open_clip(read_object(config)) else None
 
 
 def _read_openai(file: Path, state: Mapping[str, Tensor]) -> tuple[ModelConfig, Mapping[str, Tensor]]:
@@ -207,7 +207,7 @@ def _mapped(
 
 
 def candidates(folder: Path) -> tuple[str, ...]:
-    """Names of the files that may hold a folder's weights, those first that its config belongs to.
+    """Return names of the files that may hold a folder's weights, those first that its config belongs to.
 
     A folder may hold the weights of `transformers` and of open_clip alike, or of open_clip beside timm's.
     """
@@ -218,7 +218,7 @@ def candidates(folder: Path) -> tuple[str, ...]:
 
 
 def build(config: ModelConfig, state: Mapping[str, Tensor]) -> DualEncoder:
-    """A model whose parameters are these tensors: nothing is initialized or copied.
+    """Return a model whose parameters are these tensors: nothing is initialized or copied.
 
     Args:
         config: What the model is made of.
@@ -240,22 +240,22 @@ def build(config: ModelConfig, state: Mapping[str, Tensor]) -> DualEncoder:
 
 
 def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    for what, names in (("missing", expected.keys() - state.keys()), ("unexpected", state.keys() - expected.keys())):
+    for problem, names in (("missing", expected.keys() - state.keys()), ("unexpected", state.keys() - expected.keys())):
         if names:
-            some = ", ".join(shown(name)[1:-1] for name in sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
-            raise ValueError(f"{len(names)} tensors {what}: {some}. Use the weights that belong to this config.")
+            listed = ", ".join(shown(name)[1:-1] for name in sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
+            raise ValueError(f"{len(names)} tensors {problem}: {listed}. Use the weights that belong to this config.")
     for name, tensor in state.items():
-        theirs, ours, which = tuple(tensor.shape), tuple(expected[name].shape), f"Tensor {shown(name)[1:-1]}"
-        if theirs != ours:
-            raise ValueError(f"{which} has shape {theirs}, the config asks for {ours}. Change one of them.")
+        shape, expected_shape, subject = tuple(tensor.shape), tuple(expected[name].shape), f"Tensor {shown(name)[1:-1]}"
+        if shape != expected_shape:
+            raise ValueError(f"{subject} has shape {shape}, the config asks for {expected_shape}. Change one of them.")
         if not tensor.is_floating_point():
-            raise ValueError(f"{which} holds {tensor.dtype}. Give floating point numbers.")
+            raise ValueError(f"{subject} holds {tensor.dtype}. Give floating point numbers.")
         if tensor.numel() and not all(bool(end.isfinite()) for end in tensor.aminmax()):  # 8 times as fast as isfinite
-            raise ValueError(f"{which} holds NaN or infinity. Take an earlier checkpoint.")
+            raise ValueError(f"{subject} holds NaN or infinity. Take an earlier checkpoint.")
 
 
 def _flush(path: Path) -> None:
-    """Bring a file, or a folder's list of names, to the disk."""
+    """Flush a file, or a folder's list of names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

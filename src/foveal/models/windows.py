@@ -19,27 +19,27 @@ class Windows:
         token_ids: One window a row. Each begins and ends as a text does.
         owner: Which text each window is of.
         weight: Tokens of the text that each window adds, for averaging.
-        kept: True for tokens that no earlier window of the same text has brought.
+        unique: True for tokens that no earlier window of the same text has brought.
         texts: Number of texts.
     """
 
     token_ids: Int[Tensor, "w L"]
     owner: Int[Tensor, " w"]
     weight: Float[Tensor, " w"]
-    kept: Bool[Tensor, "w L"]
+    unique: Bool[Tensor, "w L"]
     texts: int
 
     def merge_embeddings(self, embeddings: Float[Tensor, "w E"]) -> Float[Tensor, "B E"]:
-        """Per text the average of its windows, weighted by their lengths, of unit length."""
+        """Return per text the average of its windows, weighted by their lengths, of unit length."""
         summed = embeddings.new_zeros(self.texts, embeddings.shape[1])
         weighted = embeddings * self.weight[:, None].to(embeddings)
         return F.normalize(summed.index_add(0, self.owner, weighted), dim=-1)
 
     def merge_tokens(self, tokens: Float[Tensor, "w _l E"]) -> tuple[Float[Tensor, "B _t E"], Bool[Tensor, "B _t"]]:
-        """Per text one set with each of its tokens once, in order, padded with zeros; and its mask."""
-        kept = self.kept[:, : tokens.shape[1]]
-        flat = tokens[kept]
-        owner = self.owner[:, None].expand_as(kept)[kept]
+        """Return per text one set with each of its tokens once, in order, padded with zeros; and its mask."""
+        unique = self.unique[:, : tokens.shape[1]]
+        flat = tokens[unique]
+        owner = self.owner[:, None].expand_as(unique)[unique]
         counts = torch.bincount(owner, minlength=self.texts)
         column = torch.arange(len(flat), device=flat.device) - (counts.cumsum(0) - counts)[owner]
         longest = int(counts.max()) if len(counts) else 0
@@ -48,7 +48,7 @@ class Windows:
 
 
 def truncate(token_ids: Int[Tensor, "B L"], limit: int, eos_id: int) -> Int[Tensor, "B _l"]:
-    """Texts cut to a limit; the last token of those that were longer becomes end-of-text, as CLIP's tokenizer does."""
+    """Cut texts to a limit; the last token of longer ones becomes end-of-text, as CLIP's tokenizer does."""
     cut = token_ids[:, :limit].clone()
     longer = ~(cut == eos_id).any(dim=1)
     cut[longer, -1] = eos_id
@@ -77,7 +77,7 @@ def split_windows(
         overlap: Share of a window that the next one repeats.
     """
     rows: list[list[int]] = []
-    kept: list[list[bool]] = []
+    unique: list[list[bool]] = []
     owner: list[int] = []
     for text, ids in enumerate(token_ids.tolist()):
         ids = ids[: ids.index(eos_id)]
@@ -90,16 +90,16 @@ def split_windows(
             repeated = 0 if begin == 0 else room - step
             last = begin == begins[-1]
             rows.append([*head, *part, eos_id])
-            kept.append([begin == 0] * len(head) + [i >= repeated for i in range(len(part))] + [last])
+            unique.append([begin == 0] * len(head) + [i >= repeated for i in range(len(part))] + [last])
             owner.append(text)
     longest = max(map(len, rows), default=1)
     padded = [row + [pad_id] * (longest - len(row)) for row in rows]
-    flags = [row + [False] * (longest - len(row)) for row in kept]
+    flags = [row + [False] * (longest - len(row)) for row in unique]
     device = token_ids.device
     return Windows(
         token_ids=torch.tensor(padded, device=device, dtype=token_ids.dtype).reshape(len(rows), longest),
         owner=torch.tensor(owner, device=device, dtype=torch.long),
-        weight=torch.tensor([float(sum(row)) for row in kept], device=device),
-        kept=torch.tensor(flags, device=device, dtype=torch.bool).reshape(len(rows), longest),
+        weight=torch.tensor([float(sum(row)) for row in unique], device=device),
+        unique=torch.tensor(flags, device=device, dtype=torch.bool).reshape(len(rows), longest),
         texts=len(token_ids),
     )

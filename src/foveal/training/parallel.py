@@ -127,7 +127,7 @@ def _shard(model: nn.Module) -> nn.Module:
     blocks = [block for blocks in model.modules() if isinstance(blocks, nn.ModuleList) for block in blocks]
     for block in blocks:
         fully_shard(block)
-        for door in ("without_attention", "of_edges"):  # other ways into the last block
+        for door in ("without_attention", "forward_edges"):  # other ways into the last block
             if hasattr(block, door):
                 register_fsdp_forward_method(block, door)
     fully_shard(model, ignored_params=scalars)

@@ -11,7 +11,7 @@ from ..distributed import World
 from ..models import weights
 from ..models.dual_encoder import DualEncoder
 from ..models.layers import Transformer
-from ..models.parts import OURS
+from ..models.parts import TRUSTED_MODULES
 from ..models.upgrade import upgrade
 from ..types import check_groups
 from . import checkpoint
@@ -185,7 +185,7 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
 
 def _opened(run: Run, init: Path) -> DualEncoder:
     """The model that a run begins from. What makes the run's own parts may make those of that model."""
-    return weights.load(init, (*OURS, *(type(part).__module__ for part in run.model.parts)))
+    return weights.load(init, (*TRUSTED_MODULES, *(type(part).__module__ for part in run.model.parts)))
 
 
 def _check_needs(run: Run) -> None:

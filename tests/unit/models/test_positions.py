@@ -27,16 +27,16 @@ def test_stretching_needs_something_to_stretch():
 
 
 def test_kept_rows_are_frozen_by_choice_and_the_rest_trains():
-    table = Positions(10, 4, kept=3, freeze_kept=True)
+    table = Positions(10, 4, kept_rows=3, freeze_kept=True)
     table().sum().backward()
     assert table.kept.grad is None and table.rest.grad is not None
-    free = Positions(10, 4, kept=3)
+    free = Positions(10, 4, kept_rows=3)
     free().sum().backward()
     assert free.kept.grad is not None
 
 
 def test_set_takes_over_the_whole_table():
-    table, values = Positions(10, 4, kept=3, freeze_kept=True), torch.randn(10, 4)
+    table, values = Positions(10, 4, kept_rows=3, freeze_kept=True), torch.randn(10, 4)
     table.set(values)
     assert torch.equal(table(), values)
 

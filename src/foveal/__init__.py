@@ -45,7 +45,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """A name of the door, from its room, when it is first asked for: `import foveal` alone loads no torch."""
+    """Import public names lazily, so that `import foveal` does not load torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'foveal' has no attribute '{name}'. It has: {', '.join(__all__)}.")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

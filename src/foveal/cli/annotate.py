@@ -35,7 +35,7 @@ def annotate(  # noqa: PLR0913  # options of a command
         typer.Option("--set", metavar="FIELD=VALUE", help="Another setting, as above. Repeatable."),
     ] = None,
 ) -> None:
-    """Make training data of plain pictures: long captions, phrases with boxes, near misses of each phrase, filtered.
+    """Make training data of plain pictures: long captions, phrases with boxes, hard negatives of each phrase, filtered.
 
     `caption` asks the endpoint. Without one, captions must be there already (`cat.txt` beside `cat.jpg`, or in IN's
     own format): give `--stages phrases,ground,negatives,filter`. `negatives` asks it too, and else follows rules.

@@ -20,7 +20,7 @@ def demo(
     from ..demo.showcase import Showcase
     from ..recipes.lookup import names
 
-    chosen = tuple(names() if recipes == "all" else recipes.replace(" ", "").split(","))
-    showcase = Showcase(recipes=chosen, scenes=scenes, steps=steps, seed=seed)
+    recipe_names = tuple(names() if recipes == "all" else recipes.replace(" ", "").split(","))
+    showcase = Showcase(recipes=recipe_names, scenes=scenes, steps=steps, seed=seed)
     print(showcase(out, lambda line: print(f"\n{line}", flush=True)))
-    print(f"\nLook at {out / 'index.html'}; the models are in {', '.join(str(out / name) for name in chosen)}.")
+    print(f"\nLook at {out / 'index.html'}; the models are in {', '.join(str(out / name) for name in recipe_names)}.")

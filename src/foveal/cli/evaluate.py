@@ -22,7 +22,7 @@ def evaluate(
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 64,
 ) -> None:
-    """Measure a model on benchmarks: recall, choice among near misses, regions; with 95 % intervals."""
+    """Measure a model on benchmarks: recall, choice among hard negatives, regions; with 95 % intervals."""
     from ..encoder.load import load
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.report import table

@@ -19,7 +19,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def _stoppable(verb: Callable[Options, None]) -> Callable[Options, None]:
-    """The verb, which says what it was stopped at; typer drops the words of an interruption."""
+    """Wrap a verb so that it says what it was stopped at; typer drops the words of an interruption."""
 
     @wraps(verb)
     def stoppable(*args: Options.args, **kwargs: Options.kwargs) -> None:
@@ -77,11 +77,11 @@ def _prepare_streams() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb. A mistake of the user's is one line on standard error and exit code 2."""
     _prepare_streams()
-    given = sys.argv[1:] if arguments is None else arguments
+    argv = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(given or ["--help"], standalone_mode=False)
+        code = app(argv or ["--help"], standalone_mode=False)
     except (ValueError, OSError, UsageError) as error:
-        told = " ".join(getattr(error, "format_message", error.__str__)().split())  # choices come a line each
-        print(f"foveal: {printable(told)}", file=sys.stderr)
+        message = " ".join(getattr(error, "format_message", error.__str__)().split())  # choices come a line each
+        print(f"foveal: {printable(message)}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0

@@ -14,7 +14,7 @@ def scenes(
     size: Annotated[int, typer.Option(min=32, help="Side of the pictures in pixels.")] = 224,
     shard: Annotated[int, typer.Option(min=1, help="Pictures per shard.")] = 1000,
 ) -> None:
-    """Write made-up pictures with exact captions, boxes and near misses as WebDataset shards.
+    """Write made-up pictures with exact captions, boxes and hard negatives as WebDataset shards.
 
     Read them with `foveal train clip --data OUT`. The artwork is OpenMoji's, CC BY-SA 4.0: pass the pictures on with
     ATTRIBUTION.txt and LICENSE in OUT. Each shard holds the notice, too.

@@ -29,9 +29,9 @@ def search(
     from ..search.export import as_lines, numbered, write_hits
 
     texts = read_texts(text)
-    asked = [Query(line, image, parse_box(box), exclude, where, k, mode) for line in texts]
+    queries = [Query(line, image, parse_box(box), exclude, where, k, mode) for line in texts]
     searcher = Searcher.open(index, load(model) if model else None)
-    for number, (query, hits) in enumerate(zip(asked, searcher.search_many(asked), strict=True)):
+    for number, (query, hits) in enumerate(zip(queries, searcher.search_many(queries), strict=True)):
         print(as_lines(hits, query.text if len(texts) > 1 else ""))
         if out is not None:
             write_hits(hits, numbered(out, number, len(texts)), query.text or str(image), searcher.thumbnail)

@@ -26,7 +26,7 @@ from foveal.data.scenes import Scenes
 from foveal.data.tokenizer import Tokenizer
 from foveal.encoder import Encoder, Protocol
 from foveal.export.graphs import graphs
-from foveal.export.onnx import need, quantise, run, session, write
+from foveal.export.onnx import need, quantize, run, session, write
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import vit_b_16
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises steps that change nothing here
+    logging.getLogger().setLevel(logging.ERROR)  # the quantizer advises steps that change nothing here
     torch.manual_seed(0)
     protocol, config = Protocol(family="clip", resize="crop"), vit_b_16()
     model = DualEncoder(config).eval()
@@ -93,7 +93,7 @@ def main() -> None:
             name: Path(folder) / f"{number}.onnx"
             for number, name in enumerate(("int8", "int8, a scale a tensor", "int8, ends in float32"))
         }
-        quantise(whole, files["int8"], None)
+        quantize(whole, files["int8"], None)
         coarser(whole, files["int8, a scale a tensor"])
         coarser(whole, files["int8, ends in float32"], per_channel=True, nodes_to_exclude=ends_of(whole))
         running = {name: session(file) for name, file in files.items()}

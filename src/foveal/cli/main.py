@@ -19,7 +19,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def _stoppable(verb: Callable[Options, None]) -> Callable[Options, None]:
-    """Wrap a verb so that it says what it was stopped at; typer drops the words of an interruption."""
+    """Wrap a verb so that an interruption prints its message, which typer drops."""
 
     @wraps(verb)
     def stoppable(*args: Options.args, **kwargs: Options.kwargs) -> None:

@@ -20,7 +20,7 @@ def serve(
 ) -> None:
     """Serve an index: a page to search on at /, and REST for programs, described at /docs.
 
-    Listens on this machine alone unless told otherwise; beyond it, it wants a key or `--open`. Ctrl-C finishes what has
+    Listens on this machine alone by default; beyond it, a key or `--open` is required. Ctrl-C finishes what has
     begun, then stops. docs/serving.md tells of limits and safety.
     """
     from ..encoder.load import load

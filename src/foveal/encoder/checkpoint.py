@@ -32,15 +32,18 @@ FAMILIES = {
     "siglip2": _SIGLIP2,
     "fg_clip2": replace(_SIGLIP2, family="fg_clip2", max_patches=1024, buckets=(128, 256, 576, 784, 1024)),
 }
-_OWN_WAY = ("fg_clip", "fg_clip2")  # their papers prepare pictures otherwise than the file beside their weights says
+_PAPER_PREPARATION = (
+    "fg_clip",
+    "fg_clip2",
+)  # their papers prepare pictures otherwise than the file beside their weights says
 _RESAMPLE: dict[int, Resample] = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _CLIP_VOCABULARY = 49408
-_FRONT_MATTER = 1 << 16  # characters of a card that are looked at
+_FRONT_MATTER = 1 << 16  # characters of a card that are read
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model and what belongs to it.
+    """A model with its tokenizer and protocol.
 
     Attributes:
         model: On the CPU.
@@ -68,7 +71,7 @@ def read(path: Path, parts_from: Sequence[str] = TRUSTED_MODULES) -> Checkpoint:
     """
     stored = weights.read(path, parts_from)
     protocol = _protocol(path, stored)
-    config = _padded(stored)
+    config = _with_padding_id(stored)
     tokenizer = _tokenizer(stored.folder, config.text, protocol)
     if tokenizer is None:
         raise ValueError(f"{path} holds no tokenizer.json, and this model's is not CLIP's. Put it there.")
@@ -112,7 +115,7 @@ def tokenizer_of(path: Path, text: TextConfig, protocol: Protocol) -> Tokenizer 
 def _tokenizer(folder: Path | None, text: TextConfig, protocol: Protocol) -> Tokenizer | None:
     file = folder / TOKENIZER if folder else None
     file = file if file and file.is_file() else None
-    if folder and _is_own(folder):
+    if folder and _is_foveal(folder):
         clip = file is None
     else:
         clip = text.vocabulary == _CLIP_VOCABULARY and text.pooling != "last"
@@ -153,14 +156,14 @@ def licence_of(card: Path) -> str:
     return match[1] if match else ""
 
 
-def _is_own(folder: Path) -> bool:
+def _is_foveal(folder: Path) -> bool:
     """True if foveal wrote this folder."""
     config = folder / weights.CONFIG
     return (folder / PROTOCOL).is_file() or (config.is_file() and "vision" in read_object(config))
 
 
-def _padded(stored: weights.Stored) -> ModelConfig:
-    """Return the config with what fills texts, where a public checkpoint's tokenizer says it and its config doesn't."""
+def _with_padding_id(stored: weights.Stored) -> ModelConfig:
+    """Return the config with the padding id, which a public checkpoint's tokenizer may hold and its config not."""
     config, folder = stored.config, stored.folder
     if stored.source == "foveal" or folder is None or not (folder / TOKENIZER).is_file():
         return config
@@ -175,15 +178,15 @@ def _protocol(path: Path, stored: weights.Stored) -> Protocol:
     if stored.source == "foveal":
         return Protocol(family=family(stored.config))
     try:
-        return _published(path, stored)
+        return _public_protocol(path, stored)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} prepares pictures in a way that is unknown here ({error!r}). Correct it.") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _published(path: Path, stored: weights.Stored) -> Protocol:
-    """Return the protocol of a public checkpoint: its family's, and what its own files say of pictures."""
+def _public_protocol(path: Path, stored: weights.Stored) -> Protocol:
+    """Return the protocol of a public checkpoint: its family's, with the fields for images that its files hold."""
     config, folder, name = stored.config, stored.folder, family(stored.config)
     if name not in FAMILIES:
         raise ValueError("It mixes parts of several families; how its pictures were prepared is unknown.")
@@ -194,25 +197,25 @@ def _published(path: Path, stored: weights.Stored) -> Protocol:
         protocol = replace(protocol, cleaning="nfc")
     if name == "siglip" and config.text.vocabulary == SIGLIP_VOCABULARY:
         protocol = replace(protocol, drop_punctuation=True)
-    if name in _OWN_WAY:
+    if name in _PAPER_PREPARATION:
         return protocol
-    return replace(protocol, **_pictures_of(folder, stored.source, naflex=protocol.resize == "naflex"))
+    return replace(protocol, **_image_fields(folder, stored.source, naflex=protocol.resize == "naflex"))
 
 
-def _pictures_of(folder: Path, source: weights.Source, *, naflex: bool) -> dict[str, Any]:
-    """Return how the files of `transformers` or open_clip prepare pictures, as far as they say."""
+def _image_fields(folder: Path, source: weights.Source, *, naflex: bool) -> dict[str, Any]:
+    """Return the protocol's fields for images that the files of `transformers` or open_clip hold."""
     if source == "open_clip":
         hub, plain = folder / weights.OPEN_CLIP, folder / weights.CONFIG
-        return _open_clip_way(read_object(hub if hub.is_file() else plain).get("preprocess_cfg", {}))
+        return _open_clip_fields(read_object(hub if hub.is_file() else plain).get("preprocess_cfg", {}))
     preprocessor, processor = folder / "preprocessor_config.json", folder / "processor_config.json"
     if preprocessor.is_file():
-        return _transformers_way(read_object(preprocessor), naflex=naflex)
+        return _transformers_fields(read_object(preprocessor), naflex=naflex)
     if processor.is_file() and "image_processor" in (values := read_object(processor)):
-        return _transformers_way(values["image_processor"], naflex=naflex)
+        return _transformers_fields(values["image_processor"], naflex=naflex)
     return {"crop_rounding": "floor"} if source == "transformers" else {}
 
 
-def _transformers_way(values: Mapping[str, Any], *, naflex: bool) -> dict[str, Any]:
+def _transformers_fields(values: Mapping[str, Any], *, naflex: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {"crop_rounding": "floor"} | _normalization(values, "image_mean", "image_std")
     if values.get("do_normalize") is False:
         fields |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -224,7 +227,7 @@ def _transformers_way(values: Mapping[str, Any], *, naflex: bool) -> dict[str, A
     return fields if cropped is None else fields | {"resize": "crop" if cropped else "squash"}
 
 
-def _open_clip_way(values: Mapping[str, Any]) -> dict[str, Any]:
+def _open_clip_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     way = values.get("resize_mode", "shortest")
     filtering = values.get("interpolation", "bicubic")
     if way not in ("shortest", "squash") or filtering not in ("bicubic", "bilinear"):
@@ -238,9 +241,9 @@ def _open_clip_way(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _normalization(values: Mapping[str, Any], mean: str, std: str) -> dict[str, Any]:
     pairs = (("mean", mean), ("std", std))
-    return {field: _three(values[key]) for field, key in pairs if values.get(key) is not None}
+    return {field: _triple(values[key]) for field, key in pairs if values.get(key) is not None}
 
 
-def _three(values: Any) -> tuple[float, float, float]:
+def _triple(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue

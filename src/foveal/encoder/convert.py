@@ -75,11 +75,11 @@ def convert(encoder: Encoder, out: Path, layout: Layout, kind: Kind = "caption")
         rmtree(partial, ignore_errors=True)
         if partial.exists():
             partial.unlink()
-    return () if published is None else (*published.left_out, *_lost(encoder, layout))
+    return () if published is None else (*published.left_out, *_unsupported_fields(encoder, layout))
 
 
 def upgraded(encoder: Encoder, to: Architecture, seed: int = 0) -> Encoder:
-    """Return the encoder of a richer model that starts from what this one knows, ready to be trained.
+    """Return the encoder of a richer model that starts from this one's weights, ready to be trained.
 
     Position tables are stretched as in Long-CLIP (arXiv:2403.15378), the first 20 positions kept: a text of up to 20
     tokens and any picture has the embedding it had. New heads start as copies, as FG-CLIP (arXiv:2505.05071) and
@@ -107,13 +107,17 @@ def upgraded(encoder: Encoder, to: Architecture, seed: int = 0) -> Encoder:
         model = upgrade(encoder.model, _ARCHITECTURES[to](old)).eval().to(encoder.device)
     name = family(model.config)
     target = FAMILIES.get(name, encoder.protocol)
-    ways: dict[str, Any] = {"resize": target.resize, "max_patches": target.max_patches, "buckets": target.buckets}
-    protocol = replace(encoder.protocol, family=name, **ways)
+    preparation: dict[str, Any] = {
+        "resize": target.resize,
+        "max_patches": target.max_patches,
+        "buckets": target.buckets,
+    }
+    protocol = replace(encoder.protocol, family=name, **preparation)
     return Encoder(model, encoder.tokenizer, protocol.transform(model.config.vision), protocol=protocol)
 
 
 def _check(encoder: Encoder, layout: Layout, out: Path) -> None:
-    """Refuse what a layout cannot say of pictures and texts."""
+    """Refuse a protocol that a layout cannot express."""
     if layout == "foveal":
         return
     if encoder.protocol.resize == "naflex":
@@ -174,7 +178,7 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def _lost(encoder: Encoder, layout: Layout) -> tuple[str, ...]:
+def _unsupported_fields(encoder: Encoder, layout: Layout) -> tuple[str, ...]:
     """Return the protocol's fields that a layout doesn't hold and its readers' own code sets otherwise."""
     protocol = encoder.protocol
     assumed: dict[str, Any] = {}

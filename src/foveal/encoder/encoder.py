@@ -118,7 +118,7 @@ class Encoder:
 
         Args:
             scaled: See `ImageTransform.scaled_decoding`. On is fast, as searching, indexing and training have it; off
-                gives the pixels that the published code sees, as measuring has it.
+                gives the pixels of the published code, as evaluation does.
         """
         changed = copy(self)
         changed.transform = replace(self.transform, scaled_decoding=scaled)
@@ -175,7 +175,7 @@ class Encoder:
         return regions
 
     def encode_patches(self, pictures: Iterable[Picture]) -> Float[Tensor, "N Y X E"] | list[Float[Tensor, "_y _x E"]]:
-        """Return one embedding per patch, in rows and columns: what a picture shows where.
+        """Return one embedding per patch, in rows and columns.
 
         Returns:
             One tensor; a list of tensors if pictures have different grids (NaFlex). They compare with texts of kind
@@ -321,7 +321,7 @@ class Encoder:
             parts: Token sets are the sentences of each text, read as phrases: similarity "parts" compares them.
 
         Raises:
-            ValueError: If a text is too long and the encoder was told to refuse such texts.
+            ValueError: If a text is too long and `overflow` is "error".
         """
         if not parts:
             return self._all_texts(texts, kind, _Extras(tokens=tokens))
@@ -407,7 +407,7 @@ class Encoder:
         self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None, units: Units
     ) -> Iterator[tuple[Pixels, list[list[Box]]]]:
         """Yield batches on the device; the next one is decoded while the model computes."""
-        transform = self.transform if boxes is None else _showing_all(self.transform)
+        transform = self.transform if boxes is None else _without_crop(self.transform)
 
         def view(picture: Picture, picture_boxes: Sequence[Box]) -> View:
             return transform(readable(picture, allow_urls=self.allow_urls), picture_boxes, units=units)
@@ -479,7 +479,7 @@ def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-def _showing_all(transform: ImageTransform) -> ImageTransform:
+def _without_crop(transform: ImageTransform) -> ImageTransform:
     """Return the transform for pictures with boxes: nothing is cut off, so every box survives."""
     return replace(transform, mode="squash" if transform.mode == "crop" else transform.mode, visible=0.0)
 

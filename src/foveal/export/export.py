@@ -16,7 +16,7 @@ from ..data.scenes import Scenes
 from ..encoder import Encoder
 from ..types import PatchedPixels, Sample
 from .graphs import Graph, distinct_kinds, graphs
-from .onnx import SharedWeights, check, cosines, quantise, run, session, write
+from .onnx import SharedWeights, check, cosines, quantize, run, session, write
 
 REPORT = "report.json"
 SAMPLES = 16  # made-up pictures, and their texts, that 8 bits are compared on
@@ -88,7 +88,7 @@ def _graphs(encoder: Encoder, out: Path, *, int8: bool, progress: bool) -> dict[
             "difference_to_torch": check(graph, first),
         }
         if int8:
-            quantise(first, out / file, None if whole else shared)
+            quantize(first, out / file, None if whole else shared)
             entry["int8_cosine"] = _compare(encoder, graph, scenes, first, out / file)
         entries[graph.name] = entry
     readers = {
@@ -104,7 +104,7 @@ def _graphs(encoder: Encoder, out: Path, *, int8: bool, progress: bool) -> dict[
 
 
 def _compare(encoder: Encoder, graph: Graph, scenes: list[Sample], float_file: Path, int8_file: Path) -> dict[str, Any]:
-    """Return cosines between what two graphs give for the same scenes, where both give vectors."""
+    """Return cosines between the vectors that two graphs give for the same scenes."""
     vectors: dict[str, list[tuple[Tensor, Tensor]]] = {}
     running = session(float_file), session(int8_file)
     for inputs in _inputs(encoder, graph, scenes):
@@ -147,12 +147,12 @@ def _inputs(encoder: Encoder, graph: Graph, scenes: list[Sample]) -> Iterator[tu
 
 
 def _square(pixels: Tensor, side: int) -> Tensor:
-    """Return pixels as they come to a graph, with what patches do not fill."""
+    """Return pixels padded to the square that a graph takes, which patches may not fill."""
     return torch.nn.functional.pad(pixels, (0, side - pixels.shape[3], 0, side - pixels.shape[2]))
 
 
 def _describe(encoder: Encoder, out: Path) -> None:
-    """Write what prepares pictures and texts for the two graphs, in the words of open_clip."""
+    """Write the preparation of pictures and texts for the two graphs, in open_clip's format."""
     config, protocol = encoder.model.config, encoder.protocol
     vision, text = config.vision, config.text
     pictures = {

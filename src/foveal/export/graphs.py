@@ -34,7 +34,7 @@ class Graph:
         outputs: Names.
         reference: The same, from the same tensors, as the model itself computes it.
         example: Inputs at random for so many pictures or texts, the latter of this length.
-        kind: Of the texts it reads. None: it sees pictures.
+        kind: Of the texts it reads. None: it takes pictures.
     """
 
     name: str
@@ -55,9 +55,9 @@ class ImageGraph(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return one embedding per picture."""
-        return self.see(image, dense=False).embedding
+        return self.encode(image, dense=False).embedding
 
-    def see(self, *pixels: Tensor, dense: bool = True) -> ImageEncoding:
+    def encode(self, *pixels: Tensor, dense: bool = True) -> ImageEncoding:
         """Return everything one pass gives.
 
         Args:
@@ -95,7 +95,7 @@ class NativeGraph(ImageGraph):
 
     def forward(self, values: Tensor, grid: Tensor) -> Tensor:  # type: ignore[override]
         """Return one embedding per picture."""
-        return self.see(values, grid, dense=False).embedding
+        return self.encode(values, grid, dense=False).embedding
 
 
 class RegionGraph(ImageGraph):
@@ -104,7 +104,7 @@ class RegionGraph(ImageGraph):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """Return one embedding per picture, per patch in reading order, per box."""
         *pixels, boxes, region_image = inputs
-        image = self.see(*pixels)
+        image = self.encode(*pixels)
         assert image.dense is not None
         weights = box_weights(boxes, image.grid[region_image], image.dense.shape[1], self.model.config.vision.grid)
         if len(pixels) > 1:
@@ -118,7 +118,7 @@ class ImageTokenGraph(ImageGraph):
 
     def forward(self, *pixels: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Return the token set of each picture, and which members are real."""
-        return self.model.image_set(self.see(*pixels))
+        return self.model.image_set(self.encode(*pixels))
 
 
 class TextGraph(nn.Module):
@@ -134,7 +134,7 @@ class TextGraph(nn.Module):
         return self.read(text).embedding
 
     def read(self, text: Int[Tensor, "B L"]) -> TextEncoding:
-        """Return everything one pass gives. What lies behind a text's end is not looked at, as in the tower."""
+        """Return everything one pass gives. Ids behind a text's end are ignored, as in the tower."""
         tower, config = self.model.text, self.model.config.text
         assert isinstance(tower, TextTower)
         assert isinstance(tower, TextTower)
@@ -163,7 +163,7 @@ class TextTokenGraph(TextGraph):
 
 
 def masked(x: Float[Tensor, "B T W"], mask: Bool[Tensor, "B T"] | None) -> Packing:
-    """Return rows of one length as a packing. Attention sees what is real by a mask, where there is one."""
+    """Return rows of one length as a packing. Attention is masked where a mask is given."""
     packing = uniform(x.shape[0], x.shape[1], x.device)
     return replace(packing, groups=tuple(replace(group, mask=mask) for group in packing.groups))
 
@@ -246,12 +246,12 @@ def graphs(model: DualEncoder, *, native: bool) -> Iterator[Graph]:
             f"Pictures of any aspect with '{config.vision.interpolation}' positions cannot be exported."
             " Change the model's protocol to squash or crop."
         )
-    yield from _picture_graphs(model, native=native)
+    yield from _image_graphs(model, native=native)
     for kind in dict.fromkeys(distinct_kinds(config).values()):
         yield from _text_graphs(model, kind)
 
 
-def _picture_graphs(model: DualEncoder, *, native: bool) -> Iterator[Graph]:
+def _image_graphs(model: DualEncoder, *, native: bool) -> Iterator[Graph]:
     vision = model.config.vision
 
     def square(count: int, _: int) -> tuple[Tensor, ...]:

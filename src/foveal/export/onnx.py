@@ -119,7 +119,7 @@ def session(path: Path) -> Any:
 
 
 def run(running: Any, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """Return what a graph gives for these inputs, in its own order."""
+    """Return the outputs of a graph for these inputs, in its own order."""
     names = [value.name for value in running.get_inputs()]
     feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
     return [torch.from_numpy(np.asarray(value)) for value in running.run(None, feed)]
@@ -149,7 +149,7 @@ def check(graph: Graph, path: Path) -> dict[str, float]:
     return differences
 
 
-def quantise(source: Path, path: Path, shared: SharedWeights | None) -> None:
+def quantize(source: Path, path: Path, shared: SharedWeights | None) -> None:
     """Write a graph with the weights of matrix products in 8 bits, one scale a column.
 
     What they multiply is rounded to 8 bits as it comes.
@@ -206,7 +206,7 @@ def _shapes(graph: Graph, shapes: tuple[dict[int, Any], ...]) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what the exporters tell of packages that they do without, and of their own inner workings."""
+    """Silence the exporters' notes on packages that they do without, and on their own inner workings."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root")]
     levels = [logger.level for logger in loggers]
     try:

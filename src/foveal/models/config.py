@@ -76,7 +76,7 @@ class VisionConfig(TowerConfig):
         input_norm: LayerNorm before the first block.
         patch_bias: Bias of the patch embedding.
         projection: A linear map to the shared space; without it the tower's width is the space's.
-        tower: What sees: our transformer, the starter model's network, or "own": one that is given to `DualEncoder`.
+        tower: The network: our transformer, the starter model's network, or "own": one that is given to `DualEncoder`.
     """
 
     image_size: int = 224

@@ -1,4 +1,4 @@
-"""The dual encoder: two towers, one space, and everything one pass over a picture gives."""
+"""The dual encoder: two towers, one space, and all outputs of one pass over images or texts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Pixels = Float[Tensor, "B 3 Y X"] | PatchedPixels
 
 @dataclass(frozen=True)
 class ImageEncoding:
-    """One pass over a batch of pictures.
+    """Outputs of one pass over a batch of pictures.
 
     Attributes:
         embedding: Of the whole image, of unit length.
@@ -40,7 +40,7 @@ class ImageEncoding:
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """One pass over a batch of texts.
+    """Outputs of one pass over a batch of texts.
 
     Attributes:
         embedding: Of each whole text, of unit length.
@@ -63,13 +63,13 @@ class DualEncoder(nn.Module):
     def __init__(
         self, config: ModelConfig, image: ImageTower | None = None, language: LanguageTower | None = None
     ) -> None:
-        """Make a model of a config.
+        """Build a model of a config.
 
         Args:
-            config: What it is made of.
-            image: A tower of one's own that sees; the config tells its width and the pictures it takes. None: the one
-                that the config names.
-            language: Likewise one that reads.
+            config: Of the towers, projections and scales.
+            image: An image encoder of one's own; the config holds its width and the size of its pictures. None: the
+                one that the config names.
+            language: Likewise a text encoder.
 
         Raises:
             ValueError: If the config contradicts itself or the towers.

@@ -263,7 +263,7 @@ class Attention(nn.Module):
         return rows if group.slots is None else rows.index_select(0, group.slots)
 
     def value(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
-        """Return what attention gives when every token attends to itself alone."""
+        """Return the output of attention if each token attended to itself alone."""
         width = x.shape[-1]
         return self.out(F.linear(x, self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]))
 
@@ -329,7 +329,7 @@ class Transformer(nn.Module):
         self.recompute = False
 
     def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> tuple[Float[Tensor, "T W"], Float[Tensor, "T W"]]:
-        """Return what comes out of the last block, and what went into it."""
+        """Return the output of the last block, and its input."""
         parts = [self._through(x[where], part) for where, part in self._portions(x, packing)]
         if len(parts) > 1:
             return torch.cat([out for out, _ in parts]), torch.cat([before for _, before in parts])
@@ -388,7 +388,7 @@ def _initialize(blocks: list[Block], config: TowerConfig) -> None:
 
 
 class AttentionHead(nn.Module):
-    """SigLIP's MAP head (arXiv:2106.04560): attention, then an MLP on what it gathered.
+    """SigLIP's MAP head (arXiv:2106.04560): attention, then an MLP on its output.
 
     With a learned probe as the only query it pools a picture into one vector; with the patches themselves as
     queries it is FG-CLIP 2's dense head (arXiv:2510.10921). The residual is the attention's output.
@@ -413,7 +413,7 @@ class AttentionHead(nn.Module):
         return self._attend(x, x, mask)
 
     def value_path(self, x: Float[Tensor, "B T W"]) -> Float[Tensor, "B T W"]:
-        """Return what attention would give each token that looked at itself alone."""
+        """Return the output of attention if each token attended to itself alone."""
         width = x.shape[-1]
         mixed = self.out(F.linear(x, self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]))
         return mixed + self.mlp(self.norm(mixed))

@@ -1,4 +1,4 @@
-"""Key maps: checkpoints of public models, in their own layouts, become a config and tensors of ours.
+"""Key maps: checkpoints of public models, in their own layouts, become a foveal config and tensors.
 
 Shapes say most of a config. What no shape says (heads, activation, epsilon) is read from the checkpoint's own config,
 with the defaults of `transformers`, which leaves out of its files what is at its default. A tensor that no map knows
@@ -23,7 +23,7 @@ KEPT_POSITIONS = 20  # positions that Long-CLIP, and all who follow it, do not s
 RATIO = 4  # how far they stretch the others
 SIGLIP_VOCABULARY = 32_000  # of SigLIP's own tokenizer, which fills texts with its end mark and drops punctuation
 
-_LARGEST = 4_000_000  # of the numbers that configs state here; what a model of ours may have is less, see `config`
+_LARGEST = 4_000_000  # of the numbers that configs state here; a foveal model's limits are lower, see `config`
 
 _PUT_CONFIG = "Put the open_clip_config.json that was published with these weights beside them."
 
@@ -121,7 +121,7 @@ def is_open_clip(config: Mapping[str, Any]) -> bool:
 
 
 def needs_no_config(state: Mapping[str, Tensor]) -> bool:
-    """True if tensors in OpenAI's layout say by themselves what made them, and so their heads and activation.
+    """True if tensors in OpenAI's layout show their model by themselves, and so its heads and activation.
 
     OpenAI's archives hold numbers beside the weights, Long-CLIP and FineLIP a second table of positions. Without them
     the tensors of open_clip's models look the same.
@@ -230,7 +230,7 @@ def siglip2(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[Mod
 
 
 def openai_clip(state: Mapping[str, Tensor]) -> tuple[ModelConfig, State]:
-    """Read OpenAI's CLIP, and what adds to its tensors: Long-CLIP (arXiv:2403.15378), FineLIP (arXiv:2504.01916).
+    """Read OpenAI's CLIP, and models that add tensors: Long-CLIP (arXiv:2403.15378), FineLIP (arXiv:2504.01916).
 
     There is no config: heads are 64 wide and the activation is QuickGELU in all these models. Bias of the refinement's
     last layer has no effect and is dropped.
@@ -450,7 +450,7 @@ def _tower_shape(tensors: State, tower: str) -> dict[str, int]:
 def _sections(
     config: Mapping[str, Any], *, heads: tuple[int, int], activation: str, eps: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what no tensor's shape says, of both towers of a checkpoint of `transformers`."""
+    """Return the fields of both towers, of a checkpoint of `transformers`, that no tensor's shape shows."""
     vision, text = (
         _details(where, _section(config, where), heads=default, activation=activation, eps=eps)
         for where, default in zip(("vision_config", "text_config"), heads, strict=True)
@@ -480,7 +480,7 @@ def _whole(section: Mapping[str, Any], where: str, name: str, default: int) -> i
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a part of a config. What old configs of `transformers` name so again, with _dict, is what counts there."""
+    """Return a section of a config. Old configs of `transformers` hold it twice; the one named with _dict counts."""
     override = config.get(f"{name}_dict")
     section = config.get(name) if override is None else override
     if not isinstance(section, Mapping):

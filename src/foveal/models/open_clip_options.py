@@ -62,7 +62,7 @@ _WHY = {
 
 
 def check_options(where: str, section: Mapping[str, Any]) -> None:
-    """Refuse options that change what a model computes in a way that is not known here.
+    """Refuse options that change a model's results in an unsupported way.
 
     Args:
         where: "model_cfg", "vision_cfg" or "text_cfg".

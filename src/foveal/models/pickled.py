@@ -95,7 +95,7 @@ Loader = Callable[[tuple[Any, ...]], _Storage]
 
 
 def read_pytorch(path: Path) -> Any:
-    """Return what a file of `torch.save` or `torch.jit.save` holds, its tensors on the CPU.
+    """Return the content of a file of `torch.save` or `torch.jit.save`, its tensors on the CPU.
 
     Modules of TorchScript come as named tensors, as a state dictionary has them.
 
@@ -138,7 +138,7 @@ class _Archive:
         self._root = archive.namelist()[0].partition("/")[0]
 
     def read(self) -> Any:
-        """Return what its pickle describes."""
+        """Return the value that its pickle describes."""
         if self._has("byteorder") and self._content("byteorder") != b"little":
             raise ValueError("its numbers are big-endian")
         bytes_of_file = torch.from_file(str(self._path), False, self._size, dtype=torch.uint8).untyped_storage()
@@ -181,7 +181,7 @@ class _Archive:
 
 
 def _read_legacy(file: _Stream, size: int) -> Any:
-    """Read a file from before archives: what it holds as a pickle, then storage by storage its numbers."""
+    """Read a file from before archives: its values as a pickle, then its numbers, storage by storage."""
     storages: dict[str, _Storage] = {}
     claimed = 0
 
@@ -372,7 +372,7 @@ _HANDLERS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 def _named(module: str, name: str) -> Any:
-    """Return what stands for a class or function that a file names.
+    """Return the stand-in for a class or function that a file names.
 
     Raises:
         UnknownNameError: If nothing does.

@@ -66,7 +66,7 @@ def hf_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
     """
     config = model.config
     _check_towers(config, "hf-clip")
-    state = _taken(model, kind)
+    state = _copied(model, kind)
     tensors = {
         "logit_scale": state.pop("log_scale"),
         "visual_projection.weight": state.pop("image_projection.weight"),
@@ -99,7 +99,7 @@ def open_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
     config = model.config
     _check_towers(config, "open-clip", activations=("quick_gelu", "gelu"), epsilon=True, last_id=True)
     vision, text = config.vision, config.text
-    state = _taken(model, kind)
+    state = _copied(model, kind)
     tensors = _openai(model, state)
     tensors["positional_embedding"] = state.pop("text.table")
     described = {
@@ -138,7 +138,7 @@ def long_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
     for tower in (config.vision, config.text):
         if tower.width != 64 * tower.heads:
             raise ValueError(f"Layout long-clip has heads 64 wide, this model's are {tower.width // tower.heads} wide.")
-    state = _taken(model, kind)
+    state = _copied(model, kind)
     table = state.pop("text.table")
     if (len(table) - KEPT_POSITIONS) % RATIO:
         raise ValueError(
@@ -161,7 +161,7 @@ LAYOUTS: Mapping[str, Callable[[DualEncoder, Kind], Published]] = {
 }
 
 
-def _taken(model: DualEncoder, kind: Kind) -> State:
+def _copied(model: DualEncoder, kind: Kind) -> State:
     """Return copies of all tensors, with the tables, the kernel and the projection that CLIP has in other shapes."""
     state = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()}
     separate = kind == "long_caption" and model.config.text.long_context is not None

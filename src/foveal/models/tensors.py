@@ -1,6 +1,6 @@
 """Tensors from files of every kind that models are published in, and nothing but tensors: no file is executed.
 
-safetensors, whole or in shards, hold numbers only. PyTorch's files have an interpreter of ours, see `pickled`.
+safetensors, whole or in shards, hold numbers only. PyTorch's files are read by foveal's own interpreter, see `pickled`.
 """
 
 import pickle
@@ -119,7 +119,7 @@ def _read_pytorch(path: Path) -> dict[str, Tensor]:
 
 
 def _state_dictionary(path: Path, content: Any) -> dict[str, Tensor]:
-    """Return the named tensors of a file, out of what trainers wrap around them."""
+    """Return the named tensors of a file, without the dictionaries that trainers wrap around them."""
     for _ in _WRAPPERS:
         inner = [content[name] for name in _WRAPPERS if isinstance(content, dict) and name in content]
         content = next((value for value in inner if isinstance(value, dict)), content)
@@ -134,7 +134,7 @@ def _state_dictionary(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors without what stands before the names of all of them, however many such words there are."""
+    """Return the tensors without the prefixes that all of their names share."""
     shared = [word for word in _PREFIXES if state and all(name.startswith(word) for name in state)]
     if not shared:
         return state

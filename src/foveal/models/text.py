@@ -130,7 +130,7 @@ class TextTower(nn.Module):
 
 
 def check_texts(token_ids: Tensor, kind: str) -> None:
-    """Refuse what are no token ids, and an unknown kind of text.
+    """Refuse values that are no token ids, and an unknown kind of text.
 
     Raises:
         ValueError: If they are no rows of integers, or there is no such kind. The message lists those there are.

@@ -24,7 +24,7 @@ COPIES = {
 
 @torch.no_grad()
 def upgrade(model: DualEncoder, config: ModelConfig) -> DualEncoder:
-    """Return a model of another config that starts from what this one knows.
+    """Return a model of another config that starts from this one's weights.
 
     Tensors of the same name and shape are kept. Longer position tables are stretched (Long-CLIP), heads that a
     kind of text gains begin as captions' head (FG-CLIP), a dense head as the pooling head (FG-CLIP 2). Token
@@ -74,7 +74,7 @@ def _source(name: str, old: dict[str, Tensor]) -> Tensor | None:
 
 def _take_positions(new: DualEncoder, model: DualEncoder) -> None:
     if not (isinstance(new.text, TextTower) and isinstance(model.text, TextTower)):
-        return  # positions of other towers are no tables of ours
+        return  # other towers have no such tables of positions
     table: Tensor = model.text.positions()
     _fill(new.text.positions, table)
     if new.config.text.long_context is not None:

@@ -1,4 +1,4 @@
-"""Models on disk: a config beside its weights, ours or a public checkpoint's. Written as safetensors alone."""
+"""Models on disk: a config beside its weights, in foveal's layout or a public one. Written as safetensors alone."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Token sets by the cells that their tokens lie in: a first pass for late interaction, over millions of pictures.
+"""Cells that token sets lie in: a first pass of late interaction over millions of images.
 
 PLAID (arXiv:2205.09707): centers of cells first, then centers with two bits for each direction of what they leave of
 a token. Cells have two levels here, so that finding a token's cell is cheap.
@@ -21,7 +21,7 @@ GROUPS = 6  # groups in whose cells a token's cell is sought
 PROBES = 64
 """Cells that each token of a query looks into."""
 CLOSER = 5_000
-"""Pictures found by cells that are compared by remainders."""
+"""Images found by cells that are compared by remainders."""
 DIRECTIONS = 128  # of a remainder; tokens that are wider are projected on so many
 EDGES, LEVELS = (-0.9816, 0.0, 0.9816), (-1.510, -0.4528, 0.4528, 1.510)
 """Two bits for a number of a normal distribution: Lloyd and Max's quantizer."""
@@ -30,7 +30,7 @@ LENGTHS = 127  # steps of a remainder's length for 1; no two unit-length vectors
 
 @dataclass(frozen=True)
 class Cells:
-    """Where tokens of an index gather: groups, each with as many cells as it has its share of tokens.
+    """Clusters of an index's tokens: groups, each with as many cells as it has its share of tokens.
 
     Attributes:
         groups: Unit-length centers.
@@ -44,7 +44,7 @@ class Cells:
 
     @classmethod
     def learn(cls, tokens: Float[Tensor, "T _t"], expected: int) -> "Cells":
-        """The cells of some tokens, by k-means on the sphere in two levels.
+        """Learn cells of tokens by k-means on the sphere in two levels.
 
         Args:
             tokens: Unit-length, drawn from the index. `taught(expected)` of them are enough.
@@ -53,10 +53,13 @@ class Cells:
         count = cells_for(expected)
         groups = _k_means(tokens[: int(count**0.5) * 64 * TAUGHT], round(count**0.5))
         members = _members(tokens, groups)
-        sizes = tuple(max(1, min(len(own), round(count * len(own) / len(tokens)))) for own in members)
+        sizes = tuple(
+            max(1, min(len(group_members), round(count * len(group_members) / len(tokens))))
+            for group_members in members
+        )
         centers = [
-            _k_means(tokens[own], size) if len(own) else center[None]
-            for own, size, center in zip(members, sizes, groups, strict=True)
+            _k_means(tokens[group_members], size) if len(group_members) else center[None]
+            for group_members, size, center in zip(members, sizes, groups, strict=True)
         ]
         cells = cls(groups, torch.cat(centers), sizes)
         for _ in range(ROUNDS):  # a group's tokens may be nearer to a cell of its neighbor
@@ -64,33 +67,33 @@ class Cells:
         return cells
 
     def of(self, tokens: Float[Tensor, "T _t"]) -> Int[Tensor, " T"]:
-        """The number of the cell that each token is nearest to, among those of the groups it is nearest to."""
+        """Return the number of the cell that each token is nearest to, among cells of its nearest groups."""
         cell = torch.zeros(len(tokens), dtype=torch.long)
         best = torch.full((len(tokens),), -torch.inf)
-        near = (tokens @ self.groups.T).topk(min(GROUPS, len(self.groups)), dim=1).indices.flatten()
-        owner = torch.arange(len(tokens)).repeat_interleave(len(near) // max(1, len(tokens)))
-        counts = torch.bincount(near, minlength=len(self.groups)).tolist()
+        nearest_groups = (tokens @ self.groups.T).topk(min(GROUPS, len(self.groups)), dim=1).indices.flatten()
+        owner = torch.arange(len(tokens)).repeat_interleave(len(nearest_groups) // max(1, len(tokens)))
+        counts = torch.bincount(nearest_groups, minlength=len(self.groups)).tolist()
         first = 0
-        for some, centers in zip(
-            owner[near.argsort(stable=True)].split(counts), self.centers.split(self.sizes), strict=True
+        for group_tokens, centers in zip(
+            owner[nearest_groups.argsort(stable=True)].split(counts), self.centers.split(self.sizes), strict=True
         ):
-            found = (tokens[some] @ centers.T).max(dim=1)
-            closer = found.values > best[some]
-            best[some[closer]] = found.values[closer]
-            cell[some[closer]] = first + found.indices[closer]
+            nearest = (tokens[group_tokens] @ centers.T).max(dim=1)
+            closer = nearest.values > best[group_tokens]
+            best[group_tokens[closer]] = nearest.values[closer]
+            cell[group_tokens[closer]] = first + nearest.indices[closer]
             first += len(centers)
         return cell
 
 
 class Postings:
-    """Which pictures have tokens in each cell, and roughly where in it each token lies."""
+    """Inverted lists: the images that have tokens in each cell, and roughly where in it each token lies."""
 
     def __init__(self, cells: Cells, codes: UInt16[np.ndarray, "N S"], left: UInt8[np.ndarray, "N S _bytes"]) -> None:
-        """Turn around what each picture holds.
+        """Invert the codes of images.
 
         Args:
             cells: Of the index.
-            codes: The cells of each picture's tokens.
+            codes: The cells of each image's tokens.
             left: What `remainders` gives for these tokens.
         """
         self._centers, self._codes, self._left = cells.centers, codes, left
@@ -99,27 +102,27 @@ class Postings:
         self._ends = np.concatenate([[0], np.bincount(flat, minlength=len(self._centers)).cumsum()])
 
     def nearest(self, tokens: Float[Tensor, "T _t"], limit: int) -> Int[np.ndarray, " _near"]:
-        """Numbers of the pictures whose tokens are nearest to a query's, best first.
+        """Return numbers of the images whose tokens are nearest to a query's, best first.
 
-        Pictures whose tokens lie in the cells that the query's tokens are nearest to are found first; the best of these
+        Images whose tokens lie in the cells that the query's tokens are nearest to are found first; the best of these
         are put in order by late interaction with what is known of their tokens, centers and remainders.
 
         Args:
             tokens: Unit-length, of the query.
-            limit: Pictures wanted. Fewer come where fewer share a cell with the query.
+            limit: Images asked for. Fewer come where fewer share a cell with the query.
         """
         centers = self._centers @ tokens.T
-        found = self._sharing_cells(centers, max(limit, CLOSER))
-        some = found[:CLOSER]
-        cells = torch.from_numpy(self._codes[some].astype(np.int32))
-        alike = F.embedding(cells, centers) + _on_remainders(self._left[some], tokens)  # (n, S, T)
-        order = alike.amax(dim=1).sum(dim=1).argsort(descending=True, stable=True).numpy()
-        return np.concatenate([some[order], found[CLOSER:]])[:limit]
+        candidates = self._sharing_cells(centers, max(limit, CLOSER))
+        closest = candidates[:CLOSER]
+        cells = torch.from_numpy(self._codes[closest].astype(np.int32))
+        similarities = F.embedding(cells, centers) + _on_remainders(self._left[closest], tokens)  # (n, S, T)
+        order = similarities.amax(dim=1).sum(dim=1).argsort(descending=True, stable=True).numpy()
+        return np.concatenate([closest[order], candidates[CLOSER:]])[:limit]
 
     def _sharing_cells(self, centers: Float[Tensor, "C T"], limit: int) -> np.ndarray:
-        """Numbers of pictures by what their tokens gain in the cells that a query's tokens are nearest to.
+        """Return numbers of images by what their tokens gain in the cells that a query's tokens are nearest to.
 
-        A token gains as much as its cell is nearer than the best cell left out. A picture's gains are added up, though
+        A token gains as much as its cell is nearer than the best cell left out. An image's gains are added up, though
         the greatest for each token of the query would be late interaction: this finds the best as surely, and one
         pass over all postings takes half the time.
         """
@@ -128,21 +131,21 @@ class Postings:
         gains = (best.values[:, :probes] - best.values[:, probes:]).flatten().numpy()
         cells = best.indices[:, :probes].flatten().tolist()
         lists = [self._pictures[self._ends[cell] : self._ends[cell + 1]] for cell in cells]
-        each = np.repeat(gains, [len(pictures) for pictures in lists])
-        total = np.bincount(np.concatenate(lists), each, minlength=len(self._codes))
-        found = np.flatnonzero(total > 0)
-        if len(found) > limit:
-            found = found[np.argpartition(-total[found], limit)[:limit]]
-        return found[np.argsort(-total[found], kind="stable")]
+        picture_gains = np.repeat(gains, [len(pictures) for pictures in lists])
+        total = np.bincount(np.concatenate(lists), picture_gains, minlength=len(self._codes))
+        candidates = np.flatnonzero(total > 0)
+        if len(candidates) > limit:
+            candidates = candidates[np.argpartition(-total[candidates], limit)[:limit]]
+        return candidates[np.argsort(-total[candidates], kind="stable")]
 
 
 def remainder_bytes(width: int) -> int:
-    """Bytes that the remainder of a token of this width takes."""
+    """Return how many bytes the remainder of a token of this width takes."""
     return 1 + -(-min(width, DIRECTIONS) // 4)
 
 
 def remainders(tokens: Float[Tensor, "T _t"], centers: Float[Tensor, "T _t"]) -> UInt8[np.ndarray, "T _bytes"]:
-    """What the centers of their cells leave of tokens: its length in one byte, and two bits for each direction.
+    """Quantize tokens less the centers of their cells: the length in one byte, and two bits for each direction.
 
     Directions are turned at random first, so that each has its share of the length and no more than that.
     """
@@ -155,7 +158,7 @@ def remainders(tokens: Float[Tensor, "T _t"], centers: Float[Tensor, "T _t"]) ->
 
 
 def _on_remainders(left: UInt8[np.ndarray, "N S _bytes"], tokens: Tensor) -> Float[Tensor, "N S T"]:
-    """Dot products of remainders with tokens: sums of what each byte adds, from a table."""
+    """Return dot products of remainders with tokens: sums of what each byte adds, from a table."""
     width = tokens.shape[1]
     turned = tokens @ _directions(width) / width**0.5
     turned = F.pad(turned, (0, -turned.shape[1] % 4)).unflatten(1, (-1, 4))  # (T, bytes, 4)
@@ -169,23 +172,23 @@ def _on_remainders(left: UInt8[np.ndarray, "N S _bytes"], tokens: Tensor) -> Flo
 
 @lru_cache(maxsize=8)
 def _directions(width: int) -> Float[Tensor, "_t _directions"]:
-    """Orthogonal directions, the same on every machine: what this generator draws is fixed for good."""
+    """Draw orthogonal directions, the same on every machine: what this generator draws is fixed for good."""
     axes, triangle = np.linalg.qr(np.random.RandomState(0).standard_normal((width, min(width, DIRECTIONS))))
     return torch.from_numpy((axes * np.sign(np.diag(triangle))).astype(np.float32))
 
 
 def cells_for(expected: int) -> int:
-    """How many cells so many tokens get, about."""
+    """Return how many cells so many tokens get, about."""
     return max(4, min(MOST_CELLS, expected // PER_CELL))
 
 
 def taught(expected: int) -> int:
-    """Tokens that cells are learnt from, for so many tokens in the index."""
+    """Return how many tokens cells are learnt from, for so many tokens in the index."""
     return min(expected, TAUGHT * cells_for(expected))
 
 
 def _k_means(rows: Tensor, count: int) -> Tensor:
-    """Unit-length centers of some rows."""
+    """Return unit-length centers of rows."""
     generator = torch.Generator().manual_seed(0)
     start = torch.randint(len(rows), (count,), generator=generator) if len(rows) < count else None
     centers = rows[torch.randperm(len(rows), generator=generator)[:count] if start is None else start]
@@ -195,19 +198,19 @@ def _k_means(rows: Tensor, count: int) -> Tensor:
 
 
 def _moved(centers: Tensor, rows: Tensor, owner: Tensor) -> Tensor:
-    """Each center at the mean of its rows; one that has none stays."""
+    """Move each center to the mean of its rows; one that has none stays."""
     sums = torch.zeros_like(centers).index_add_(0, owner, rows)
     filled = torch.bincount(owner, minlength=len(centers)) > 0
     return torch.where(filled[:, None], F.normalize(sums, dim=-1), centers)
 
 
 def _nearest(rows: Tensor, centers: Tensor) -> Tensor:
-    nearest = [(some @ centers.T).argmax(dim=1) for some in rows.split(2**14)]
+    nearest = [(chunk @ centers.T).argmax(dim=1) for chunk in rows.split(2**14)]
     return torch.cat(nearest) if nearest else torch.zeros(0, dtype=torch.long)
 
 
 def _members(rows: Tensor, groups: Tensor) -> tuple[Tensor, ...]:
-    """Which rows are nearest to each group."""
+    """Return the rows that are nearest to each group."""
     group = _nearest(rows, groups)
     sizes = torch.bincount(group, minlength=len(groups)).tolist()
     return tuple(torch.split(group.argsort(stable=True), sizes))

@@ -53,13 +53,13 @@ def write_hits(hits: Sequence[Hit], path: Path, title: str, thumbnail: Thumbnail
 
 
 def as_json(hits: Sequence[Hit]) -> str:
-    """A list with one object per hit."""
+    """Return a JSON list with one object per hit."""
     rows = [{**asdict(hit), "similarities": dict(hit.similarities)} for hit in hits]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
 def as_csv(hits: Sequence[Hit]) -> str:
-    """One line per hit, best first: rank, path, score, confidence, and each phrase with its box.
+    """Return one line per hit, best first: rank, path, score, confidence, and each phrase with its box.
 
     What a spreadsheet would take for a formula has an apostrophe before it, or "./" if it is a path.
     """
@@ -67,9 +67,11 @@ def as_csv(hits: Sequence[Hit]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "id", "path", "score", "confidence", "width", "height", "caption", "boxes"])
     for rank, hit in enumerate(hits, start=1):
-        boxes = "; ".join(f"{each.phrase}: {' '.join(f'{edge:.3f}' for edge in each.box)}" for each in hit.boxes)
+        boxes = "; ".join(
+            f"{phrase_box.phrase}: {' '.join(f'{edge:.3f}' for edge in phrase_box.box)}" for phrase_box in hit.boxes
+        )
         path = f"./{hit.path}" if hit.path.startswith(_FORMULA) else hit.path
-        told = [
+        fields = [
             hit.id,
             path,
             f"{hit.score:.4f}",
@@ -78,7 +80,7 @@ def as_csv(hits: Sequence[Hit]) -> str:
             hit.height,
             _no_formula(hit.caption),
         ]
-        writer.writerow([rank, *told, _no_formula(boxes)])
+        writer.writerow([rank, *fields, _no_formula(boxes)])
     return text.getvalue()
 
 
@@ -87,7 +89,7 @@ def _no_formula(text: str) -> str:
 
 
 def contact_sheet(hits: Sequence[Hit], thumbnail: Thumbnail, columns: int = 5) -> bytes:
-    """A PNG with the hits in rows, each with its boxes, rank, score and name.
+    """Return a PNG with the hits in rows, each with its boxes, rank, score and name.
 
     Args:
         hits: In order.
@@ -104,8 +106,8 @@ def contact_sheet(hits: Sequence[Hit], thumbnail: Thumbnail, columns: int = 5) -
         with Image.open(BytesIO(thumbnail(hit.id))) as picture:
             small = picture.convert("RGB")
         small.thumbnail((CELL, CELL))
-        for each, color in zip(hit.boxes, COLORS, strict=False):
-            edges = [edge * side for edge, side in zip(each.box, small.size * 2, strict=True)]
+        for phrase_box, color in zip(hit.boxes, COLORS, strict=False):
+            edges = [edge * side for edge, side in zip(phrase_box.box, small.size * 2, strict=True)]
             ImageDraw.Draw(small).rectangle([round(edge) for edge in edges], outline=color, width=2)
         sheet.paste(small, (left, top))
         name = hit.path if len(hit.path) <= 38 else "..." + hit.path[-35:]
@@ -117,16 +119,16 @@ def contact_sheet(hits: Sequence[Hit], thumbnail: Thumbnail, columns: int = 5) -
 
 
 def contact_page(hits: Sequence[Hit], title: str, thumbnail: Thumbnail) -> str:
-    """An HTML page with the hits, their boxes and phrases. Pictures are inside: the page needs no other file."""
+    """Return an HTML page with the hits, their boxes and phrases. Pictures are inside: it needs no other file."""
     figures = []
     for rank, hit in enumerate(hits, start=1):
         data = base64.b64encode(thumbnail(hit.id)).decode()
         boxes, names = [], []
-        for each, color in zip(hit.boxes, COLORS, strict=False):
-            x0, y0, x1, y1 = (100 * edge for edge in each.box)
+        for phrase_box, color in zip(hit.boxes, COLORS, strict=False):
+            x0, y0, x1, y1 = (100 * edge for edge in phrase_box.box)
             place = f"left:{x0:.1f}%;top:{y0:.1f}%;width:{x1 - x0:.1f}%;height:{y1 - y0:.1f}%"
-            boxes.append(f'<i style="{place};color:{color}" title="{escape(each.phrase)}"></i>')
-            names.append(f'<span style="color:{color}">{escape(each.phrase)}</span>')
+            boxes.append(f'<i style="{place};color:{color}" title="{escape(phrase_box.phrase)}"></i>')
+            names.append(f'<span style="color:{color}">{escape(phrase_box.phrase)}</span>')
         figures.append(
             f'<figure><div><img alt="" src="data:image/jpeg;base64,{data}">{"".join(boxes)}</div>'
             f"<figcaption><b>{rank}. {escape(hit.path)}</b><br>score {hit.score:.2f}, confidence {hit.confidence:.0%}"
@@ -139,13 +141,13 @@ def contact_page(hits: Sequence[Hit], title: str, thumbnail: Thumbnail) -> str:
     )
 
 
-def numbered(path: Path, number: int, of: int) -> Path:
-    """Where the hits of one of several queries go: "hits.json" itself, or "hits-001.json" and so on."""
-    return path if of == 1 else path.with_stem(f"{path.stem}-{number + 1:03d}")
+def numbered(path: Path, number: int, total: int) -> Path:
+    """Return the file for the hits of one of several queries: "hits.json" itself, or "hits-001.json" and so on."""
+    return path if total == 1 else path.with_stem(f"{path.stem}-{number + 1:03d}")
 
 
 def as_lines(hits: Sequence[Hit], title: str = "") -> str:
-    """Hits for a terminal. Says so where the best of them is likely to be an accident.
+    """Return hits as lines for a terminal. A last line says so where the best is likely to be an accident.
 
     Args:
         hits: In order.
@@ -157,9 +159,9 @@ def as_lines(hits: Sequence[Hit], title: str = "") -> str:
     for rank, hit in enumerate(hits, start=1):
         lines.append(f"{rank:>3}  {hit.score:5.2f}  {hit.confidence:4.0%}  {printable(hit.path)}")
         lines += [
-            f"{'':18} {printable(each.phrase)}: {', '.join(f'{edge:.2f}' for edge in each.box)}"
-            for each in hit.boxes
-            if each.phrase
+            f"{'':18} {printable(phrase_box.phrase)}: {', '.join(f'{edge:.2f}' for edge in phrase_box.box)}"
+            for phrase_box in hit.boxes
+            if phrase_box.phrase
         ]
     if hits[0].confidence < 0.5:
         lines.append("Nothing stands out: the best of these may be there by accident.")

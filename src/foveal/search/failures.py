@@ -1,4 +1,4 @@
-"""Why an index could not be read or written, in one line: LanceDB's own errors are long, and name its source files."""
+"""One-line reasons why an index cannot be read or written: LanceDB's errors are long, and name its source files."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def reason_of(error: OSError | RuntimeError, index: str | Path) -> str:
     if number in _FORBIDDEN:
         return f"'{index}' cannot be written to: {os.strerror(number)}."
     if isinstance(error, OSError) or "lance" in text:
-        said = re.sub(r", /\S+\.rs:\d+:\d+|^lance error: ", "", text)[:200]  # where in its source it was raised
-        said = str(getattr(error, "strerror", None) or said).rstrip(".")
-        return f"'{index}' cannot be read or written: {said}."
+        message = re.sub(r", /\S+\.rs:\d+:\d+|^lance error: ", "", text)[:200]  # where in its source it was raised
+        message = str(getattr(error, "strerror", None) or message).rstrip(".")
+        return f"'{index}' cannot be read or written: {message}."
     return ""

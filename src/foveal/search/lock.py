@@ -1,4 +1,4 @@
-"""Who may write to an index: one process at a time, where the index is a folder."""
+"""The lock of an index in a folder: one process at a time may write."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The phrases that a long query is made of, to say of each where it is."""
+"""Phrases of a long query, each with a place of its own in a picture."""
 
 import re
 
@@ -19,7 +19,7 @@ _EMPTY = frozenset(
 
 
 def phrases_of(text: str, most: int = MOST) -> list[str]:
-    """What a text speaks of, piece by piece: its sentences, cut at commas, conjunctions and some prepositions.
+    """Return the phrases of a text: its sentences, cut at commas, conjunctions and some prepositions.
 
     Args:
         text: Of any length.
@@ -28,10 +28,10 @@ def phrases_of(text: str, most: int = MOST) -> list[str]:
     Returns:
         At least one phrase for a text that is not empty; each once.
     """
-    found: dict[str, None] = {}
+    phrases: dict[str, None] = {}
     for sentence in sentences(text):
         for part in _BREAK.split(sentence):
             phrase = _FILLER.sub("", part.strip(" .!?\"'\u3002"))
             if any(word not in _EMPTY for word in phrase.lower().split()):
-                found[phrase] = None
-    return list(found)[:most] or [text.strip()][: bool(text.strip())]
+                phrases[phrase] = None
+    return list(phrases)[:most] or [text.strip()][: bool(text.strip())]

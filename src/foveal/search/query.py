@@ -1,4 +1,4 @@
-"""What is asked of an index."""
+"""Queries to an index, and reading them from text."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +48,12 @@ class Query:
 
     @property
     def sql(self) -> str:
-        """The filter as the index gets it, written anew from what `where` means."""
+        """Return the filter as the index gets it, written anew from what `where` means."""
         return sql_of(self.where)
 
 
 def parse_box(text: str) -> Box | None:
-    """The box that "x0,y0,x1,y1" stands for; none for an empty text.
+    """Return the box that "x0,y0,x1,y1" stands for; None for an empty text.
 
     Raises:
         ValueError: If it is no box in fractions of a picture.
@@ -72,7 +72,7 @@ def parse_box(text: str) -> Box | None:
 
 
 def read_texts(text: str) -> list[str]:
-    """A text, or the lines of the file that "@file" names.
+    """Return a text, or the lines of the file that "@file" names.
 
     Raises:
         ValueError: If the file holds no text.

@@ -1,4 +1,4 @@
-"""Boxes worth remembering, and few tokens that stand for many: both from a picture's grid of patches alone."""
+"""Region proposals, and few tokens that stand for many: both from an image's grid of patches alone."""
 
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ OVERLAP = 0.5  # intersection over union from which on the weaker of two windows
 
 
 def propose_regions(grid: Float[Tensor, "B Y X E"], most: int) -> tuple[Float[Tensor, "B R E"], Float[Tensor, "B R 4"]]:
-    """Boxes around what stands out, found without a detector, and the embedding of each.
+    """Return boxes around what stands out, found without a detector, and the embedding of each.
 
     Windows of several sizes and aspects lie on the grid. A window stands out if its patches agree with each other and
     its mean is unlike the mean of all that lies outside; of windows that overlap much, the weaker go. The first
@@ -37,15 +37,15 @@ def propose_regions(grid: Float[Tensor, "B Y X E"], most: int) -> tuple[Float[Te
     contrast = 1 - F.cosine_similarity(means, outside, dim=-1)
     strength = contrast * means.norm(dim=-1) * sizes.sqrt()[None]  # evidence grows with size, as a mean's does
     strength[:, 0] = torch.inf  # the whole picture
-    chosen = _apart(strength, rivals, most)
-    picked = means.gather(1, chosen[..., None].expand(-1, -1, means.shape[2]))
-    return F.normalize(picked, dim=-1), boxes[chosen]
+    winners = _apart(strength, rivals, most)
+    picked = means.gather(1, winners[..., None].expand(-1, -1, means.shape[2]))
+    return F.normalize(picked, dim=-1), boxes[winners]
 
 
 def best_windows(
     grid: Float[Tensor, "Y X E"], phrases: Float[Tensor, "R E"]
 ) -> tuple[Float[Tensor, "R 4"], Float[Tensor, " R"]]:
-    """The window of a grid that fits each phrase best.
+    """Return the window of a grid that fits each phrase best.
 
     Args:
         grid: Unit-length patch embeddings.
@@ -61,7 +61,7 @@ def best_windows(
 
 
 def distinct_tokens(tokens: Float[Tensor, "B T E"], most: int) -> Float[Tensor, "B S E"]:
-    """A few tokens that stand for many, by farthest-point sampling (Gonzalez, 1985) and one step of k-means.
+    """Return a few tokens that stand for many, by farthest-point sampling (Gonzalez, 1985) and one step of k-means.
 
     The first center is the token least like the mean of all; each next one is the token least like the centers
     before. A center then becomes the mean of the tokens nearest to it.
@@ -81,33 +81,33 @@ def distinct_tokens(tokens: Float[Tensor, "B T E"], most: int) -> Float[Tensor, 
     for number in range(most):
         center = tokens[rows, nearest.argmin(dim=1)]
         centers.append(center)
-        alike = (tokens @ center[..., None])[..., 0]
-        nearest = alike if number == 0 else torch.maximum(nearest, alike)
+        cosines = (tokens @ center[..., None])[..., 0]
+        nearest = cosines if number == 0 else torch.maximum(nearest, cosines)
     owner = (tokens @ torch.stack(centers, dim=1).mT).argmax(dim=2)  # (B, T)
     members = F.one_hot(owner, most).to(tokens.dtype)
     return F.normalize(members.mT @ tokens, dim=-1)
 
 
 def to_int8(rows: Float[Tensor, "*rows E"]) -> np.ndarray:
-    """Unit-length rows in 8 bits a number, stretched to the full range: the length is known, so no scale is kept."""
+    """Quantize unit-length rows to 8 bits, stretched to the full range: the length is known, so no scale is kept."""
     peak = rows.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
     return (rows / peak * 127).round().to(torch.int8).numpy()
 
 
 def _apart(strength: Float[Tensor, "B _w"], rivals: Float[Tensor, "_w _w"], most: int) -> Int[Tensor, "B R"]:
-    """Greedy non-maximum suppression, all pictures at once: the same number from each."""
+    """Suppress non-maxima greedily, all images at once: the same number of windows from each."""
     strength = strength.clone()
-    chosen: list[Tensor] = []
-    while len(chosen) < most and bool((strength > -torch.inf).any(dim=1).all()):
+    winners: list[Tensor] = []
+    while len(winners) < most and bool((strength > -torch.inf).any(dim=1).all()):
         best = strength.argmax(dim=1)
-        chosen.append(best)
+        winners.append(best)
         strength[rivals[best] > 0] = -torch.inf
-    return torch.stack(chosen, dim=1)
+    return torch.stack(winners, dim=1)
 
 
 @lru_cache(maxsize=64)
 def _windows(rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
-    """All windows of a grid: which cells each holds (0 or 1), its box, and which windows it drives out.
+    """Return all windows of a grid: which cells each holds (0 or 1), its box, and which windows it drives out.
 
     The whole grid is the first.
     """

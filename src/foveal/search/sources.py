@@ -1,4 +1,4 @@
-"""What there is to index: pictures of a folder, or samples of shards, each known by a name that lasts."""
+"""Sources to index: pictures of a folder, or samples of shards, each with a name that lasts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ class Encoded(NamedTuple):
 
     Attributes:
         data: The encoded picture.
-        caption: What its source says about it, or "".
-        notes: What was left out of it and why.
+        caption: Its source's text about it, or "".
+        notes: What was left out of the text and why.
     """
 
     data: bytes
@@ -34,7 +34,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A picture that is there, not read yet.
+    """A picture of a source, not read yet.
 
     Attributes:
         path: Of a file, from the folder; of a sample, its id in its source.
@@ -50,13 +50,13 @@ class Entry:
 
     @property
     def id(self) -> str:
-        """24 letters and digits that stand for the path, in URLs and filters alike."""
+        """Id of 24 letters and digits that stand for the path, in URLs and filters alike."""
         return id_of(self.path)
 
 
 @dataclass
 class Listing:
-    """Goes through a source, and keeps what was wrong on the way.
+    """A pass through a source that records what was wrong on the way.
 
     Attributes:
         source: A folder of pictures, or anything `open_source` knows: tar or Parquet shards, JSON lines, ...
@@ -88,7 +88,7 @@ class Listing:
 
     @cached_property
     def content(self) -> Content:
-        """What the source holds if it is a folder, as `content_of` says; empty of others."""
+        """Kind of content of a folder, as `content_of` names it; empty for other sources."""
         path = place_of(self.source)
         return content_of(path) if path.is_dir() else ""
 
@@ -133,7 +133,7 @@ class Listing:
                 self.whole = False
 
     def _entry(self, sample: Sample, root: Path) -> Entry:
-        """The entry of a sample.
+        """Return the entry of a sample.
 
         Raises:
             OutsideError: If the path of its picture leads out of the source, by links or dots.
@@ -151,13 +151,13 @@ class Listing:
         """Count what lies beside the shards of a folder."""
         used = {".tar": TARS, ".parquet": (".parquet",), ".json": (".json",)}.get(self.content, ())
         if used:
-            others = list_folder(place_of(self.source), outside=self.outside).passed_over
-            self.passed_over.update({kind: count for kind, count in others.items() if kind not in used})
+            beside = list_folder(place_of(self.source), outside=self.outside).passed_over
+            self.passed_over.update({kind: count for kind, count in beside.items() if kind not in used})
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads a picture of a folder, and the text beside it, in whatever process it is asked."""
+    """Reader of a picture of a folder and the text beside it, in any process."""
 
     root: Path
     name: str
@@ -179,7 +179,7 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Sampled:
-    """A sample's picture and its longest text."""
+    """Reader of a sample's picture and its longest text."""
 
     sample: Sample
     inside: Path | None
@@ -192,7 +192,7 @@ class _Sampled:
 
 
 def id_of(path: str) -> str:
-    """The id of a path: 96 bits, so that a billion pictures share none."""
+    """Return the id of a path: 96 bits, so that a billion pictures share none."""
     return blake2b(path.encode(), digest_size=12).hexdigest()
 
 
@@ -212,7 +212,7 @@ def check_source(source: str) -> None:
 
 
 def original(source: str, path: str, *, outside: bool = False) -> Path | bytes:
-    """A picture of a source: its file, or its bytes in a shard, which is searched from the front.
+    """Return a picture of a source: its file, or its bytes in a shard, which is searched from the front.
 
     Args:
         source: As it was indexed.
@@ -243,12 +243,12 @@ def place_of(source: str) -> Path:
 
 
 def leads_out(sample: Sample, root: Path) -> bool:
-    """True if a sample's picture is a file that lies in no way in a folder."""
+    """True if a sample's picture is a file outside a folder."""
     return isinstance(sample.image, Path) and not real(sample.image).is_relative_to(real(root))
 
 
 def _root(source: object) -> Path:
-    """The folder that a source's pictures lie in."""
+    """Return the folder that a source's pictures lie in."""
     root = getattr(source, "root", None)
     if isinstance(root, Path):
         return root
@@ -258,7 +258,7 @@ def _root(source: object) -> Path:
 
 
 def _pieces(source: object, passed_over: Counter[str]) -> Iterator[Iterator[tuple[str, Callable[[], Sample]]]]:
-    """A source as records that can be read one after another though some are broken."""
+    """Yield a source as records that can be read one after another though some are broken."""
     if hasattr(source, "shards"):
         for shard in source.shards():
             name = getattr(shard, "path", "shard")

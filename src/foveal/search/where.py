@@ -25,7 +25,7 @@ COLUMNS: dict[str, type] = {
     "height": int,
     "caption": str,
 }
-"""What a filter may name, and what it holds."""
+"""Columns that a filter may name, and their types."""
 LENGTH = 4_000  # characters
 DEPTH = 16  # parentheses and NOTs, one in another
 COMPARISONS = 100
@@ -70,7 +70,7 @@ class _Token(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """One side of a comparison: what it is in SQL, the type it has, and the column or the number that it is."""
+    """One side of a comparison: its SQL, its type, and the column or the number that it is."""
 
     sql: str
     type: type
@@ -89,7 +89,7 @@ class _Parser:
     def whole(self) -> str:
         sql = self._filter(negated=False, depth=0)
         if self._token.kind != "end":
-            raise self._error("AND, OR or the end should stand here, not " + _shown(self._token.text))
+            raise self._error("AND, OR or the end should stand here, not " + _quoted(self._token.text))
         return sql
 
     def _split(self) -> list[_Token]:
@@ -101,8 +101,10 @@ class _Parser:
             match = _TOKEN.match(self._where, place)
             if match is None:
                 rest = self._where[place:]
-                what = "a text begins and does not end" if rest[0] == "'" else f"{_shown(rest[0])} is not known here"
-                raise self._error(what, place)
+                complaint = (
+                    "a text begins and does not end" if rest[0] == "'" else f"{_quoted(rest[0])} is not known here"
+                )
+                raise self._error(complaint, place)
             kind, text = str(match.lastgroup), match[0]
             if kind == "name" and text.upper() in _WORDS:
                 kind, text = "word", text.upper()
@@ -121,14 +123,14 @@ class _Parser:
 
     def _takes(self, *texts: str) -> bool:
         """Step over words or signs if these come next, all of them."""
-        some = self._tokens[self._place : self._place + len(texts)]
-        there = [token.text for token in some if token.kind in ("word", "sign")] == list(texts)
-        self._place += len(texts) * there
-        return there
+        tokens = self._tokens[self._place : self._place + len(texts)]
+        matches = [token.text for token in tokens if token.kind in ("word", "sign")] == list(texts)
+        self._place += len(texts) * matches
+        return matches
 
     def _expect(self, text: str) -> None:
         if not self._takes(text):
-            raise self._error(f"{text} should stand here, not {_shown(self._token.text)}")
+            raise self._error(f"{text} should stand here, not {_quoted(self._token.text)}")
 
     def _filter(self, *, negated: bool, depth: int) -> str:
         parts = [self._conjunction(negated, depth)]
@@ -164,7 +166,7 @@ class _Parser:
                 raise self._error("one side of a comparison is a column", start)
             return f"{left.sql} {_OPPOSITE[sign] if negated else sign} {right.sql}"
         if not left.column:
-            raise self._error("one of = <> < <= > >= should stand here, not " + _shown(self._token.text))
+            raise self._error("one of = <> < <= > >= should stand here, not " + _quoted(self._token.text))
         if self._takes("IS"):
             negated ^= self._takes("NOT")
             self._expect("NULL")
@@ -173,7 +175,7 @@ class _Parser:
         return f"{left.sql} {'NOT ' * negated}{self._range(left)}"
 
     def _range(self, column: _Value) -> str:
-        """What follows a column, and NOT, if it is no sign."""
+        """Read what follows a column, and NOT, if it is no sign."""
         if self._takes("BETWEEN"):
             low = self._value(column).sql
             self._expect("AND")
@@ -183,7 +185,7 @@ class _Parser:
         for word in ("LIKE", "ILIKE"):
             if self._takes(word):
                 return f"{word} {self._pattern(column)}"
-        raise self._error("a comparison should stand here, not " + _shown(self._token.text))
+        raise self._error("a comparison should stand here, not " + _quoted(self._token.text))
 
     def _members(self, column: _Value) -> list[str]:
         self._expect("(")
@@ -211,8 +213,8 @@ class _Parser:
         self._count("wildcards", len(re.findall("[%_]", wildcards)), WILDCARDS)
         return sql
 
-    def _value(self, other: _Value | None = None) -> _Value:
-        """A column, a number or a text, of the type of what it is compared with."""
+    def _value(self, operand: _Value | None = None) -> _Value:
+        """Read a column, a number or a text, of the type of the operand that it is compared with."""
         token = self._next()
         if token.kind == "text":
             value = self._text(token)
@@ -221,61 +223,61 @@ class _Parser:
         elif token.kind == "name":
             value = self._column(token)
         else:
-            raise self._error(f"a column, a number or a text should stand here, not {_shown(token.text)}", token.start)
-        if other is not None:
-            self._check_types(other, value, token.start)
+            raise self._error(f"a column, a number or a text should stand here, not {_quoted(token.text)}", token.start)
+        if operand is not None:
+            self._check_types(operand, value, token.start)
         return value
 
     def _text(self, token: _Token) -> _Value:
         try:
             token.text.encode()
         except UnicodeEncodeError as error:
-            what = "a text holds half of a surrogate pair, which is no character"
-            raise self._error(what, token.start) from error
+            complaint = "a text holds half of a surrogate pair, which is no character"
+            raise self._error(complaint, token.start) from error
         return _Value(token.text, str)
 
     def _number(self, token: _Token) -> _Value:
         if not re.fullmatch(r"[+-]?[0-9]{1,19}", token.text):
-            raise self._error(f"{_shown(token.text)} is no whole number of at most 19 digits", token.start)
+            raise self._error(f"{_quoted(token.text)} is no whole number of at most 19 digits", token.start)
         return _Value(str(int(token.text)), int, number=int(token.text))
 
     def _column(self, token: _Token) -> _Value:
         name = token.text.strip('"`').lower()
         if self._token.text == "(":
-            raise self._error(f"{_shown(token.text)} is called, and there are no functions", token.start)
+            raise self._error(f"{_quoted(token.text)} is called, and there are no functions", token.start)
         if name not in COLUMNS:
-            raise self._error(f"there is no column {_shown(token.text)}", token.start)
+            raise self._error(f"there is no column {_quoted(token.text)}", token.start)
         return _Value(name, COLUMNS[name], column=name)
 
-    def _check_types(self, one: _Value, other: _Value, start: int) -> None:
-        if one.type is not other.type:
-            column = one.column or other.column
+    def _check_types(self, left: _Value, right: _Value, start: int) -> None:
+        if left.type is not right.type:
+            column = left.column or right.column
             kind = "whole numbers" if column and COLUMNS[column] is int else "texts"
             raise self._error(f"{column} holds {kind}" if column else "a number is compared with a text", start)
-        for column, number in ((one.column, other.number), (other.column, one.number)):
+        for column, number in ((left.column, right.number), (right.column, left.number)):
             if column and abs(number) > (most := LARGEST.get(column, 2**63 - 1)):
                 raise self._error(f"{number} is more than {column} can be, which is at most {most}", start)
 
-    def _count(self, what: str, more: int, most: int) -> None:
-        self._counts[what] += more
-        if self._counts[what] > most:
-            raise self._error(f"it has more than {most} {what}")
+    def _count(self, unit: str, more: int, most: int) -> None:
+        self._counts[unit] += more
+        if self._counts[unit] > most:
+            raise self._error(f"it has more than {most} {unit}")
 
-    def _error(self, what: str, place: int | None = None) -> ValueError:
+    def _error(self, complaint: str, place: int | None = None) -> ValueError:
         place = self._token.start if place is None else place
         return ValueError(
-            f"The filter is refused at character {place + 1}: {what}. A filter compares the columns"
+            f"The filter is refused at character {place + 1}: {complaint}. A filter compares the columns"
             f" {', '.join(COLUMNS)} with whole numbers and 'texts' by = <> < <= > >=, LIKE, ILIKE, IN, BETWEEN and"
             " IS NULL, joined by AND, OR, NOT and parentheses."
         )
 
 
 def _joined(parts: list[str], word: str) -> str:
-    """Parts with a word between them; alternatives in parentheses, as AND binds closer."""
+    """Join parts with a word between them; alternatives in parentheses, as AND binds closer."""
     joined = f" {word} ".join(parts)
     return f"({joined})" if word == "OR" and len(parts) > 1 else joined
 
 
-def _shown(text: str) -> str:
-    """A piece of a filter for a message: short, and nothing in it that a terminal obeys."""
+def _quoted(text: str) -> str:
+    """Return a piece of a filter for a message: short, and without anything that a terminal obeys."""
     return ascii(text if len(text) <= 40 else text[:40] + "...")

@@ -44,9 +44,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from foveal.search.compare import Want
+from foveal.search.compare import EncodedQuery
 from foveal.search.first_pass import FirstPass
-from foveal.search.store import Layout, Look, Store, row_batch
+from foveal.search.store import ImageFeatures, Layout, Store, row_batch
 from foveal.similarity import late_interaction
 
 WIDTH, TOKEN_WIDTH, TOKENS, WORDS = 512, 128, 16, 12
@@ -138,15 +138,17 @@ def build(world: World, folder: Path, count: int) -> dict[str, float]:
         some = min(BATCH, count - first)
         embeddings, tokens, _ = world.pictures(BATCH, seed=1 + first // BATCH)
         eight_bits = (tokens / tokens.abs().amax(-1, keepdim=True) * 127).round().to(torch.int8).numpy()
-        looks = [Look(e, t, *nothing) for e, t in zip(embeddings.half().numpy(), eight_bits, strict=True)][:some]
-        told: dict[str, list[Any]] = {
+        features = [ImageFeatures(e, t, *nothing) for e, t in zip(embeddings.half().numpy(), eight_bits, strict=True)][
+            :some
+        ]
+        metadata: dict[str, list[Any]] = {
             "id": [f"{first + n:024x}" for n in range(some)],
             "path": [f"{first + n}.jpg" for n in range(some)],
             **{name: [0] * some for name in ("bytes", "modified", "width", "height")},
             **{name: [""] * some for name in ("hash", "caption")},
             "thumbnail": [b""] * some,
         }
-        store.write(row_batch(store.layout, told, looks), replace=())
+        store.write(row_batch(store.layout, metadata, features), replace=())
     written = time.perf_counter() - start
     store.finish()
     store.pictures.optimize(cleanup_older_than=timedelta(0))  # what compaction replaced, which users keep for an hour
@@ -155,8 +157,8 @@ def build(world: World, folder: Path, count: int) -> dict[str, float]:
 
 def ours(first_pass: FirstPass, embedding: Tensor, tokens: Tensor) -> list[str]:
     """First pass, then late interaction with the shortlist."""
-    [found] = first_pass([[Want(embedding, tokens, embedding[None], ("",))]], "late", "", SHORTLIST)
-    late = late_interaction(tokens[None], found.looks.tokens)[0]
+    [found] = first_pass([[EncodedQuery(embedding, tokens, embedding[None], ("",))]], "late", "", SHORTLIST)
+    late = late_interaction(tokens[None], found.features.tokens)[0]
     return [found.ids[at] for at in late.topk(min(BEST, len(found))).indices.tolist()]
 
 

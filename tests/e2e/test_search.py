@@ -147,9 +147,9 @@ def whole(index):
         return set()
     opened = Store.open(index)
     rows = opened.pictures.to_arrow()
-    looks = opened.looks(rows)
-    assert torch.isfinite(looks.embedding).all()
-    assert looks.region_mask.any(dim=1).all()
+    features = opened.features(rows)
+    assert torch.isfinite(features.embedding).all()
+    assert features.region_mask.any(dim=1).all()
     assert all(thumbnail[:2] == b"\xff\xd8" for thumbnail in rows["thumbnail"].to_pylist())
     ids = rows["id"].to_pylist()
     assert len(ids) == len(set(ids))
@@ -246,7 +246,7 @@ def complete(index):
     """The pictures of an index by path and hash. Fails if it is not finished, first pass and all."""
     found, opened = whole(index), Store.open(index)
     assert {each.decode() for each in opened.codes()[0]} == found
-    assert opened.about["finished"] == opened.versions
+    assert opened.facts["finished"] == opened.versions
     return {(row["path"], row["hash"]) for row in opened.pictures.to_arrow().to_pylist()}
 
 

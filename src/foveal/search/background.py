@@ -1,4 +1,4 @@
-"""How alike things are that have nothing to do with each other: what a score has to stand out from."""
+"""The baseline that a score has to stand out from: similarities of unrelated images and queries."""
 
 from dataclasses import dataclass
 from math import erfc, sqrt
@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 SAMPLE = 256
-"""Pictures of the index that queries are compared with to see what is usual: those whose ids come first."""
+"""Images of the index that measure a query's baseline: those whose ids come first."""
 PRIOR = 24
-"""Pictures that the index's own background counts for beside a query's, so that small indices have one too."""
+"""Images that the index's own baseline counts for beside a query's, so that small indices have one too."""
 
 TEXTS = (
     "a dog running on grass",
@@ -40,8 +40,8 @@ TEXTS = (
 
 
 @dataclass(frozen=True)
-class Usual:
-    """Mean and spread of similarities of things unrelated.
+class Baseline:
+    """Mean and spread of the similarities of unrelated images and queries.
 
     Attributes:
         mean: Of the similarities.
@@ -52,12 +52,12 @@ class Usual:
     spread: float
 
     @classmethod
-    def of(cls, similarities: Float[Tensor, "*pairs"], prior: "Usual | None" = None) -> "Usual":
-        """Mean and spread of similarities, by median and median deviation: some of them may be related after all.
+    def of(cls, similarities: Float[Tensor, "*pairs"], prior: "Baseline | None" = None) -> "Baseline":
+        """Estimate a baseline by median and median deviation, as some of the images may be related after all.
 
         Args:
-            similarities: Of a query and pictures.
-            prior: What is usual for any query. Counts as `PRIOR` pictures more.
+            similarities: Of a query and images.
+            prior: The baseline of any query. Counts as `PRIOR` images more.
         """
         values = similarities.flatten().float()
         if not len(values):
@@ -70,26 +70,26 @@ class Usual:
         variance = share * spread.item() ** 2 + (1 - share) * prior.spread**2
         return cls(share * mean.item() + (1 - share) * prior.mean, max(sqrt(variance), 1e-4))
 
-    def standard(self, similarities: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
-        """Similarities in standard deviations above the mean."""
+    def z_scores(self, similarities: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
+        """Return the z-scores of similarities: standard deviations above the mean."""
         return (similarities - self.mean) / self.spread
 
 
 def confidences(scores: list[float], count: int) -> list[float]:
-    """For each of the best hits, the share of hits at least as good that are expected to be no accident.
+    """Return, for each of the best hits, the share of hits at least as good that are expected to be no accident.
 
     One minus the false discovery rate of Benjamini and Hochberg (1995): of `count` unrelated pictures, so many are
     expected to score as high by accident; so many did.
 
     Args:
-        scores: Best first, in standard deviations above unrelated pictures.
+        scores: Z-scores above unrelated images, best first.
         count: Pictures that were searched.
 
     Returns:
         In [0, 1], falling. Near 0 for the best of an index in which nothing fits.
     """
     accidents = [count * erfc(score / sqrt(2)) / 2 for score in scores]
-    found = [max(0.0, 1 - expected / rank) for rank, expected in enumerate(accidents, start=1)]
-    for place in reversed(range(len(found) - 1)):
-        found[place] = max(found[place], found[place + 1])
-    return found
+    shares = [max(0.0, 1 - expected / rank) for rank, expected in enumerate(accidents, start=1)]
+    for place in reversed(range(len(shares) - 1)):
+        shares[place] = max(shares[place], shares[place + 1])
+    return shares

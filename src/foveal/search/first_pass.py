@@ -1,4 +1,4 @@
-"""The first pass: which pictures are worth a comparison in full."""
+"""The first pass of a search: a shortlist of images that are worth a comparison in full."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .compare import Want
+from .compare import EncodedQuery
 from .query import Mode
-from .store import COMPARED, TOLD, Looks, Numbered, Store
+from .store import FEATURES, METADATA, Features, Numbered, Store
 
 log = logging.getLogger(__name__)
 
@@ -18,40 +18,40 @@ COLUMNS: dict[Mode, tuple[str, ...]] = {
     "global": ("embedding",),
     "late": ("tokens",),
     "region": ("regions", "boxes"),
-    "fused": COMPARED,
+    "fused": FEATURES,
 }
-"""What of a picture is compared in each mode."""
+"""Feature columns that each mode compares."""
 
 
 @dataclass(frozen=True)
 class Shortlist:
-    """Pictures that are to be compared in full.
+    """Images that are to be compared in full.
 
     Attributes:
-        ids: Which.
-        looks: What the mode compares of them.
-        read: Gives what is told of some pictures, as a pyarrow table, and how they look in all modes.
+        ids: Of the images.
+        features: Those that the mode compares.
+        read: Gives metadata of images, as a pyarrow table, and their features for all modes.
     """
 
     ids: list[str]
-    looks: Looks
-    read: Callable[[Sequence[str]], tuple[Any, Looks]]
+    features: Features
+    read: Callable[[Sequence[str]], tuple[Any, Features]]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def best(self, places: Tensor) -> tuple[list[dict[str, Any]], Looks]:
-        """What is told of some of them, and how they look in all modes, in this order."""
-        wanted = [self.ids[place] for place in places.tolist()]
-        rows, looks = self.read(wanted)
-        order = _places(rows, wanted)
-        return rows.select(TOLD).take(order.numpy()).to_pylist(), looks.at(order)
+    def best(self, places: Tensor) -> tuple[list[dict[str, Any]], Features]:
+        """Return metadata of some of the images, and their features for all modes, in this order."""
+        ids = [self.ids[place] for place in places.tolist()]
+        rows, features = self.read(ids)
+        order = _places(rows, ids)
+        return rows.select(METADATA).take(order.numpy()).to_pylist(), features.select(order)
 
 
 class FirstPass:
     """Shortlists by whole embeddings (LanceDB), by token sets and by regions (cells). Small indices need none.
 
-    Pictures without cells, as they were added since, are found by their embeddings alone.
+    Images without cells, as they were added since, are found by their embeddings alone.
     """
 
     def __init__(self, store: Store) -> None:
@@ -70,96 +70,106 @@ class FirstPass:
                 count - coded,
                 count,
             )
-        self._kept: tuple[int, Any, Looks] | None = None
+        self._in_memory: tuple[int, Any, Features] | None = None
 
-    def __call__(self, queries: Sequence[Sequence[Want]], mode: Mode, where: str, limit: int) -> list[Shortlist]:
-        """Shortlists of queries, each best first. Whatever their number, the index is asked a few times.
+    def __call__(
+        self, queries: Sequence[Sequence[EncodedQuery]], mode: Mode, where: str, limit: int
+    ) -> list[Shortlist]:
+        """Return shortlists of queries, each best first. Whatever their number, the index is searched a few times.
 
         Args:
-            queries: What each looks for; each want brings its own pictures.
-            mode: How pictures will be compared.
+            queries: The encoded parts of each query; each part brings its own images.
+            mode: How images will be compared.
             where: A query's `sql`. Empty: none.
-            limit: Pictures wanted from a search.
+            limit: Images asked of a search.
         """
         if self._store.small:
             return self._everything(len(queries), where)
-        wants, numbered = [want for own in queries for want in own], self._as_opened
+        encoded, numbered = [query for parts in queries for query in parts], self._as_opened
         if where and self._store.count(where) <= limit:
-            found = [sorted(self._store.passing(where))] * len(wants)
+            id_lists = [sorted(self._store.passing(where))] * len(encoded)
         else:
-            found = self._by_sets(wants, mode, where, limit)
+            id_lists = self._by_sets(encoded, mode, where, limit)
             coded = self._all_coded and numbered is not None
-            if mode in ("global", "fused") or not coded or min(map(len, found)) < limit:
-                nearest = self._store.nearest(torch.stack([want.embedding for want in wants]), where, limit)
-                found = [[*first, *then] for first, then in zip(nearest, found, strict=True)]
-        rest = iter(found)
-        shortlists = [dict.fromkeys(each for _ in own for each in next(rest)) for own in queries]
-        wanted = list(dict.fromkeys(each for own in shortlists for each in own))
-        rows, looks, read = self._read(wanted, mode, numbered)
-        place = {each: number for number, each in enumerate(rows["id"].to_pylist())}
-        # a picture may have been deleted since it was found
-        kept = [[each for each in own if each in place] for own in shortlists]
-        return [Shortlist(own, looks.at(_places(rows, own)), read) for own in kept]
+            if mode in ("global", "fused") or not coded or min(map(len, id_lists)) < limit:
+                nearest = self._store.nearest(torch.stack([query.embedding for query in encoded]), where, limit)
+                id_lists = [[*first, *then] for first, then in zip(nearest, id_lists, strict=True)]
+        rest = iter(id_lists)
+        shortlists = [dict.fromkeys(image_id for _ in parts for image_id in next(rest)) for parts in queries]
+        distinct = list(dict.fromkeys(image_id for shortlist in shortlists for image_id in shortlist))
+        rows, features, read = self._read(distinct, mode, numbered)
+        place = {image_id: number for number, image_id in enumerate(rows["id"].to_pylist())}
+        # an image may have been deleted since it was found
+        present = [[image_id for image_id in shortlist if image_id in place] for shortlist in shortlists]
+        return [Shortlist(ids, features.select(_places(rows, ids)), read) for ids in present]
 
     def _read(
-        self, ids: Sequence[str], mode: Mode, own: Numbered | None
-    ) -> tuple[Any, Looks, Callable[[Sequence[str]], tuple[Any, Looks]]]:
-        """Rows with what a mode compares, and what reads the rest of some: later, where numbers still hold."""
-        if own is None:
+        self, ids: Sequence[str], mode: Mode, numbered: Numbered | None
+    ) -> tuple[Any, Features, Callable[[Sequence[str]], tuple[Any, Features]]]:
+        """Read the columns that a mode compares. Also return a function that reads the rest of some images later."""
+        if numbered is None:
             rows = self._store.named(ids)
-            looks = self._store.looks(rows)
-            return rows, looks, lambda _: (rows, looks)
-        rows = own.named(ids, COLUMNS[mode])
+            features = self._store.features(rows)
+            return rows, features, lambda _: (rows, features)
+        rows = numbered.named(ids, COLUMNS[mode])
 
-        def rest(some: Sequence[str]) -> tuple[Any, Looks]:
-            found = own.named(some, (*TOLD[1:], *COMPARED))
-            return found, self._store.looks(found)
+        def rest(subset: Sequence[str]) -> tuple[Any, Features]:
+            table = numbered.named(subset, (*METADATA[1:], *FEATURES))
+            return table, self._store.features(table)
 
-        return rows, self._store.looks(rows), rest
+        return rows, self._store.features(rows), rest
 
     @property
     def _as_opened(self) -> Numbered | None:
-        """The rows by number, as long as nobody has written since."""
-        own = self._numbered
-        return own if own is not None and own.version == self._store.pictures.version else None
+        """Rows by number, as long as nobody has written since."""
+        numbered = self._numbered
+        return numbered if numbered is not None and numbered.version == self._store.pictures.version else None
 
     def _everything(self, count: int, where: str) -> list[Shortlist]:
-        """All pictures, kept in memory as long as the index stays as it is."""
+        """Return all images, kept in memory as long as the index stays as it is."""
         version = self._store.pictures.version
-        kept = self._kept
-        if kept is None or kept[0] != version:
+        in_memory = self._in_memory
+        if in_memory is None or in_memory[0] != version:
             rows = self._store.named()
-            kept = self._kept = version, rows.select(TOLD), self._store.looks(rows)
-        _, rows, looks = kept
+            in_memory = self._in_memory = version, rows.select(METADATA), self._store.features(rows)
+        _, rows, features = in_memory
         ids = rows["id"].to_pylist()
         if not where:
-            return [Shortlist(ids, looks, lambda _: (rows, looks))] * count
+            return [Shortlist(ids, features, lambda _: (rows, features))] * count
         passing = self._store.passing(where)
-        some = [each for each in ids if each in passing]
-        return [Shortlist(some, looks.at(_places(rows, some)), lambda _: (rows, looks))] * count
+        passing_ids = [image_id for image_id in ids if image_id in passing]
+        return [Shortlist(passing_ids, features.select(_places(rows, passing_ids)), lambda _: (rows, features))] * count
 
-    def _by_sets(self, wants: Sequence[Want], mode: Mode, where: str, limit: int) -> list[list[str]]:
-        """By late interaction of tokens and of regions with the centers of cells."""
-        some = limit if mode in ("late", "region") else limit // 2
+    def _by_sets(self, queries: Sequence[EncodedQuery], mode: Mode, where: str, limit: int) -> list[list[str]]:
+        """Search by late interaction of tokens and of regions with the centers of cells."""
+        share = limit if mode in ("late", "region") else limit // 2
         parts = {"late": ("tokens",), "region": ("regions",), "fused": ("tokens", "regions")}.get(mode, ())
         if self._codes is None:  # stopped before it was finished
             slow = "regions" in parts
-            return [self._store.nearest_regions(want.phrases, where, some) if slow else [] for want in wants]
+            return [self._store.nearest_regions(query.phrases, where, share) if slow else [] for query in queries]
         ids, postings = self._codes
-        sets = [{"tokens": want.tokens, "regions": want.phrases} for want in wants]
+        sets = [{"tokens": query.tokens, "regions": query.phrases} for query in queries]
         # with a filter, more are asked for than are wanted, as some will not pass it
-        most = some if not where else 10 * some
-        found = [
-            [[each.decode() for each in ids[postings[part].nearest(own[part], most)].tolist()] for part in parts]
-            for own in sets
+        most = share if not where else 10 * share
+        id_sets = [
+            [
+                [image_id.decode() for image_id in ids[postings[part].nearest(query_sets[part], most)].tolist()]
+                for part in parts
+            ]
+            for query_sets in sets
         ]
         if where:
-            passing = self._store.passing(where, list({each for own in found for part in own for each in part}))
-            found = [[[each for each in part if each in passing][:some] for part in own] for own in found]
-        return [[each for part in own for each in part] for own in found]
+            passing = self._store.passing(
+                where, list({image_id for id_set in id_sets for part in id_set for image_id in part})
+            )
+            id_sets = [
+                [[image_id for image_id in part if image_id in passing][:share] for part in id_set]
+                for id_set in id_sets
+            ]
+        return [[image_id for part in id_set for image_id in part] for id_set in id_sets]
 
 
 def _places(rows: Any, ids: Sequence[str]) -> Tensor:
-    """Where pictures stand in a table that has all of them."""
-    place = {each: number for number, each in enumerate(rows["id"].to_pylist())}
-    return torch.tensor([place[each] for each in ids], dtype=torch.long)
+    """Return the row numbers of images in a table that has all of them."""
+    place = {image_id: number for number, image_id in enumerate(rows["id"].to_pylist())}
+    return torch.tensor([place[image_id] for image_id in ids], dtype=torch.long)

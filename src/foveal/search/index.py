@@ -1,4 +1,4 @@
-"""Building an index, and keeping it like the pictures that it is of."""
+"""Building an index, and keeping it up to date with its source."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ from .lock import alone, is_remote
 from .rows import Read, encode_rows, probe, read_entry, same_model
 from .sources import Entry, Listing, check_source
 from .store import Layout, Store
-from .todo import Batch, Report, Todo, batches
+from .todo import Batch, IndexPlan, Report, batches
 
 Engine = Literal["local", "ray"]
 _CONTENTS = {"pictures": "pictures", ".tar": "tar shards", ".parquet": "Parquet files", ".json": "JSON files"}
@@ -24,7 +24,7 @@ _CONTENTS = {"pictures": "pictures", ".tar": "tar shards", ".parquet": "Parquet 
 
 @dataclass(frozen=True)
 class Indexing:
-    """Makes an index of a source, or brings one up to date.
+    """Builds an index of a source, or brings one up to date.
 
     New pictures are added, changed ones replaced, those gone are forgotten. Files whose size and time of change are
     the known ones are not read again. Each batch is one commit: stopped at any moment, the index is whole and holds
@@ -92,54 +92,54 @@ class Indexing:
                 return self._bring_up_to_date(encoder, open_encoder)
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(
-                f"Stopped with {self._kept} pictures in {self.index}. The same command goes on."
+                f"Stopped with {self._count} pictures in {self.index}. The same command goes on."
             ) from error
         except (OSError, RuntimeError) as error:
             reason = reason_of(error, self.index)
             if not reason:
                 raise
             raise ValueError(
-                f"{reason} {self._kept} pictures are kept. Once mended, the same command goes on."
+                f"{reason} {self._count} pictures are kept. Once mended, the same command goes on."
             ) from error
 
     def _bring_up_to_date(self, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> Report:
         store = Store.open(self.index)
         self._check(store, encoder)
-        todo = Todo(self._listing(store), store, forget=self.forget, progress=self.progress)
-        with todo.bar:  # closed whatever happens, so that what is said of it has a line of its own
-            self._encode(todo, store, encoder, open_encoder)
-            report = todo.finish()
-        if store.about.get("finished") != store.versions:
+        plan = IndexPlan(self._listing(store), store, forget=self.forget, progress=self.progress)
+        with plan.bar:  # closed whatever happens, so that what is said of it has a line of its own
+            self._encode(plan, store, encoder, open_encoder)
+            report = plan.finish()
+        if store.facts.get("finished") != store.versions:
             store.finish()
             store.note(background=measure_background(store, encoder), finished=store.versions)
-        self._keep(store, report)
+        self._write_report(store, report)
         return report
 
     @property
-    def _kept(self) -> int:
-        """Pictures in the index by now."""
+    def _count(self) -> int:
+        """Number of pictures in the index by now."""
         return Store.open(self.index).count() if Store.is_there(self.index) else 0
 
-    def _encode(self, todo: Todo, store: Store, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> None:
+    def _encode(self, plan: IndexPlan, store: Store, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> None:
         if self.engine == "ray":
             from .ray_engine import encode_with_ray
 
             staging = Path(self.staging or Path(self.index) / "staging")
-            encode_with_ray(todo, store, open_encoder, staging, batch=self.batch, workers=self.workers)
+            encode_with_ray(plan, store, open_encoder, staging, batch=self.batch, workers=self.workers)
         else:
-            self._encode_here(todo, store, encoder)
+            self._encode_here(plan, store, encoder)
 
     def _new(self, encoder: Encoder) -> tuple[Layout, dict[str, Any]]:
-        """The layout of a new index, and what it is to know of itself."""
-        seen = probe(encoder)
-        about = {"model": self.model, "probe": seen, "source": self._place, "protocol": asdict(encoder.protocol)}
-        return Layout(len(seen[0]), len(seen[0]), self.tokens, self.regions), about
+        """Return the layout of a new index, and the facts about it."""
+        embeddings = probe(encoder)
+        facts = {"model": self.model, "probe": embeddings, "source": self._place, "protocol": asdict(encoder.protocol)}
+        return Layout(len(embeddings[0]), len(embeddings[0]), self.tokens, self.regions), facts
 
     def _check(self, store: Store, encoder: Encoder) -> None:
-        about, layout = store.about, store.layout
-        if not same_model(encoder, about["probe"]):
+        facts, layout = store.facts, store.layout
+        if not same_model(encoder, facts["probe"]):
             raise ValueError(
-                f"'{self.index}' was made with another model than '{self.model}': '{about['model']}'."
+                f"'{self.index}' was made with another model than '{self.model}': '{facts['model']}'."
                 " Name that one, or make another index."
             )
         if (layout.tokens, layout.regions) != (self.tokens, self.regions):
@@ -147,30 +147,30 @@ class Indexing:
                 f"'{self.index}' holds {layout.tokens} tokens and {layout.regions} regions a picture, not {self.tokens}"
                 f" and {self.regions}. Keep these numbers, or make another index."
             )
-        if about["source"] != self._place:
-            if Path(about["source"]).exists():
+        if facts["source"] != self._place:
+            if Path(facts["source"]).exists():
                 raise ValueError(
-                    f"'{self.index}' is of '{about['source']}', not of '{self._place}'. Use another --out."
+                    f"'{self.index}' is of '{facts['source']}', not of '{self._place}'. Use another --out."
                 )
             store.note(source=self._place)  # the folder was moved
 
     def _listing(self, store: Store) -> Listing:
-        """The source, if it holds what it held when it was indexed before.
+        """Return the source, if it holds what it held when it was indexed before.
 
         Raises:
             ValueError: If it holds something else now, of which nothing that is indexed is a part.
         """
-        about = store.about
-        outside = bool(about.get("outside")) if self.outside is None else self.outside
+        facts = store.facts
+        outside = bool(facts.get("outside")) if self.outside is None else self.outside
         listing = Listing(self.source, outside, self.most, self.progress)
-        was, now = about.get("content", ""), listing.content
+        was, now = facts.get("content", ""), listing.content
         if was and now and was != now and not self.forget:
             raise ValueError(
                 f"'{self.index}' is of {_CONTENTS[was]} in '{self.source}', which holds {_CONTENTS[now]} now. Put those"
                 " back, use another --out, or forget all that was indexed: --forget"
             )
         rules = {"outside": outside, "content": now or was}
-        if any(about.get(name) != value for name, value in rules.items()):
+        if any(facts.get(name) != value for name, value in rules.items()):
             store.note(**rules)
         return listing
 
@@ -178,25 +178,25 @@ class Indexing:
     def _place(self) -> str:
         return str(Path(self.source).absolute())
 
-    def _encode_here(self, todo: Todo, store: Store, encoder: Encoder) -> None:
-        """Three things at once: the next batch is read and decoded, this one embedded, the last one written."""
+    def _encode_here(self, plan: IndexPlan, store: Store, encoder: Encoder) -> None:
+        """Do three things at once: read and decode the next batch, embed this one, write the last one."""
         with ThreadPoolExecutor(self.workers) as readers, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             try:
-                for read in _ahead(readers, batches(todo, self.batch), store.layout.thumbnail):
-                    rows, broken = encode_rows(encoder, store.layout, todo.sort_out(read))
-                    todo.refuse(broken)
+                for read in _ahead(readers, batches(plan, self.batch), store.layout.thumbnail):
+                    rows, broken = encode_rows(encoder, store.layout, plan.sort_out(read))
+                    plan.refuse(broken)
                     if writing is not None:
                         writing.result()
-                    writing = writer.submit(todo.write, rows, rows["id"].to_pylist())
+                    writing = writer.submit(plan.write, rows, rows["id"].to_pylist())
                 if writing is not None:
                     writing.result()
             except BaseException:
                 readers.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _keep(self, store: Store, report: Report) -> None:
-        """The report, where the index lies."""
+    def _write_report(self, store: Store, report: Report) -> None:
+        """Write the report beside the index; into its notes in an object store."""
         if is_remote(self.index):
             store.note(report=asdict(report))
             return
@@ -205,10 +205,10 @@ class Indexing:
 
 
 def _ahead(readers: ThreadPoolExecutor, work: Iterable[Batch], thumbnail: int) -> Iterator[list[tuple[Entry, Read]]]:
-    """Each batch read, while the one before is worked on."""
+    """Yield each batch read, while the one before is worked on."""
     waiting: list[tuple[Entry, Future[Read]]] = []
     for batch in work:
-        coming = [(entry, readers.submit(read_entry, entry, known, thumbnail)) for entry, known in batch]
+        coming = [(entry, readers.submit(read_entry, entry, known_hash, thumbnail)) for entry, known_hash in batch]
         if waiting:
             yield [(entry, reading.result()) for entry, reading in waiting]
         waiting = coming

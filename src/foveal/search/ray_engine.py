@@ -1,4 +1,4 @@
-"""Indexing past one machine: Ray Data actors embed, each batch becomes a file, and all files become one commit.
+"""Indexing on several machines: Ray Data actors embed, each batch becomes a file, and all files one commit.
 
 Needs `pip install "foveal[ray]"`, and a folder that all workers see.
 """
@@ -17,20 +17,20 @@ from ..encoder import Encoder
 from .rows import Loaded, Unreadable, encode_rows, probe, read_entry
 from .sources import Entry
 from .store import Layout, Store, schema
-from .todo import Todo, batches
+from .todo import IndexPlan, batches
 
-DONE = b"foveal"  # key of what a fragment says about itself, in its schema
+DONE = b"foveal"  # key of a fragment's summary, in its schema
 
 
 def encode_with_ray(
-    todo: Todo, store: Store, open_encoder: Callable[[], Encoder], staging: Path, *, batch: int, workers: int
+    plan: IndexPlan, store: Store, open_encoder: Callable[[], Encoder], staging: Path, *, batch: int, workers: int
 ) -> None:
-    """Embed what is to do in workers of a Ray cluster, started here where there is none, and commit it once.
+    """Embed the pictures of a plan in workers of a Ray cluster, started here where there is none, and commit once.
 
     Batches that workers of a run that was cut off have finished are taken as they are.
 
     Args:
-        todo: What may have to be read.
+        plan: Of the pictures that may have to be read.
         store: The index.
         open_encoder: Gives the model, in every worker.
         staging: A folder that all workers see. It goes when all is committed.
@@ -45,7 +45,7 @@ def encode_with_ray(
         import ray.data
     except ImportError as error:
         raise ValueError("Engine 'ray' needs Ray. Install it: pip install 'foveal[ray]'.") from error
-    work = [{"number": number, "work": _Work(some)} for number, some in enumerate(batches(todo, batch))]
+    work = [{"number": number, "work": _Work(entries)} for number, entries in enumerate(batches(plan, batch))]
     if work:
         if not ray.is_initialized():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
@@ -60,8 +60,8 @@ def encode_with_ray(
         done = {}
         for row in rows.iter_rows():
             done[row["number"]] = Path(row["fragment"])
-            todo.bar.set_postfix_str(f"{len(done)} of {len(work)} batches done")
-        _commit(todo, store, [done[number] for number in sorted(done)])
+            plan.bar.set_postfix_str(f"{len(done)} of {len(work)} batches done")
+        _commit(plan, store, [done[number] for number in sorted(done)])
     shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -80,39 +80,39 @@ class _Worker:
         self.staging = Path(staging)
         self.model = json.dumps([probe(self.encoder), asdict(layout)])
 
-    def __call__(self, some: dict[str, Any]) -> dict[str, list[Any]]:
-        files = [str(self.fragment(each.entries)) for each in some["work"]]
-        return {"number": list(some["number"]), "fragment": files}
+    def __call__(self, rows: dict[str, Any]) -> dict[str, list[Any]]:
+        files = [str(self.fragment(work.entries)) for work in rows["work"]]
+        return {"number": list(rows["number"]), "fragment": files}
 
     def fragment(self, entries: tuple[tuple[Entry, str], ...]) -> Path:
-        """The file with the rows of one batch, named by what is in it, so that it is made only once."""
+        """Return the file with the rows of one batch, named by its content, so that it is made only once."""
         import pyarrow
 
-        read = [(entry, read_entry(entry, known, self.layout.thumbnail)) for entry, known in entries]
-        told = [(entry.path, found.hash if isinstance(found, Loaded) else found) for entry, found in read]
-        name = blake2b(json.dumps([self.model, told]).encode(), digest_size=16).hexdigest()
+        read = [(entry, read_entry(entry, known_hash, self.layout.thumbnail)) for entry, known_hash in entries]
+        contents = [(entry.path, outcome.hash if isinstance(outcome, Loaded) else outcome) for entry, outcome in read]
+        name = blake2b(json.dumps([self.model, contents]).encode(), digest_size=16).hexdigest()
         path = self.staging / f"{name}.arrow"
         if path.is_file():
             return path
-        pictures = [found for _, found in read if isinstance(found, Loaded)]
+        pictures = [outcome for _, outcome in read if isinstance(outcome, Loaded)]
         rows, broken = encode_rows(self.encoder, self.layout, pictures)
-        broken |= {entry.path: found for entry, found in read if isinstance(found, str)}
-        notes = {found.entry.path: found.notes for found in pictures if found.notes}
-        unreadable = [entry.path for entry, found in read if isinstance(found, Unreadable)]
-        about = {
+        broken |= {entry.path: outcome for entry, outcome in read if isinstance(outcome, str)}
+        notes = {outcome.entry.path: outcome.notes for outcome in pictures if outcome.notes}
+        unreadable = [entry.path for entry, outcome in read if isinstance(outcome, Unreadable)]
+        summary = {
             "broken": broken,
             "unreadable": unreadable,
             "notes": notes,
-            "unchanged": sum(found is None for _, found in read),
+            "unchanged": sum(outcome is None for _, outcome in read),
         }
-        rows = rows.replace_schema_metadata({DONE: json.dumps(about)})
+        rows = rows.replace_schema_metadata({DONE: json.dumps(summary)})
         with replacing(path) as unfinished, pyarrow.ipc.new_file(str(unfinished), rows.schema) as writer:
             writer.write_table(rows)
         return path
 
 
-def _commit(todo: Todo, store: Store, fragments: list[Path]) -> None:
-    """All rows of all files, in their order, in one commit."""
+def _commit(plan: IndexPlan, store: Store, fragments: list[Path]) -> None:
+    """Write all rows of all files, in their order, in one commit."""
     import pyarrow
 
     def readers() -> Iterator[Any]:
@@ -122,12 +122,14 @@ def _commit(todo: Todo, store: Store, fragments: list[Path]) -> None:
 
     ids: list[str] = []
     for reader in readers():
-        about = json.loads(reader.schema.metadata[DONE])
-        todo.refuse(about["broken"] | {path: Unreadable(about["broken"][path]) for path in about.get("unreadable", ())})
-        todo.unchanged(about["unchanged"])
-        todo.report.notes.update(about.get("notes", {}))
+        summary = json.loads(reader.schema.metadata[DONE])
+        plan.refuse(
+            summary["broken"] | {path: Unreadable(summary["broken"][path]) for path in summary.get("unreadable", ())}
+        )
+        plan.unchanged(summary["unchanged"])
+        plan.report.notes.update(summary.get("notes", {}))
         ids += reader.read_all()["id"].to_pylist()
     plain = schema(store.layout)
     parts = (reader.get_batch(n) for reader in readers() for n in range(reader.num_record_batches))
     columns = (pyarrow.record_batch(part.columns, schema=plain) for part in parts)
-    todo.write(pyarrow.RecordBatchReader.from_batches(plain, columns), ids)
+    plan.write(pyarrow.RecordBatchReader.from_batches(plain, columns), ids)

@@ -1,4 +1,4 @@
-"""From pictures that are there to rows of an index: read, decode, embed."""
+"""Read, decode and embed pictures: from entries of a source to rows of an index."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ..data.images import ImageTransform, stored_size
 from ..encoder import Encoder
 from .regions import distinct_tokens, propose_regions, to_int8
 from .sources import Entry
-from .store import Layout, Look, row_batch
+from .store import ImageFeatures, Layout, row_batch
 
 QUALITY = 80  # of thumbnails
 GRAIN = 4  # thumbnails have sides of a multiple of this many pixels
@@ -30,8 +30,8 @@ class Loaded:
     Attributes:
         entry: What was read.
         data: The encoded picture.
-        caption: What its source says about it.
-        notes: What was left out of that and why.
+        caption: Its source's text about it.
+        notes: What was left out of the text and why.
         hash: Of picture and caption.
         size: Width and height of the upright picture, in pixels.
         thumbnail: A small JPEG.
@@ -54,12 +54,12 @@ Read = Loaded | None | str
 """A picture read: to encode, unchanged, or the reason why it is broken."""
 
 
-def load(entry: Entry, known: str, thumbnail: int) -> Loaded | None:
-    """Read a picture; None if its content is the known one.
+def load(entry: Entry, known_hash: str, thumbnail: int) -> Loaded | None:
+    """Read a picture; None if its content has the known hash.
 
     Args:
         entry: The picture.
-        known: Hash of the content that is indexed already. Empty if there is none.
+        known_hash: Of the content that is indexed already. Empty if there is none.
         thumbnail: Longer side of the thumbnail, about.
 
     Raises:
@@ -69,15 +69,15 @@ def load(entry: Entry, known: str, thumbnail: int) -> Loaded | None:
     data, caption, notes = entry.read()
     digest = blake2b(data, digest_size=16)
     digest.update(b"\0" + caption.encode())
-    if digest.hexdigest() == known:
+    if digest.hexdigest() == known_hash:
         return None
     return Loaded(entry, data, caption, notes, digest.hexdigest(), *_small(data, thumbnail))
 
 
-def read_entry(entry: Entry, known: str, thumbnail: int) -> Read:
-    """`load`, with the reason in place of the error."""
+def read_entry(entry: Entry, known_hash: str, thumbnail: int) -> Read:
+    """Read a picture as `load` does, with the reason in place of the error."""
     try:
-        return load(entry, known, thumbnail)
+        return load(entry, known_hash, thumbnail)
     except ValueError as error:
         return str(error)
     except FileNotFoundError as error:
@@ -87,7 +87,7 @@ def read_entry(entry: Entry, known: str, thumbnail: int) -> Read:
 
 
 def encode_rows(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) -> tuple[Any, dict[str, str]]:
-    """Rows of pictures, ready to write, and the reason for each that the model could not take.
+    """Build rows of pictures, ready to write, and the reason for each that the model could not take.
 
     Args:
         encoder: Of the index's model.
@@ -99,17 +99,17 @@ def encode_rows(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) ->
     """
     broken: dict[str, str] = {}
     try:
-        seen = looks(encoder, layout, pictures) if pictures else []
+        features = image_features(encoder, layout, pictures) if pictures else []
     except ValueError:  # one of them is bad: find out which, so that the others are not lost
-        seen, good = [], []
+        features, good = [], []
         for picture in pictures:
             try:
-                seen += looks(encoder, layout, [picture])
+                features += image_features(encoder, layout, [picture])
                 good.append(picture)
             except ValueError as error:
                 broken[picture.entry.path] = str(error)
         pictures = good
-    told: dict[str, list[Any]] = {
+    metadata: dict[str, list[Any]] = {
         "id": [picture.entry.id for picture in pictures],
         "path": [picture.entry.path for picture in pictures],
         "bytes": [len(picture.data) for picture in pictures],
@@ -120,11 +120,11 @@ def encode_rows(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) ->
         "caption": [picture.caption for picture in pictures],
         "thumbnail": [picture.thumbnail for picture in pictures],
     }
-    return row_batch(layout, told, seen), broken
+    return row_batch(layout, metadata, features), broken
 
 
-def looks(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) -> list[Look]:
-    """What a model sees in pictures, in the precision that is stored.
+def image_features(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) -> list[ImageFeatures]:
+    """Encode pictures and return their features, in the precision that is stored.
 
     Raises:
         ValueError: If a picture cannot be decoded.
@@ -132,31 +132,31 @@ def looks(encoder: Encoder, layout: Layout, pictures: Sequence[Loaded]) -> list[
     encoded = encoder.encode_images_fully([picture.data for picture in pictures], tokens=True, patches=True)
     assert encoded.tokens is not None and encoded.token_mask is not None and encoded.patches is not None
     parts = zip(pictures, encoded.embedding, encoded.patches, encoded.tokens, encoded.token_mask, strict=True)
-    found = []
+    features = []
     for picture, embedding, grid, tokens, mask in parts:
         regions, boxes = propose_regions(grid[None], layout.regions)
         if encoder.transform.mode == "crop":
             boxes = uncropped(boxes, *picture.size)
-        found.append(
-            Look(
+        features.append(
+            ImageFeatures(
                 embedding.numpy().astype(np.float16),
                 to_int8(token_set(tokens[mask], layout.tokens)),
                 regions[0].numpy().astype(np.float16),
                 boxes[0].numpy(),
             )
         )
-    return found
+    return features
 
 
-def uncropped(boxes: Float[Tensor, "*some 4"], width: int, height: int) -> Float[Tensor, "*some 4"]:
-    """Boxes in the square in the middle of a picture, as boxes in the picture."""
+def uncropped(boxes: Float[Tensor, "*boxes 4"], width: int, height: int) -> Float[Tensor, "*boxes 4"]:
+    """Map boxes in the square in the middle of an image to boxes in the image."""
     side = min(width, height)
     shares = torch.tensor([side / width, side / height] * 2)
     return 0.5 + (boxes - 0.5) * shares
 
 
 def token_set(tokens: Float[Tensor, "T E"], size: int) -> Float[Tensor, "S E"]:
-    """Tokens as a set of one size: the distinct ones of a larger set, the last repeated in a smaller one.
+    """Return tokens as a set of one size: the distinct ones of a larger set, the last repeated in a smaller one.
 
     A repeated token changes no maximum.
     """
@@ -165,7 +165,7 @@ def token_set(tokens: Float[Tensor, "T E"], size: int) -> Float[Tensor, "S E"]:
 
 
 def probe(encoder: Encoder) -> list[list[float]]:
-    """Embeddings of a fixed text and a fixed picture, by which a model is known again."""
+    """Return embeddings of a fixed text and a fixed image, by which a model is recognized."""
     picture = Image.radial_gradient("L").resize((64, 48)).convert("RGB")
     rows = [*encoder.encode_texts(["two brown dogs on a red sofa"]), *encoder.encode_images([picture])]
     return [[round(value, 5) for value in row.tolist()] for row in rows]
@@ -173,13 +173,13 @@ def probe(encoder: Encoder) -> list[list[float]]:
 
 def same_model(encoder: Encoder, embeddings: Iterable[Iterable[float]]) -> bool:
     """True if a model gives the embeddings of `probe`, up to coarse arithmetic."""
-    known = torch.tensor([list(row) for row in embeddings])
-    own = torch.tensor(probe(encoder))
-    return own.shape == known.shape and bool((F.cosine_similarity(own, known) > 0.99).all())
+    recorded = torch.tensor([list(row) for row in embeddings])
+    current = torch.tensor(probe(encoder))
+    return current.shape == recorded.shape and bool((F.cosine_similarity(current, recorded) > 0.99).all())
 
 
 def _small(data: bytes, side: int) -> tuple[tuple[int, int], bytes]:
-    """Size of the upright picture, and its thumbnail. Decoding it is also the test that the picture is whole."""
+    """Return size and thumbnail of the upright picture. Decoding it is also the test that the picture is whole."""
     most = (side // GRAIN) ** 2 * 3 // 4  # a picture of 4 : 3 comes out with the longer side
     view = ImageTransform(mode="native", patch_size=GRAIN, max_patches=most)(data)
     small = BytesIO()

@@ -1,4 +1,4 @@
-"""From a query to hits: a first pass by approximate search, then a rerank of the shortlist."""
+"""Search an index: a first pass by approximate search, then a rerank of the shortlist."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from ..encoder import Encoder, Picture
 from ..types import Box, Hit, PhraseBox
-from .background import SAMPLE, Usual, confidences
+from .background import SAMPLE, Baseline, confidences
 from .compare import (
     PARTS,
-    Want,
-    Yardstick,
+    BaselineScorer,
+    EncodedQuery,
     best_regions,
+    encode_image_queries,
+    encode_text_queries,
     measure_background,
     similarities,
-    wants_of_pictures,
-    wants_of_texts,
 )
 from .failures import reason_of
 from .first_pass import FirstPass, Shortlist
@@ -29,17 +29,17 @@ from .query import Mode, Query
 from .regions import best_windows
 from .rows import same_model
 from .sources import id_of, original
-from .store import Looks, Store, as_box
+from .store import Features, Store, as_box
 
 SHORTLIST = 200
-"""Pictures that the first pass hands on to be compared in full."""
+"""Images that the first pass hands on to be compared in full."""
 WEIGHTS = {"global": 1.0, "late": 0.5, "region": 0.5}
-"""Of the three similarities in mode "fused"; each is in standard deviations of unrelated pictures before."""
+"""Of the three similarities in mode "fused", each a z-score by then."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where in a picture a phrase is.
+    """The place of a phrase in a picture.
 
     Attributes:
         phrase: A part of the query's text.
@@ -55,15 +55,15 @@ class Explanation:
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """A query, what it looks for, and what it does not want."""
+class _Search:
+    """A query with its encoded parts: those that hits should fit, and the one that they should not."""
 
     query: Query
-    plus: Sequence[Want]
-    minus: Want | None
+    plus: Sequence[EncodedQuery]
+    minus: EncodedQuery | None
 
     @property
-    def wants(self) -> list[Want]:
+    def encoded(self) -> list[EncodedQuery]:
         return [*self.plus, *([] if self.minus is None else [self.minus])]
 
 
@@ -85,15 +85,15 @@ class Searcher:
         Raises:
             ValueError: If the encoder is another model.
         """
-        self._about = store.about
-        if not same_model(encoder, self._about["probe"]):
+        self._facts = store.facts
+        if not same_model(encoder, self._facts["probe"]):
             raise ValueError(
                 f"'{store.name}' was made with the model '{self.model_name}', and this is another one."
                 " Open it with that model, or index again."
             )
         self.encoder, self.shortlist, self._store = encoder, shortlist, store
-        self._yardstick, self._first_pass = (
-            Yardstick.of(store, self._about.get("background", {}), WEIGHTS),
+        self._scorer, self._first_pass = (
+            BaselineScorer.of(store, self._facts.get("background", {}), WEIGHTS),
             FirstPass(store),
         )
         store.check(now=True)
@@ -113,19 +113,19 @@ class Searcher:
         if encoder is None:
             from ..encoder.load import load
 
-            encoder = load(store.about["model"])
+            encoder = load(store.facts["model"])
         return cls(store, encoder)
 
     @property
     def count(self) -> int:
-        """How many pictures the index holds."""
+        """Number of pictures in the index."""
         with self._same_index():
             return self._store.count()
 
     @property
     def model_name(self) -> str:
-        """The model that the index was made with."""
-        return str(self._about["model"])
+        """Name of the model that the index was made with."""
+        return str(self._facts["model"])
 
     def search(
         self,
@@ -137,7 +137,7 @@ class Searcher:
         k: int = 20,
         mode: Mode = "fused",
     ) -> list[Hit]:
-        """The k best pictures for a text, a picture, a box in a picture, or a text and a picture together.
+        """Return the k best pictures for a text, a picture, a box in a picture, or a text and a picture together.
 
         Arguments are `Query`'s.
 
@@ -147,34 +147,34 @@ class Searcher:
         return self.search_many([Query(text, image, box, exclude, where, k, mode)])[0]
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """Hits of many queries: what they hold is encoded together, and those that share a filter search together."""
+        """Return hits of many queries, encoded together. Those that share a filter search together."""
         with self._same_index():
-            return self._hits(self._asked(queries))
+            return self._hits(self._encode(queries))
 
     def similar(self, picture: str | Picture, k: int = 20) -> list[Hit]:
-        """Pictures like one of the index (by id or path), or like any other; the picture itself is left out."""
+        """Return pictures like one of the index (by id or path), or like any other, without the picture itself."""
         with self._same_index():
-            own = self._id(picture) if isinstance(picture, str | Path) else ""
-            if not own:
+            own_id = self._id(picture) if isinstance(picture, str | Path) else ""
+            if not own_id:
                 return self.search(image=picture, k=k)
-            looks = self._store.looks_of([own])
-            texts = ("",) * looks.regions.shape[1]
-            want = Want(looks.embedding[0], looks.tokens[0], looks.regions[0], texts, "picture")
-            hits = self._hits([_Asked(Query(image=b"", k=k + 1), [want], None)])[0]
-            return [hit for hit in hits if hit.id != own][:k]
+            features = self._store.features_of([own_id])
+            texts = ("",) * features.regions.shape[1]
+            query = EncodedQuery(features.embedding[0], features.tokens[0], features.regions[0], texts, "picture")
+            hits = self._hits([_Search(Query(image=b"", k=k + 1), [query], None)])[0]
+            return [hit for hit in hits if hit.id != own_id][:k]
 
     def picture(self, picture_id: str) -> Path | bytes:
-        """The original of a picture: its file, or its bytes where it lies in a shard.
+        """Return the original of a picture: its file, or its bytes where it lies in a shard.
 
         Raises:
             ValueError: If the index has no such picture, or its original is gone or must not be given out.
         """
         with self._same_index():
             path = self._store.rows([picture_id], ["path"])[0]["path"]
-        return original(self._about["source"], path, outside=bool(self._about.get("outside")))
+        return original(self._facts["source"], path, outside=bool(self._facts.get("outside")))
 
     def thumbnail(self, picture_id: str) -> bytes:
-        """A small JPEG of a picture, from the index itself.
+        """Return a small JPEG of a picture, from the index itself.
 
         Raises:
             ValueError: If the index has no such picture.
@@ -183,32 +183,35 @@ class Searcher:
             return bytes(self._store.rows([picture_id], ["thumbnail"])[0]["thumbnail"])
 
     def explain(self, hit: Hit | str, phrases: Sequence[str] = ()) -> list[Explanation]:
-        """Where in a picture phrases are: the best box and a heat map for each, from a fresh look at the original.
+        """Return the best box and a heat map of each phrase in a picture, from its original, encoded again.
 
-        Where the original is gone, the thumbnail is looked at.
+        Where the original is gone, the thumbnail is used.
 
         Args:
             hit: A hit or a picture's id.
             phrases: Texts to look for. Empty: those of the hit's boxes.
         """
         if not phrases and isinstance(hit, Hit):
-            phrases = [each.phrase for each in hit.boxes if each.phrase]
+            phrases = [phrase_box.phrase for phrase_box in hit.boxes if phrase_box.phrase]
         if not phrases:
             return []
-        own = hit.id if isinstance(hit, Hit) else hit
+        image_id = hit.id if isinstance(hit, Hit) else hit
         try:
-            picture = self.picture(own)
+            picture = self.picture(image_id)
         except ValueError:
-            picture = self.thumbnail(own)
+            picture = self.thumbnail(image_id)
         patches = self.encoder.encode_images_fully([picture], boxes=[()], patches=True).patches  # boxes: nothing is cut
         assert patches is not None
         grid = patches[0]
         texts = self.encoder.encode_texts(phrases, "phrase")
-        boxes, alike = best_windows(grid, texts)
+        boxes, cosines = best_windows(grid, texts)
         heat = (grid @ texts.T).permute(2, 0, 1)
         low, high = heat.amin(dim=(1, 2), keepdim=True), heat.amax(dim=(1, 2), keepdim=True)
         heat = (heat - low) / (high - low).clamp(min=1e-6)
-        return [Explanation(phrase, as_box(boxes[at]), float(alike[at]), heat[at]) for at, phrase in enumerate(phrases)]
+        return [
+            Explanation(phrase, as_box(boxes[number]), float(cosines[number]), heat[number])
+            for number, phrase in enumerate(phrases)
+        ]
 
     @contextmanager
     def _same_index(self) -> Iterator[None]:
@@ -224,116 +227,140 @@ class Searcher:
         self._store.check()
 
     def _id(self, picture: str | Path) -> str:
-        """The id of a picture of the index that is named by id or path; empty if it holds none of this name."""
+        """Return the id of an indexed picture, given by id or path; empty if the index has none of this name."""
         name = str(picture)
         inside = Path(name).absolute()
-        source = Path(self._about["source"])
+        source = Path(self._facts["source"])
         names = [
             name,
             id_of(name),
             *([id_of(inside.relative_to(source).as_posix())] if inside.is_relative_to(source) else []),
         ]
-        return next((each for each in names if each.isalnum() and self._store.count(f"id = '{each}'")), "")
+        return next(
+            (candidate for candidate in names if candidate.isalnum() and self._store.count(f"id = '{candidate}'")), ""
+        )
 
-    def _asked(self, queries: Sequence[Query]) -> list[_Asked]:
-        """What queries look for; each text and all pictures are encoded once."""
+    def _encode(self, queries: Sequence[Query]) -> list[_Search]:
+        """Encode queries: each distinct text once, and all pictures together."""
         layout = self._store.layout
-        texts = list(dict.fromkeys(text for each in queries for text in (each.text, each.exclude) if text.strip()))
-        of_text = dict(zip(texts, wants_of_texts(self.encoder, texts), strict=True)) if texts else {}
-        pictures = [(each.image, each.box) for each in queries if each.image is not None]
-        of_pictures = iter(wants_of_pictures(self.encoder, pictures, layout.tokens, layout.regions))
-        found = []
+        texts = list(dict.fromkeys(text for query in queries for text in (query.text, query.exclude) if text.strip()))
+        of_text = dict(zip(texts, encode_text_queries(self.encoder, texts), strict=True)) if texts else {}
+        pictures = [(query.image, query.box) for query in queries if query.image is not None]
+        of_pictures = iter(encode_image_queries(self.encoder, pictures, layout.tokens, layout.regions))
+        searches = []
         for query in queries:
             plus = [of_text[query.text]] if query.text.strip() else []
             plus += [next(of_pictures)] if query.image is not None else []
-            found.append(_Asked(query, plus, of_text.get(query.exclude)))
-        return found
+            searches.append(_Search(query, plus, of_text.get(query.exclude)))
+        return searches
 
     def _measure(self) -> None:
-        """See what is usual, where indexing was stopped before it could, or the index has grown much since."""
-        if 2 * len(self._yardstick.looks) < min(SAMPLE, self.count):
-            self._yardstick = Yardstick.of(self._store, measure_background(self._store, self.encoder), WEIGHTS)
+        """Measure the baseline, where indexing was stopped before it could, or the index has grown much since."""
+        if 2 * len(self._scorer.features) < min(SAMPLE, self.count):
+            self._scorer = BaselineScorer.of(self._store, measure_background(self._store, self.encoder), WEIGHTS)
 
-    def _hits(self, asked: Sequence[_Asked]) -> list[list[Hit]]:
-        """Hits of each; those that are asked alike are compared together."""
+    def _hits(self, searches: Sequence[_Search]) -> list[list[Hit]]:
+        """Return hits of each search. Those with the same filter, mode and limit are compared together."""
         self._measure()
-        alike: dict[tuple[str, Mode, int], list[int]] = {}
-        for at, each in enumerate(asked):
-            limit = max(self.shortlist, 2 * each.query.k) * (1 if each.minus is None else 3)
-            alike.setdefault((each.query.sql, each.query.mode, limit), []).append(at)
+        groups: dict[tuple[str, Mode, int], list[int]] = {}
+        for position, search in enumerate(searches):
+            limit = max(self.shortlist, 2 * search.query.k) * (1 if search.minus is None else 3)
+            groups.setdefault((search.query.sql, search.query.mode, limit), []).append(position)
         hits: dict[int, list[Hit]] = {}
-        for (where, mode, limit), places in alike.items():
-            some = [asked[at] for at in places]
-            shortlists = self._first_pass([each.plus for each in some], mode, where, limit)
+        for (where, mode, limit), positions in groups.items():
+            group = [searches[position] for position in positions]
+            shortlists = self._first_pass([search.plus for search in group], mode, where, limit)
             count = self._store.count(where)
-            usual = iter(
-                similarities([want for each in some for want in each.wants], self._yardstick.looks, PARTS[mode])
+            sample_similarities = iter(
+                similarities(
+                    [query for search in group for query in search.encoded], self._scorer.features, PARTS[mode]
+                )
             )
-            for at, each, shortlist, here in zip(
-                places, some, shortlists, _compared(some, shortlists, mode), strict=True
+            for position, search, shortlist, image_similarities in zip(
+                positions, group, shortlists, _compared(group, shortlists, mode), strict=True
             ):
-                hits[at] = self._rank(each, shortlist, here, [next(usual) for _ in here], count)
-        return [hits[at] for at in range(len(asked))]
+                hits[position] = self._rank(
+                    search,
+                    shortlist,
+                    image_similarities,
+                    [next(sample_similarities) for _ in image_similarities],
+                    count,
+                )
+        return [hits[position] for position in range(len(searches))]
 
     def _rank(
         self,
-        asked: _Asked,
+        search: _Search,
         shortlist: Shortlist,
-        here: Sequence[dict[str, Tensor]],
-        usual: Sequence[dict[str, Tensor]],
+        image_similarities: Sequence[dict[str, Tensor]],
+        sample_similarities: Sequence[dict[str, Tensor]],
         count: int,
     ) -> list[Hit]:
-        """The best of the shortlist. What is to be excluded counts against a picture as far as it stands out.
+        """Return the best of the shortlist. The excluded text counts against a picture as far as it stands out.
 
         Args:
-            asked: The query.
+            search: The query and its encoded parts.
             shortlist: Its pictures.
-            here: How well these fit each of its wants.
-            usual: How well the sample does.
+            image_similarities: Of these pictures, for each encoded part.
+            sample_similarities: Of the sample, likewise.
             count: Pictures that were searched.
         """
-        query, plus = asked.query, asked.plus
-        scored = [self._yardstick.scores(*each, query.mode) for each in zip(asked.wants, here, usual, strict=True)]
-        signed = [*scored[: len(plus)], *((-own.clamp(min=0), -back.clamp(min=0)) for own, back in scored[len(plus) :])]
-        total, background = (torch.stack(each).sum(dim=0) for each in zip(*signed, strict=True))
+        query, plus = search.query, search.plus
+        scored = [
+            self._scorer.scores(*pair, query.mode)
+            for pair in zip(search.encoded, image_similarities, sample_similarities, strict=True)
+        ]
+        signed = [
+            *scored[: len(plus)],
+            *((-total.clamp(min=0), -sample.clamp(min=0)) for total, sample in scored[len(plus) :]),
+        ]
+        total, sample_total = (torch.stack(parts).sum(dim=0) for parts in zip(*signed, strict=True))
         whole = sum(WEIGHTS[part] for part in PARTS[query.mode]) if len(PARTS[query.mode]) > 1 else 1.0
-        scores = Usual.of(background, Usual(0.0, whole * len(plus))).standard(total)
+        scores = Baseline.of(sample_total, Baseline(0.0, whole * len(plus))).z_scores(total)
         best = scores.sort(descending=True, stable=True).indices[: query.k]
         ways = plus[-1].ways(query.mode)
-        rows, looks = shortlist.best(best)
-        told = zip(
+        rows, features = shortlist.best(best)
+        fields = zip(
             rows,
             scores[best].tolist(),
             confidences(scores[best].tolist(), count),
-            _boxes(plus[0], looks),
-            torch.stack([here[len(plus) - 1][way][best] for way in ways], dim=1).tolist(),
+            _boxes(plus[0], features),
+            torch.stack([image_similarities[len(plus) - 1][way][best] for way in ways], dim=1).tolist(),
             strict=True,
         )
         return [
             Hit(**row, score=score, confidence=sure, boxes=boxes, similarities=tuple(zip(ways, values, strict=True)))
-            for row, score, sure, boxes, values in told
+            for row, score, sure, boxes, values in fields
         ]
 
 
-def _boxes(want: Want, looks: Looks) -> list[tuple[PhraseBox, ...]]:
-    """The best box of each phrase in each picture; of a query by picture, the best box of all."""
-    if not len(looks):
+def _boxes(query: EncodedQuery, features: Features) -> list[tuple[PhraseBox, ...]]:
+    """Return the best box of each phrase in each picture; of a query by picture, the best box of all."""
+    if not len(features):
         return []
-    texts, (values, boxes) = want.texts, best_regions(want, looks)
-    if want.kind == "picture":
+    texts, (values, boxes) = query.texts, best_regions(query, features)
+    if query.kind == "picture":
         best = values.argmax(dim=1, keepdim=True)
         texts, values, boxes = ("",), values.gather(1, best), boxes.gather(1, best[..., None].expand(-1, -1, 4))
     return [
-        tuple(PhraseBox(text, as_box(box), value) for text, box, value in zip(texts, *found, strict=True))
-        for found in zip(boxes.tolist(), values.tolist(), strict=True)
+        tuple(PhraseBox(text, as_box(box), value) for text, box, value in zip(texts, *row, strict=True))
+        for row in zip(boxes.tolist(), values.tolist(), strict=True)
     ]
 
 
-def _compared(asked: Sequence[_Asked], shortlists: Sequence[Shortlist], mode: Mode) -> list[list[dict[str, Tensor]]]:
-    """How well the pictures of each shortlist fit each want of its query."""
-    found = []
-    for _, own in groupby(zip(asked, shortlists, strict=True), key=lambda each: id(each[1].looks)):  # some share theirs
-        some, [shortlist, *_] = zip(*own, strict=True)
-        alike = iter(similarities([want for each in some for want in each.wants], shortlist.looks, PARTS[mode]))
-        found += [[next(alike) for _ in each.wants] for each in some]
-    return found
+def _compared(
+    searches: Sequence[_Search], shortlists: Sequence[Shortlist], mode: Mode
+) -> list[list[dict[str, Tensor]]]:
+    """Return the similarities of each shortlist's pictures to each encoded part of its query."""
+    compared = []
+    for _, group in groupby(
+        zip(searches, shortlists, strict=True), key=lambda pair: id(pair[1].features)
+    ):  # some share one
+        group_searches, [shortlist, *_] = zip(*group, strict=True)
+        values = iter(
+            similarities(
+                [query for search in group_searches for query in search.encoded], shortlist.features, PARTS[mode]
+            )
+        )
+        compared += [[next(values) for _ in search.encoded] for search in group_searches]
+    return compared

@@ -1,4 +1,4 @@
-"""Where an index lies: one LanceDB table of pictures, and a small one about the index itself.
+"""The tables of an index in LanceDB: one of pictures, and a small one of notes about the index itself.
 
 A picture is one row, its token set and its regions included, so that a commit holds whole pictures or none of them.
 Needs `pip install "foveal[search]"`.
@@ -25,13 +25,13 @@ from .cells import Cells, Postings, remainder_bytes, remainders, taught
 from .failures import reason_of
 from .lock import alone, is_remote
 
-PICTURES, ABOUT, CELLS, CODES = "pictures", "about", "{kind}_cells", "coded"
-COMPARED = ("embedding", "tokens", "regions", "boxes")
-TOLD = ("id", "path", "width", "height", "caption")
-FACTS = b"foveal"  # key of what an index was made with, in the schema of its pictures
+PICTURES, NOTES, CELLS, CODES = "pictures", "about", "{kind}_cells", "coded"
+FEATURES = ("embedding", "tokens", "regions", "boxes")
+METADATA = ("id", "path", "width", "height", "caption")
+FACTS = b"foveal"  # key of the facts that an index was made with, in the schema of its pictures
 ID = "S24"  # ids are 24 hexadecimal digits
 FRESH = timedelta(seconds=5)  # an open index sees what another process commits after this long at most
-KEPT = timedelta(hours=1)  # replaced files stay this long, for searches that began before
+RETENTION = timedelta(hours=1)  # replaced files stay this long, for searches that began before
 NPROBES, REFINE = 32, 4  # cells that an approximate search visits; rows per row wanted that it compares in full
 APPROXIMATE = 50_000
 """Rows from which on embeddings are searched approximately; below, comparing all of them takes milliseconds."""
@@ -41,7 +41,7 @@ CODED = 1_000
 
 @dataclass(frozen=True)
 class Layout:
-    """What an index holds of each picture. Fixed when it is made.
+    """Sizes of the columns that an index holds of each image. Fixed when it is made.
 
     Attributes:
         embed_width: Numbers in an embedding, stored as float16.
@@ -59,15 +59,15 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What a comparison needs of some pictures, as tensors.
+class Features:
+    """Features of images, as tensors.
 
     Attributes:
-        embedding: Of each whole picture.
+        embedding: Of each whole image.
         tokens: Of each token set.
-        regions: Of each box; pictures with fewer boxes repeat their first, which changes no maximum.
+        regions: Of each box; images with fewer boxes repeat their first, which changes no maximum.
         region_mask: True where a region is real.
-        boxes: Of each region, (x0, y0, x1, y1) in fractions of the picture.
+        boxes: Of each region, (x0, y0, x1, y1) in fractions of the image.
     """
 
     embedding: Float[Tensor, "N E"]
@@ -79,9 +79,9 @@ class Looks:
     def __len__(self) -> int:
         return len(self.embedding)
 
-    def at(self, places: Tensor) -> "Looks":
-        """Those of some of the pictures, by number or by mask."""
-        return Looks(
+    def select(self, places: Tensor) -> "Features":
+        """Return the features of some of the images, by number or by mask."""
+        return Features(
             self.embedding[places],
             self.tokens[places],
             self.regions[places],
@@ -107,17 +107,17 @@ class Numbered:
     rows: np.ndarray
 
     def named(self, ids: Sequence[str], columns: Sequence[str]) -> Any:
-        """Ids and columns of those pictures that this version has, in the order of the table."""
+        """Return ids and columns of those images that this version has, in the order of the table."""
         import pyarrow as pa
 
-        wanted = np.array(ids, dtype=ID)
-        places = np.searchsorted(self.ids, wanted).clip(max=len(self.ids) - 1)
-        places = places[self.ids[places] == wanted]
+        keys = np.array(ids, dtype=ID)
+        places = np.searchsorted(self.ids, keys).clip(max=len(self.ids) - 1)
+        places = places[self.ids[places] == keys]
         search = self.table.take_row_ids(self.rows[places].tolist()).select(list(columns))
-        found = search.with_row_id().to_arrow()
+        rows = search.with_row_id().to_arrow()
         id_of = dict(zip(self.rows[places].tolist(), self.ids[places].tolist(), strict=True))
-        names = pa.array([id_of[row].decode() for row in found["_rowid"].to_pylist()], pa.string())
-        return found.drop_columns("_rowid").append_column("id", names)
+        names = pa.array([id_of[row].decode() for row in rows["_rowid"].to_pylist()], pa.string())
+        return rows.drop_columns("_rowid").append_column("id", names)
 
 
 class Store:
@@ -126,7 +126,7 @@ class Store:
     def __init__(self, database: Any, pictures: Any, name: str) -> None:
         self._database, self.pictures, self.name = database, pictures, name
         self._facts = _facts(pictures)
-        self.layout = Layout(**self.about["layout"])
+        self.layout = Layout(**self.facts["layout"])
 
     @staticmethod
     def is_there(index: str | Path) -> bool:
@@ -137,7 +137,7 @@ class Store:
 
     @classmethod
     def open(cls, index: str | Path) -> "Store":
-        """An index that is there.
+        """Open an existing index.
 
         Raises:
             ValueError: If there is none, or it is damaged.
@@ -151,14 +151,14 @@ class Store:
             raise ValueError(f"{reason_of(error, index)} Make the index again, elsewhere.") from error
 
     @classmethod
-    def create(cls, index: str | Path, layout: Layout, about: dict[str, Any]) -> "Store":
+    def create(cls, index: str | Path, layout: Layout, facts: dict[str, Any]) -> "Store":
         """Make a new, empty index, in one commit and under the lock; one that is there is left as it is.
 
         Args:
             index: A folder, made where there is none, or an object store's URI.
             layout: What it will hold of each picture.
-            about: What it shall know of itself besides. It stands in the schema of the pictures, so that no index is
-                without it, and two indices differ in it even if all else is the same.
+            facts: Other facts about the index. They stand in the schema of the pictures, so that no index is without
+                them, and two indices differ in them even if all else is the same.
 
         Raises:
             ValueError: If an index is there, or another process writes there.
@@ -166,21 +166,21 @@ class Store:
         with alone(index):
             if cls.is_there(index):
                 raise ValueError(f"Another process has made '{index}' a moment ago. Run the same command again.")
-            return cls._new(index, layout, about)
+            return cls._new(index, layout, facts)
 
     @classmethod
-    def _new(cls, index: str | Path, layout: Layout, about: dict[str, Any]) -> "Store":
+    def _new(cls, index: str | Path, layout: Layout, facts: dict[str, Any]) -> "Store":
         database = _connect(index)
-        for name in (ABOUT, CODES):  # of an index whose pictures are gone
+        for name in (NOTES, CODES):  # of an index whose pictures are gone
             database.drop_table(name, ignore_missing=True)
-        facts = {**about, "layout": asdict(layout), "made": uuid4().hex}
+        facts = {**facts, "layout": asdict(layout), "made": uuid4().hex}
         columns = schema(layout).with_metadata({FACTS: json.dumps(facts)})
         return cls(database, database.create_table(PICTURES, schema=columns), str(index))  # never over another
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What the index knows of itself: its model, its source, its background."""
-        notes = self._table(ABOUT)
+    def facts(self) -> dict[str, Any]:
+        """Facts about the index: its model, its source, its background."""
+        notes = self._table(NOTES)
         rows = [] if notes is None else notes.search().to_list()
         return {**json.loads(self._facts), **{row["key"]: json.loads(row["value"]) for row in rows}}
 
@@ -191,9 +191,9 @@ class Store:
         self.check(now=True)
         columns = pa.schema(dict.fromkeys(("key", "value"), pa.string()))
         rows = pa.Table.from_pylist([{"key": key, "value": json.dumps(facts[key])} for key in facts], columns)
-        table = self._table(ABOUT)
+        table = self._table(NOTES)
         if table is None:
-            self._database.create_table(ABOUT, rows, mode="overwrite")
+            self._database.create_table(NOTES, rows, mode="overwrite")
         else:
             table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
@@ -207,25 +207,25 @@ class Store:
             OSError: With the number ESTALE, if it was deleted, or another lies in its place.
         """
         try:
-            same = _facts(self._database.open_table(PICTURES) if now else self.pictures) == self._facts
+            unchanged = _facts(self._database.open_table(PICTURES) if now else self.pictures) == self._facts
         except (RuntimeError, ValueError) as error:
             if "not found" not in str(error).lower():
                 raise
-            same = False
-        if not same:
+            unchanged = False
+        if not unchanged:
             raise OSError(ESTALE, "The index was replaced or deleted since it was opened. Open it again.")
 
     @property
     def versions(self) -> dict[str, int]:
-        """Of the pictures, and of what the first pass knows of them: others as soon as anything is written."""
+        """Versions of the tables of pictures and of codes, which change as soon as anything is written."""
         codes = self._table(CODES)
         return {PICTURES: self.pictures.version, **({} if codes is None else {CODES: codes.version})}
 
-    def known(self) -> dict[str, tuple[int, int, str]]:
-        """Size in bytes, time of change and content hash of every picture, by id."""
+    def file_states(self) -> dict[str, tuple[int, int, str]]:
+        """Return size in bytes, time of change and content hash of every image, by id."""
         columns = ("id", "bytes", "modified", "hash")
-        found = self.pictures.search().select(list(columns)).to_arrow()
-        ids, *rest = (found[name].to_pylist() for name in columns)
+        rows = self.pictures.search().select(list(columns)).to_arrow()
+        ids, *rest = (rows[name].to_pylist() for name in columns)
         return dict(zip(ids, zip(*rest, strict=True), strict=True))
 
     def write(self, rows: Any, *, replace: Sequence[str] = ()) -> None:
@@ -264,12 +264,12 @@ class Store:
         if count >= APPROXIMATE and "embedding_idx" not in have:
             # one bit a number, compared in full afterwards: as good as product quantization, learnt 100 times as fast
             self.pictures.create_index("embedding", config=IvfRq(distance_type="cosine"), name="embedding_idx")
-        self.pictures.optimize(cleanup_older_than=KEPT)
+        self.pictures.optimize(cleanup_older_than=RETENTION)
         if count >= CODED:
             self._code()
 
     def codes(self) -> tuple[np.ndarray, dict[str, Postings]] | None:
-        """Ids, and the first passes over tokens and regions that give their numbers. None for a small index."""
+        """Return ids, and the first passes over tokens and regions that give their numbers. None for a small index."""
         table = self._table(CODES)
         if table is None:
             return None
@@ -281,7 +281,7 @@ class Store:
         return np.array(rows["id"].to_pylist(), dtype=ID), postings
 
     def _table(self, name: str) -> Any:
-        """A table beside the pictures; None if there is none, or it was begun and has no version yet."""
+        """Open a table beside the pictures; None if there is none, or it was begun and has no version yet."""
         try:
             return self._database.open_table(name)
         except ValueError:
@@ -289,13 +289,13 @@ class Store:
 
     @property
     def _sets(self) -> list[tuple[str, int, int]]:
-        """The columns that hold sets: most members of a picture's, and their width."""
+        """Columns that hold sets, each with its most members per image and their width."""
         layout = self.layout
         sets = [("tokens", layout.tokens, layout.token_width), ("regions", layout.regions, layout.embed_width)]
         return [(kind, most, width) for kind, most, width in sets if most]
 
     def _code(self) -> None:
-        """Find the cells of pictures that were not looked at yet; learn the cells where there are none."""
+        """Find the cells of images that have no codes yet; learn the cells where there are none."""
         import pyarrow as pa
 
         fields = {"id": pa.string()}
@@ -312,32 +312,32 @@ class Store:
         cells = {kind: self._cells(kind) for kind in kinds}
         coded = set(table.search().select(["id"]).to_arrow()["id"].to_pylist())
         for rows in self.pictures.search().select(["id", *kinds]).to_batches(8192):
-            some = rows.filter(pa.array([each not in coded for each in rows["id"].to_pylist()], pa.bool_()))
-            if not len(some):
+            uncoded = rows.filter(pa.array([image_id not in coded for image_id in rows["id"].to_pylist()], pa.bool_()))
+            if not len(uncoded):
                 continue
-            columns = [some["id"]]
+            columns = [uncoded["id"]]
             for kind, most, width in self._sets:
-                own = _full(some[kind], most, width)
-                codes = cells[kind].of(own)
-                left = remainders(own, cells[kind].centers[codes])
+                members = _full(uncoded[kind], most, width)
+                codes = cells[kind].of(members)
+                left = remainders(members, cells[kind].centers[codes])
                 columns += [_fixed(codes.numpy().astype(np.uint16), most), _fixed(left, most * left.shape[1])]
             table.add(pa.table(columns, schema=pa.schema(fields)))
-        table.optimize(cleanup_older_than=KEPT)
+        table.optimize(cleanup_older_than=RETENTION)
 
     def _learn_cells(self, kind: str, most: int, width: int) -> Cells:
-        """Cells from members of sets of pictures all over the table."""
+        """Learn cells from members of sets of images all over the table."""
         expected = self.count() * most
         step = max(1, expected // taught(expected))
         generator = torch.Generator().manual_seed(0)
         drawn = []
-        for some in self.pictures.search().select([kind]).to_batches(8192):
-            rows = _full(some[kind], most, width)
+        for chunk in self.pictures.search().select([kind]).to_batches(8192):
+            rows = _full(chunk[kind], most, width)
             drawn.append(rows[torch.randperm(len(rows), generator=generator)[: -(-len(rows) // step)]])
         rows = torch.cat(drawn)
         return Cells.learn(rows[torch.randperm(len(rows), generator=generator)], expected)
 
     def _cells(self, kind: str) -> Cells:
-        """Where members of sets gather."""
+        """Read the cells of one kind of set."""
         rows = self._database.open_table(CELLS.format(kind=kind)).to_arrow()
         width = rows.schema.field("group").type.list_size
         sizes = tuple(rows["cells"].combine_chunks().value_lengths().to_pylist())
@@ -355,42 +355,42 @@ class Store:
         self._database.create_table(CELLS.format(kind=kind), data=rows, mode="overwrite")
 
     def _uncode(self, ids: Sequence[str]) -> None:
-        """Drop what was derived from pictures, before these change."""
+        """Delete the codes of images, before these change."""
         table = self._table(CODES)
         for start in range(0, len(ids) if table is not None else 0, 1000):
             table.delete(_among(ids[start : start + 1000]))
 
     def nearest(self, embeddings: Float[Tensor, "B E"], where: str, limit: int) -> list[list[str]]:
-        """Ids of the pictures whose embeddings are nearest to each of some, best first, all in one search."""
-        rows = self._near("embedding", embeddings.numpy(), where, limit)
+        """Return ids of the images whose embeddings are nearest to each query's, best first, all in one search."""
+        rows = self._vector_search("embedding", embeddings.numpy(), where, limit)
         if len(embeddings) == 1:
             return [rows["id"].to_pylist()]
-        found: list[list[str]] = [[] for _ in embeddings]
-        for query, each in zip(rows["query_index"].to_pylist(), rows["id"].to_pylist(), strict=True):
-            found[query].append(each)
-        return found
+        ids: list[list[str]] = [[] for _ in embeddings]
+        for query, image_id in zip(rows["query_index"].to_pylist(), rows["id"].to_pylist(), strict=True):
+            ids[query].append(image_id)
+        return ids
 
     def nearest_regions(self, phrases: Float[Tensor, "R E"], where: str, limit: int) -> list[str]:
-        """Ids of the pictures whose regions are nearest to some phrases together, best first."""
-        return list(self._near("regions", phrases.numpy(), where, limit)["id"].to_pylist())
+        """Return ids of the images whose regions are nearest to all phrases together, best first."""
+        return list(self._vector_search("regions", phrases.numpy(), where, limit)["id"].to_pylist())
 
-    def _near(self, column: str, queries: np.ndarray, where: str, limit: int) -> Any:
+    def _vector_search(self, column: str, queries: np.ndarray, where: str, limit: int) -> Any:
         search = self.pictures.search(queries, vector_column_name=column).distance_type("cosine").limit(limit)
         search = search.select(["id", "_distance"]).nprobes(NPROBES).refine_factor(REFINE)
         return (search.where(where) if where else search).to_arrow()
 
     def passing(self, where: str, ids: Sequence[str] | None = None) -> set[str]:
-        """Which pictures pass a filter, of some or of all."""
+        """Return ids of the images that pass a filter, of the given ids (default: all)."""
         among = f"({where})" if ids is None else f"{_among(ids)} AND ({where})"
         return set(self.pictures.search().select(["id"]).where(among).to_arrow()["id"].to_pylist())
 
     def named(self, ids: Sequence[str] | None = None) -> Any:
-        """What is told of some pictures, or of all, and what they are compared by, as a pyarrow table."""
-        search = self.pictures.search().select([*TOLD, *COMPARED])
+        """Return metadata and feature columns of the given images (default: all), as a pyarrow table."""
+        search = self.pictures.search().select([*METADATA, *FEATURES])
         return (search if ids is None else search.where(_among(ids))).to_arrow()
 
     def numbered(self) -> "Numbered":
-        """The pictures as they are now, by the number of their row, which is found faster than an id."""
+        """Return the images as they are now, by the number of their row, which is found faster than an id."""
         version, table = self.pictures.version, self._database.open_table(PICTURES)
         table.checkout(version)
         rows = table.search().select(["id"]).with_row_id(True).to_arrow()
@@ -399,40 +399,40 @@ class Store:
         return Numbered(table, version, ids[order], rows["_rowid"].to_numpy()[order])
 
     def rows(self, ids: Iterable[str], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Some columns of pictures, in the order of their ids.
+        """Return columns of images, in the order of the ids.
 
         Raises:
             ValueError: If the index has no picture of an id.
         """
         ids = list(ids)
         search = self.pictures.search().select(["id", *columns]).limit(max(1, len(ids)))
-        found = search.where(_among(ids)).to_arrow().to_pylist()
-        rows = {row["id"]: row for row in found}
-        missing = next((each for each in ids if each not in rows), None)
+        table_rows = search.where(_among(ids)).to_arrow().to_pylist()
+        rows = {row["id"]: row for row in table_rows}
+        missing = next((image_id for image_id in ids if image_id not in rows), None)
         if missing is not None:
             raise ValueError(f"The index '{self.name}' has no picture '{missing}'.")
-        return [rows[each] for each in ids]
+        return [rows[image_id] for image_id in ids]
 
     def first_ids(self, count: int) -> list[str]:
-        """The pictures whose ids come first. Ids are hashes, so this is a random sample that stays."""
+        """Return the ids that come first in order. Ids are hashes, so this is a random sample that stays."""
         ids = self.pictures.search().select(["id"]).to_arrow()["id"]
         return sorted(ids.to_pylist())[:count]
 
-    def looks_of(self, ids: Iterable[str]) -> Looks:
-        """What a comparison needs of pictures, in the order of their ids, whenever each was written."""
-        return self.looks(self.named(list(ids)).sort_by("id"))
+    def features_of(self, ids: Iterable[str]) -> Features:
+        """Return features of images, in the order of their ids, whenever each was written."""
+        return self.features(self.named(list(ids)).sort_by("id"))
 
     def count(self, where: str = "") -> int:
-        """How many pictures there are, or pass a filter."""
+        """Return how many images there are, or pass a filter."""
         return int(self.pictures.count_rows(where or None))
 
     @property
     def small(self) -> bool:
-        """Few enough pictures to compare all of them with every query."""
+        """True if the images are few enough to compare all of them with every query."""
         return self.count() < CODED
 
-    def looks(self, rows: Any) -> Looks:
-        """Rows as tensors. Of columns that were not read, embeddings and tokens are zeros, and there are no regions."""
+    def features(self, rows: Any) -> Features:
+        """Return rows as tensors. Without their columns, embeddings and tokens are zeros, and there are no regions."""
         layout, count, has = self.layout, len(rows), set(rows.column_names)
         embedding, tokens = torch.zeros(1).expand(count, layout.embed_width), torch.zeros(1)
         mask, boxes = torch.zeros(count, 0, dtype=torch.bool), torch.zeros(count, 0, 4)
@@ -447,11 +447,11 @@ class Store:
             regions = F.normalize(_padded(rows["regions"], mask.shape[1], layout.embed_width), dim=-1)
             boxes = _padded(rows["boxes"], mask.shape[1], 4)
         sets = count, layout.tokens, layout.token_width
-        return Looks(embedding, tokens.view(sets) if "tokens" in has else tokens.expand(sets), regions, mask, boxes)
+        return Features(embedding, tokens.view(sets) if "tokens" in has else tokens.expand(sets), regions, mask, boxes)
 
 
 def schema(layout: Layout) -> Any:
-    """The columns of the table of pictures."""
+    """Return the columns of the table of pictures."""
     import pyarrow as pa
 
     return pa.schema(
@@ -473,26 +473,26 @@ def schema(layout: Layout) -> Any:
     )
 
 
-def row_batch(layout: Layout, told: dict[str, list[Any]], looks: Sequence["Look"]) -> Any:
-    """Pictures as a pyarrow table of a layout's `schema`.
+def row_batch(layout: Layout, metadata: dict[str, list[Any]], features: Sequence["ImageFeatures"]) -> Any:
+    """Build a pyarrow table of a layout's `schema`.
 
     Args:
         layout: The index's.
-        told: The plain columns.
-        looks: What the model saw, picture by picture.
+        metadata: The plain columns.
+        features: Of each image.
     """
     import pyarrow as pa
 
-    if not looks:
+    if not features:
         return schema(layout).empty_table()
 
-    ends = np.cumsum([0, *(len(look.boxes) for look in looks)]).astype(np.int32)
-    regions = _fixed(np.concatenate([look.regions for look in looks]), layout.embed_width)
-    boxes = _fixed(np.concatenate([look.boxes for look in looks]), 4)
+    ends = np.cumsum([0, *(len(image.boxes) for image in features)]).astype(np.int32)
+    regions = _fixed(np.concatenate([image.regions for image in features]), layout.embed_width)
+    boxes = _fixed(np.concatenate([image.boxes for image in features]), 4)
     columns = {
-        **told,
-        "embedding": _fixed(np.stack([look.embedding for look in looks]), layout.embed_width),
-        "tokens": _fixed(np.stack([look.tokens for look in looks]), layout.tokens * layout.token_width),
+        **metadata,
+        "embedding": _fixed(np.stack([image.embedding for image in features]), layout.embed_width),
+        "tokens": _fixed(np.stack([image.tokens for image in features]), layout.tokens * layout.token_width),
         "regions": pa.ListArray.from_arrays(pa.array(ends), regions),
         "boxes": pa.ListArray.from_arrays(pa.array(ends), boxes),
     }
@@ -500,14 +500,14 @@ def row_batch(layout: Layout, told: dict[str, list[Any]], looks: Sequence["Look"
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What a model saw in one picture, in the precision that is stored.
+class ImageFeatures:
+    """Features of one image, in the precision that is stored.
 
     Attributes:
-        embedding: float16, of the whole picture.
+        embedding: float16, of the whole image.
         tokens: int8, the token set.
         regions: float16, one row per box.
-        boxes: float32, (x0, y0, x1, y1) in fractions of the picture.
+        boxes: float32, (x0, y0, x1, y1) in fractions of the image.
     """
 
     embedding: np.ndarray
@@ -517,13 +517,13 @@ class Look:
 
 
 def as_box(numbers: Sequence[float] | Tensor) -> Box:
-    """Four numbers as a box."""
+    """Return four numbers as a box."""
     x0, y0, x1, y1 = (float(number) for number in numbers)
     return x0, y0, x1, y1
 
 
 def _connect(index: str | Path) -> Any:
-    """The optional package's connection to a folder or an object store."""
+    """Connect LanceDB, an optional package, to a folder or an object store."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of each table that it creates
     try:
         import lancedb
@@ -533,28 +533,28 @@ def _connect(index: str | Path) -> Any:
 
 
 def _facts(pictures: Any) -> bytes:
-    """What an index was made with, in JSON, from the schema of its pictures. An older index has it in its notes."""
+    """Return the facts an index was made with, in JSON, from its schema. An older index has them in its notes."""
     return bytes((pictures.schema.metadata or {}).get(FACTS, b"{}"))
 
 
 def _among(ids: Sequence[str]) -> str:
-    """A filter for some pictures. Ids are letters and digits, or they are none of ours and match nothing."""
-    own = ", ".join(f"'{each}'" for each in ids if each.isalnum())
-    return f"id IN ({own})" if own else "false"
+    """Build a filter for ids. Ids are letters and digits; others are none of an index and match nothing."""
+    quoted = ", ".join(f"'{image_id}'" for image_id in ids if image_id.isalnum())
+    return f"id IN ({quoted})" if quoted else "false"
 
 
 def _members(column: Any) -> Any:
-    """All members of a column of lists, one behind another."""
+    """Return all members of a column of lists, one behind another."""
     return column.combine_chunks().flatten()
 
 
 def _numbers(column: Any, width: int) -> Tensor:
-    """A column of lists of one width as a float32 matrix."""
+    """Return a column of lists of one width as a float32 matrix."""
     return torch.from_numpy(_flat(column)).float().view(-1, width)
 
 
 def _full(column: Any, most: int, width: int) -> Tensor:
-    """A column of sets as unit-length rows, `most` for each picture; a smaller set repeats its first member."""
+    """Return a column of sets as unit-length rows, `most` for each image; a smaller set repeats its first member."""
     import pyarrow as pa
 
     fixed = pa.types.is_fixed_size_list(column.type)
@@ -563,28 +563,28 @@ def _full(column: Any, most: int, width: int) -> Tensor:
 
 
 def _padded(column: Any, most: int, width: int) -> Tensor:
-    """A column of lists of lists, each filled up with its first."""
+    """Return a column of lists of lists, each filled up with its first."""
     import pyarrow as pa
 
-    lengths = np.concatenate([np.zeros(0, np.int64), *(each.value_lengths() for each in _chunks(column))])
+    lengths = np.concatenate([np.zeros(0, np.int64), *(chunk.value_lengths() for chunk in _chunks(column))])
     member = np.arange(most) * (np.arange(most) < lengths[:, None]) + (lengths.cumsum() - lengths)[:, None]
-    members = pa.chunked_array([each.flatten() for each in _chunks(column)], column.type.value_type)
+    members = pa.chunked_array([chunk.flatten() for chunk in _chunks(column)], column.type.value_type)
     return _numbers(members, width)[torch.from_numpy(member)]
 
 
 def _fixed(numbers: np.ndarray, width: int) -> Any:
-    """Numbers as an array of lists of one width."""
+    """Return numbers as an array of lists of one width."""
     import pyarrow as pa
 
     return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), width)
 
 
 def _flat(column: Any) -> np.ndarray:
-    """All numbers of a column of lists of one width, one behind another."""
-    parts = [each.flatten().to_numpy(zero_copy_only=False) for each in _chunks(column)]
+    """Return all numbers of a column of lists of one width, one behind another."""
+    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in _chunks(column)]
     return np.concatenate(parts or [np.zeros(0, np.int8)])
 
 
 def _chunks(column: Any) -> list[Any]:
-    """The arrays that a column of a table or of a batch is made of."""
+    """Return the arrays that a column of a table or of a batch is made of."""
     return list(getattr(column, "chunks", [column]))

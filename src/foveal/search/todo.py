@@ -1,4 +1,4 @@
-"""What there is to do for an index, what was done, and what became of each picture."""
+"""The plan of an indexing run: pictures to read, and a report of what became of each."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,15 +17,15 @@ from .store import Store
 log = logging.getLogger(__name__)
 
 Batch = tuple[tuple[Entry, str], ...]
-"""Pictures to look at, each with the hash of its content that is known."""
+"""Pictures to read, each with the hash of its indexed content, or ""."""
 
-MANY = 10
+MOST_GONE = 10
 """Pictures gone from which on it counts that they are most of an index: an unmounted disk looks the same."""
 
 
 @dataclass
 class Report:
-    """What became of the pictures of a source.
+    """Counts and reasons of what became of the pictures of a source.
 
     Attributes:
         added: New ones.
@@ -53,25 +53,25 @@ class Report:
 
     def __str__(self) -> str:
         """Return one line, and more with what is to be looked at."""
-        others = sum(self.passed_over.values())
+        count = sum(self.passed_over.values())
         line = f"{self.count} pictures: {self.added} added, {self.updated} updated, {self.unchanged} unchanged, "
-        line += f"{self.forgotten} forgotten; {len(self.broken)} broken, {others} other files passed over"
-        line += f" ({counts(self.passed_over)})." if others else "."
+        line += f"{self.forgotten} forgotten; {len(self.broken)} broken, {count} other files passed over"
+        line += f" ({counts(self.passed_over)})." if count else "."
         return line + (f"\n{self.remark}" if self.remark else "")
 
 
-def batches(todo: Iterable[tuple[Entry, str]], size: int) -> Iterator[Batch]:
-    """What is to do, some at a time."""
-    rest = iter(todo)
-    while some := tuple(islice(rest, size)):
-        yield some
+def batches(entries: Iterable[tuple[Entry, str]], size: int) -> Iterator[Batch]:
+    """Yield the entries of a plan in batches of at most `size`."""
+    rest = iter(entries)
+    while batch := tuple(islice(rest, size)):
+        yield batch
 
 
-class Todo:
-    """Pictures that may have to be read, each with the hash that is known of it; what is done is counted here."""
+class IndexPlan:
+    """Pictures that may have to be read, each with the hash of its indexed content; outcomes are counted here."""
 
     def __init__(self, listing: Listing, store: Store, *, forget: bool = False, progress: bool = False) -> None:
-        """What a source holds, against what an index knows.
+        """Compare what a source holds with what an index knows.
 
         Args:
             listing: The source, a folder of pictures or anything `open_source` knows.
@@ -86,34 +86,34 @@ class Todo:
         self.report = Report(broken=self._listing.broken)
         total = None if listing.folder is None else len(listing.folder)
         self.bar = tqdm(total=total, desc="pictures", unit="", disable=not progress, smoothing=0.05)
-        self._known = store.known()
+        self._states = store.file_states()
         self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[Entry, str]]:
-        """Yield what is not known to be unchanged without a look inside."""
+        """Yield pictures that are not known to be unchanged without reading them."""
         for entry in self._listing:
             if entry.id in self._seen:
                 self.report.broken[entry.path] = "Another picture has this name. Rename one of them."
                 continue
             self._seen.add(entry.id)
-            size, modified, known = self._known.get(entry.id, (-1, 0, ""))
-            if known and (entry.bytes, entry.modified) == (size, modified):
+            size, modified, known_hash = self._states.get(entry.id, (-1, 0, ""))
+            if known_hash and (entry.bytes, entry.modified) == (size, modified):
                 self.unchanged(1)
                 continue
-            yield entry, known
+            yield entry, known_hash
 
     def sort_out(self, read: Iterable[tuple[Entry, Read]]) -> list[Loaded]:
-        """Those to encode; the others are counted."""
-        found = list(read)
-        self.unchanged(sum(outcome is None for _, outcome in found))
-        self.refuse({entry.path: outcome for entry, outcome in found if isinstance(outcome, str)})
+        """Return the pictures to encode. Count the others."""
+        outcomes = list(read)
+        self.unchanged(sum(outcome is None for _, outcome in outcomes))
+        self.refuse({entry.path: outcome for entry, outcome in outcomes if isinstance(outcome, str)})
         self.report.notes.update(
-            {entry.path: outcome.notes for entry, outcome in found if isinstance(outcome, Loaded) and outcome.notes}
+            {entry.path: outcome.notes for entry, outcome in outcomes if isinstance(outcome, Loaded) and outcome.notes}
         )
-        return [outcome for _, outcome in found if isinstance(outcome, Loaded)]
+        return [outcome for _, outcome in outcomes if isinstance(outcome, Loaded)]
 
     def refuse(self, broken: dict[str, str]) -> None:
-        """Note broken pictures. What was indexed under their names before is forgotten with those that are gone.
+        """Record broken pictures. What was indexed under their names before is forgotten with those that are gone.
 
         Those whose files could not be read at all stay in the index.
         """
@@ -129,18 +129,18 @@ class Todo:
 
         Args:
             rows: A pyarrow table, or a reader of batches.
-            ids: Theirs.
+            ids: Of the rows.
         """
         if not ids:
             return
-        replaced = [each for each in ids if each in self._known]
+        replaced = [image_id for image_id in ids if image_id in self._states]
         self._store.write(rows, replace=replaced)
         self.report.updated += len(replaced)
         self.report.added += len(ids) - len(replaced)
         self.bar.update(len(ids))
 
     def finish(self) -> Report:
-        """Delete what is indexed and no longer there, but where the source may not be there itself.
+        """Delete indexed pictures that are gone from the source, unless the source itself may be missing.
 
         Nothing is deleted where a part of the source cannot be read, nor where most of the index is gone; and nothing
         of folders that are there and empty, as those are that a disk is mounted on.
@@ -149,46 +149,46 @@ class Todo:
             ValueError: If the source is empty and the index is not: more likely a disk that is not mounted.
         """
         report, listing, lines = self.report, self._listing, []
-        gone = [each for each in self._known if each not in self._seen]
+        gone = [image_id for image_id in self._states if image_id not in self._seen]
         if gone and not self._seen and not report.broken and not self._forget:
             raise ValueError(
                 f"'{listing.source}' holds no pictures, the index {len(gone)}. Is it mounted? To empty it: --forget"
             )
-        kept, why = self._kept(gone)
-        if kept:
-            report.kept = len(kept)
-            lines.append(f"{len(kept)} pictures were not seen but kept, as {why}")
-            gone = [each for each in gone if each not in kept]
+        retained, why = self._retained(gone)
+        if retained:
+            report.kept = len(retained)
+            lines.append(f"{len(retained)} pictures were not seen but kept, as {why}")
+            gone = [image_id for image_id in gone if image_id not in retained]
         self._store.forget(gone)
         report.forgotten = len(gone)
         report.passed_over, report.count = dict(listing.passed_over), self._store.count()
         report.remark = "\n".join([*lines, *self._remarks()])
         return report
 
-    def _kept(self, gone: Sequence[str]) -> tuple[set[str], str]:
-        """Which of those gone are not deleted, and why."""
+    def _retained(self, gone: Sequence[str]) -> tuple[set[str], str]:
+        """Return which of those gone are not deleted, and why."""
         if not self._listing.whole:
             return set(gone), "part of the source cannot be read."
         if self._forget or not gone:
             return set(), ""
         mounted = "Is a disk not mounted? To forget them: --forget"
-        if len(gone) >= MANY and 2 * len(gone) > len(self._known):
-            return set(gone), f"they are most of the {len(self._known)} there were. {mounted}"
+        if len(gone) >= MOST_GONE and 2 * len(gone) > len(self._states):
+            return set(gone), f"they are most of the {len(self._states)} there were. {mounted}"
         return self._below_empty(gone), f"their folders are there but empty. {mounted}"
 
     def _below_empty(self, gone: Sequence[str]) -> set[str]:
-        """Those of some pictures that lay in folders that are there but empty."""
+        """Return those of the gone pictures that lay in folders that are there but empty."""
         empty = set() if self._listing.folder is None else self._listing.folder.empty
         below = set[str]()
         for start in range(0, len(gone) if empty else 0, 1000):
-            some = gone[start : start + 1000]
-            for picture, row in zip(some, self._store.rows(some, ["path"]), strict=True):
+            chunk = gone[start : start + 1000]
+            for image_id, row in zip(chunk, self._store.rows(chunk, ["path"]), strict=True):
                 if not empty.isdisjoint(map(str, PurePosixPath(row["path"]).parents)):
-                    below.add(picture)
+                    below.add(image_id)
         return below
 
     def _remarks(self) -> Iterator[str]:
-        """What else a user should know of the source."""
+        """Yield what else a user should know of the source."""
         listing = self._listing
         yield from unread(listing.passed_over)
         yield from (f"{line} To index them too: --outside" for line in leading_out(listing.broken))
@@ -202,6 +202,6 @@ class Todo:
             yield f"Something was left out of {len(self.report.notes)} pictures, of {path}: {notes[0]}"
 
     def unchanged(self, count: int) -> None:
-        """Count pictures whose content is the known one."""
+        """Count pictures whose content has the known hash."""
         self.report.unchanged += count
         self.bar.update(count)

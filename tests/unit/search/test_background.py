@@ -2,28 +2,28 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.search.background import PRIOR, Usual, confidences
+from foveal.search.background import PRIOR, Baseline, confidences
 
 
 def test_what_is_usual_is_found_though_some_are_related():
-    alike = torch.cat([0.2 + 0.05 * torch.randn(4000), torch.full((400,), 0.9)])
-    usual = Usual.of(alike)
-    assert usual.mean == pytest.approx(0.2, abs=0.02)
-    assert usual.spread == pytest.approx(0.05, rel=0.15)
+    similarities = torch.cat([0.2 + 0.05 * torch.randn(4000), torch.full((400,), 0.9)])
+    baseline = Baseline.of(similarities)
+    assert baseline.mean == pytest.approx(0.2, abs=0.02)
+    assert baseline.spread == pytest.approx(0.05, rel=0.15)
 
 
 def test_small_indices_lean_on_what_was_usual_before():
-    prior = Usual(0.1, 0.02)
-    assert Usual.of(torch.zeros(0), prior) == prior
-    few = Usual.of(torch.tensor([0.5]), prior)
+    prior = Baseline(0.1, 0.02)
+    assert Baseline.of(torch.zeros(0), prior) == prior
+    few = Baseline.of(torch.tensor([0.5]), prior)
     assert few.mean == pytest.approx((0.5 + PRIOR * 0.1) / (1 + PRIOR))
-    many = Usual.of(0.5 + 0.1 * torch.randn(100_000), prior)
+    many = Baseline.of(0.5 + 0.1 * torch.randn(100_000), prior)
     assert (many.mean, many.spread) == pytest.approx((0.5, 0.1), abs=2e-3)
 
 
 def test_the_standard_score_of_the_usual_is_zero_and_one():
-    usual = Usual(0.3, 0.1)
-    torch.testing.assert_close(usual.standard(torch.tensor([0.3, 0.4])), torch.tensor([0.0, 1.0]))
+    baseline = Baseline(0.3, 0.1)
+    torch.testing.assert_close(baseline.z_scores(torch.tensor([0.3, 0.4])), torch.tensor([0.0, 1.0]))
 
 
 def test_confidence_is_one_minus_expected_accidents_by_hand():

@@ -460,7 +460,7 @@ def test_notes_of_an_index_whose_pictures_are_gone_are_not_those_of_the_next(pho
     Store.open(tmp_path / "index").note(source="elsewhere")
     shutil.rmtree(tmp_path / "index/pictures.lance")
     assert run(photos).added == 10
-    assert Store.open(tmp_path / "index").about["source"] == str(photos)
+    assert Store.open(tmp_path / "index").facts["source"] == str(photos)
 
 
 def test_nothing_is_written_to_the_tables_when_nothing_has_changed(photos, run, tmp_path):
@@ -477,7 +477,7 @@ def test_an_index_on_an_object_store_is_made_and_kept_up_to_date(photos, tmp_pat
         Store._new(indexing.index, *indexing._new(encoder))
     fill(photos, [70])
     assert indexing(lambda: encoder).added == 1
-    assert Store.open(indexing.index).about["report"]["count"] == 11
+    assert Store.open(indexing.index).facts["report"]["count"] == 11
 
 
 @pytest.fixture

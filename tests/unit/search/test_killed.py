@@ -64,10 +64,10 @@ def state(index):
     rows = {row["id"]: row for row in table.to_pylist()}
     ids, postings = open_index.codes()
     assert sorted(each.decode() for each in ids) == sorted(rows)
-    sets = open_index.looks(table.sort_by("id")).tokens
+    sets = open_index.features(table.sort_by("id")).tokens
     codes = postings["tokens"]._codes[np.argsort(ids)]
     np.testing.assert_array_equal(codes, open_index._cells("tokens").of(sets.flatten(0, 1)).view(codes.shape))
-    about = open_index.about
+    about = open_index.facts
     assert about.pop("finished") == open_index.versions
     about.pop("made")
     about.pop("source")

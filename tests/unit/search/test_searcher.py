@@ -19,22 +19,25 @@ TEXT = "a red square above a blue one, and two green stripes"
 def everything(searcher):
     """Every picture, as the index holds it, and their paths."""
     rows = searcher._store.pictures.to_arrow()
-    return searcher._store.looks(rows), rows["path"].to_pylist()
+    return searcher._store.features(rows), rows["path"].to_pylist()
 
 
 def exhaustive(searcher, text, mode):
     """The paths of all pictures, best first, by a plain loop over all of them."""
-    looks, paths = everything(searcher)
+    features, paths = everything(searcher)
     encoder = searcher.encoder
     if mode == "global":
-        alike = looks.embedding @ encoder.encode_texts([text])[0]
+        alike = features.embedding @ encoder.encode_texts([text])[0]
     elif mode == "late":
         found = encoder.encode_texts_fully([text], tokens=True)
-        alike = late_interaction(found.tokens, looks.tokens, found.token_mask)[0]
+        alike = late_interaction(found.tokens, features.tokens, found.token_mask)[0]
     else:
         phrases = encoder.encode_texts(["a red square above a blue one", "two green stripes"], "phrase")
         alike = torch.stack(
-            [(own[mask] @ phrases.T).amax(0).mean() for own, mask in zip(looks.regions, looks.region_mask, strict=True)]
+            [
+                (own[mask] @ phrases.T).amax(0).mean()
+                for own, mask in zip(features.regions, features.region_mask, strict=True)
+            ]
         )
     return [paths[at] for at in alike.argsort(descending=True)]
 
@@ -129,9 +132,9 @@ def test_a_picture_finds_itself_first_and_is_sure(searcher, jpeg):
 
 
 def test_a_box_finds_the_picture_that_it_was_drawn_in(searcher, jpeg):
-    looks, paths = everything(searcher)
+    features, paths = everything(searcher)
     at = paths.index("012.jpg")
-    box = tuple(looks.boxes[at, 2].tolist())
+    box = tuple(features.boxes[at, 2].tolist())
     best = searcher.search(image=jpeg(12), box=box, k=3, mode="region")[0]
     assert best.path == "012.jpg"
     assert best.boxes[0].box == pytest.approx(box)
@@ -171,14 +174,14 @@ def test_filters_are_over_what_is_known_of_pictures(searcher):
 
 
 def test_every_phrase_has_its_best_box(searcher):
-    looks, paths = everything(searcher)
+    features, paths = everything(searcher)
     hit = searcher.search(TEXT, k=1)[0]
     own = paths.index(hit.path)
     assert [each.phrase for each in hit.boxes] == ["a red square above a blue one", "two green stripes"]
     for each in hit.boxes:
-        alike = looks.regions[own] @ searcher.encoder.encode_texts([each.phrase], "phrase")[0]
+        alike = features.regions[own] @ searcher.encoder.encode_texts([each.phrase], "phrase")[0]
         assert each.similarity == pytest.approx(alike.max().item(), abs=1e-3)
-        assert each.box == pytest.approx(tuple(looks.boxes[own, alike.argmax()].tolist()))
+        assert each.box == pytest.approx(tuple(features.boxes[own, alike.argmax()].tolist()))
 
 
 def test_an_explanation_shows_where_each_phrase_is(searcher, jpeg):
@@ -279,11 +282,11 @@ def test_an_index_that_was_never_finished_is_as_sure_as_one_that_was(tmp_path, e
     photos = str(fill(tmp_path / "photos", range(40)))
     Indexing(photos, str(tmp_path / "finished"))(lambda: encoder)
 
-    monkeypatch.setattr(todo.Todo, "finish", stop)
+    monkeypatch.setattr(todo.IndexPlan, "finish", stop)
     with pytest.raises(KeyboardInterrupt, match="Stopped with 40 pictures"):
         Indexing(photos, str(tmp_path / "stopped"))(lambda: encoder)
     finished, stopped = (Searcher.open(tmp_path / name, encoder) for name in ("finished", "stopped"))
-    assert "background" not in stopped._store.about
+    assert "background" not in stopped._store.facts
     assert finished.search(image=jpeg(7), k=3) == stopped.search(image=jpeg(7), k=3)
     assert stopped.search(image=jpeg(7), k=3)[0].confidence > 0.95
 
@@ -388,7 +391,7 @@ def test_an_index_of_before_is_still_read_and_written(tmp_path, encoder, fill, p
     """What an index was made with once stood in its notes alone."""
     run(photos)
     whole = store.Store.open(tmp_path / "index")
-    about, rows = whole.about, whole.pictures.to_arrow().replace_schema_metadata(None)
+    about, rows = whole.facts, whole.pictures.to_arrow().replace_schema_metadata(None)
     whole.note(**about)
     store._connect(tmp_path / "index").create_table(store.PICTURES, rows, mode="overwrite")
     assert store.Store.open(tmp_path / "index")._facts == b"{}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lancedb.index import BTree
 
 from foveal.search import Query
-from foveal.search.store import COMPARED, Layout, schema
+from foveal.search.store import FEATURES, Layout, schema
 from foveal.search.where import COLUMNS, COMPARISONS, DEPTH, LENGTH, MEMBERS, PATTERNS, WILDCARDS, sql_of
 
 TEXTS = [name for name, kind in COLUMNS.items() if kind is str]
@@ -186,7 +186,7 @@ def test_any_text_is_read_or_refused_in_one_line(text):
 
 
 def test_filters_may_name_all_plain_columns():
-    assert set(COLUMNS) == set(schema(Layout(2, 2)).names) - {*COMPARED, "thumbnail"}
+    assert set(COLUMNS) == set(schema(Layout(2, 2)).names) - {*FEATURES, "thumbnail"}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
 from foveal.search import Indexing, Searcher
 from foveal.serving import Settings, create_app, listen
-from foveal.serving.server import made
+from foveal.serving.server import build_server
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Python package playwright is not installed")
 KEY = "0123456789abcdef"
@@ -55,7 +55,7 @@ def serve(searcher):
 
     def start(**settings):
         on = listen("127.0.0.1", 0)
-        server = made(create_app(searcher, searcher.encoder, Settings(**settings)))
+        server = build_server(create_app(searcher, searcher.encoder, Settings(**settings)))
         thread = threading.Thread(target=server.run, args=([on],))
         thread.start()
         running.append((server, thread))

@@ -26,7 +26,7 @@ from .errors import RefusedError, body
 from .guard import Guard
 from .metrics import Measured
 from .pictures import from_base64
-from .service import Encoder, Explain, Search, Searcher, Service, Similar, unknown
+from .service import EncoderProtocol, Explain, Search, SearcherProtocol, Service, Similar, unknown
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "page"
 logger = logging.getLogger(__name__)
 _REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": {"model": wire.Error}}
-_KEPT = {"cache-control": "private, max-age=3600"}
+_CACHED = {"cache-control": "private, max-age=3600"}
 
 
-def create_app(searcher: Searcher, encoder: Encoder, settings: Settings | None = None) -> FastAPI:
-    """The service over one searcher. Takes it as an argument, so that tests bring their own.
+def create_app(searcher: SearcherProtocol, encoder: EncoderProtocol, settings: Settings | None = None) -> FastAPI:
+    """Build the service over one searcher. It is an argument, so that tests bring their own.
 
     Args:
         searcher: Finds pictures.
@@ -73,60 +73,60 @@ def create_app(searcher: Searcher, encoder: Encoder, settings: Settings | None =
 
 
 def _finding(service: Service) -> APIRouter:
-    """Endpoints over the index."""
+    """Return the endpoints over the index."""
     router = APIRouter(tags=["find"])
 
     @router.post("/search", openapi_extra=_either_body())
     async def search(request: Request) -> wire.Hits:
-        """Pictures for a text, a picture, a box in a picture, or text and picture together."""
+        """Find pictures for a text, a picture, a box in a picture, or text and picture together."""
         start = time.perf_counter()
-        asked, image = await _read_search(request)
-        question = await _question(service, asked, image)
-        hits = (await service.compute(Search(service.searcher, asked.where), [question]))[0]
+        query, image = await _read_search(request)
+        question = await _question(service, query, image)
+        hits = (await service.compute(Search(service.searcher, query.where), [question]))[0]
         return _hits(hits, start)
 
     @router.post("/similar")
-    async def similar(asked: wire.SimilarRequest) -> wire.Hits:
-        """Pictures like one of the index, or like another."""
+    async def similar(request: wire.SimilarRequest) -> wire.Hits:
+        """Find pictures like one of the index, or like another."""
         start = time.perf_counter()
-        if (asked.id is None) == (asked.image is None):
+        if (request.id is None) == (request.image is None):
             raise RefusedError(400, "Give either id or image.")
-        work = Similar(service.searcher, _bounded(service, asked.k))
-        if asked.image is not None:
-            hits = (await service.compute(work, [await service.decode(from_base64(asked.image, "image"))]))[0]
+        work = Similar(service.searcher, _bounded(service, request.k))
+        if request.image is not None:
+            hits = (await service.compute(work, [await service.decode(from_base64(request.image, "image"))]))[0]
         else:
-            await service.thumbnail(str(asked.id))  # 404 if there is none
-            hits = (await service.compute(work, [asked.id], unknown(str(asked.id))))[0]
+            await service.thumbnail(str(request.id))  # 404 if there is none
+            hits = (await service.compute(work, [request.id], unknown(str(request.id))))[0]
         return _hits(hits, start)
 
     @router.post("/explain")
-    async def explain(asked: wire.ExplainRequest) -> wire.Explanations:
-        """Where in a picture of the index phrases are: the best box and a heat map for each."""
-        service.check_count(len(asked.phrases), "phrases")
-        service.check_texts(asked.phrases)
-        await service.thumbnail(asked.id)  # 404 if there is none
-        broken = RefusedError(404, f"The original of picture '{asked.id}' cannot be read any more.")
-        found = (await service.compute(Explain(service.searcher), [(asked.id, tuple(asked.phrases))], broken))[0]
-        return wire.Explanations(id=asked.id, explanations=[_explanation(one) for one in found])
+    async def explain(request: wire.ExplainRequest) -> wire.Explanations:
+        """Return where phrases are in a picture of the index: the best box and a heat map for each."""
+        service.check_count(len(request.phrases), "phrases")
+        service.check_texts(request.phrases)
+        await service.thumbnail(request.id)  # 404 if there is none
+        broken = RefusedError(404, f"The original of picture '{request.id}' cannot be read any more.")
+        results = (await service.compute(Explain(service.searcher), [(request.id, tuple(request.phrases))], broken))[0]
+        return wire.Explanations(id=request.id, explanations=[_explanation(result) for result in results])
 
     @router.get("/pictures/{picture_id}", response_class=Response)
     async def picture(picture_id: wire.Id, side: Annotated[int | None, Query(ge=16, le=4096)] = None) -> Response:
-        """The original of a picture. With `side`, a JPEG of it, upright, with no side longer than that."""
+        """Return the original of a picture. With `side`, a JPEG of it, upright, with no side longer than that."""
         original, kind = await service.original(picture_id, side)
         if isinstance(original, Path):
-            return FileResponse(original, media_type=kind, headers=_KEPT)  # in pieces, as the client reads
-        return Response(original, media_type=kind, headers=_KEPT)
+            return FileResponse(original, media_type=kind, headers=_CACHED)  # in pieces, as the client reads
+        return Response(original, media_type=kind, headers=_CACHED)
 
     @router.get("/thumbnails/{picture_id}", response_class=Response)
     async def thumbnail(picture_id: wire.Id) -> Response:
-        """A small JPEG of a picture."""
-        return Response(await service.thumbnail(picture_id), media_type="image/jpeg", headers=_KEPT)
+        """Return a small JPEG of a picture."""
+        return Response(await service.thumbnail(picture_id), media_type="image/jpeg", headers=_CACHED)
 
     return router
 
 
 def _comparing(service: Service) -> APIRouter:
-    """Endpoints over the model alone."""
+    """Return the endpoints over the model alone."""
     router = APIRouter(tags=["compare"])
 
     async def read(part: str | wire.Part) -> str | Image.Image:
@@ -141,54 +141,55 @@ def _comparing(service: Service) -> APIRouter:
         return text
 
     @router.post("/v1/embeddings")
-    async def embeddings(asked: wire.EmbeddingRequest) -> wire.Embeddings:
-        """Embeddings of texts and pictures, as OpenAI's clients ask for them."""
-        parts = asked.input if isinstance(asked.input, list) else [asked.input]
+    async def embeddings(request: wire.EmbeddingRequest) -> wire.Embeddings:
+        """Embed texts and pictures, as OpenAI's clients ask for them."""
+        parts = request.input if isinstance(request.input, list) else [request.input]
         service.check_count(len(parts), "inputs")
-        found = await service.embed([await read(part) for part in parts], asked.kind)
-        if asked.dimensions not in (None, len(found[0].row)):
+        outputs = await service.embed([await read(part) for part in parts], request.kind)
+        if request.dimensions not in (None, len(outputs[0].row)):
             raise RefusedError(
-                400, f"This model's embeddings have {len(found[0].row)} dimensions, not {asked.dimensions}."
+                400, f"This model's embeddings have {len(outputs[0].row)} dimensions, not {request.dimensions}."
             )
-        tokens = sum(one.tokens for one in found)
+        tokens = sum(output.tokens for output in outputs)
         data = [
-            wire.Embedding(index=at, embedding=_encoded(one.row, asked.encoding_format)) for at, one in enumerate(found)
+            wire.Embedding(index=index, embedding=_encoded(output.row, request.encoding_format))
+            for index, output in enumerate(outputs)
         ]
         usage = wire.Usage(prompt_tokens=tokens, total_tokens=tokens)
         return wire.Embeddings(data=data, model=service.model_name, usage=usage)
 
     @router.get("/v1/models")
     def models() -> wire.Models:
-        """The one model, as OpenAI's clients ask for it."""
+        """Return the one model, as OpenAI's clients ask for it."""
         return wire.Models(data=[wire.Model(id=service.model_name, created=service.started)])
 
     @router.post("/rank")
-    async def rank(asked: wire.RankRequest) -> wire.Similarities:
-        """Cosine of each text and each picture."""
-        service.check_count(len(asked.texts) + len(asked.pictures), "texts and pictures")
-        service.check_texts(asked.texts)
-        images = [await service.decode(await service.fetch(url)) for url in asked.pictures]
-        found = await service.embed([*asked.texts, *images], None)
-        rows = np.stack([one.row for one in found])
-        count = len(asked.texts)
+    async def rank(request: wire.RankRequest) -> wire.Similarities:
+        """Return the cosine of each text and each picture."""
+        service.check_count(len(request.texts) + len(request.pictures), "texts and pictures")
+        service.check_texts(request.texts)
+        images = [await service.decode(await service.fetch(url)) for url in request.pictures]
+        outputs = await service.embed([*request.texts, *images], None)
+        rows = np.stack([output.row for output in outputs])
+        count = len(request.texts)
         return wire.Similarities(similarities=(rows[:count] @ rows[count:].T).tolist())
 
     return router
 
 
 def _watching(service: Service) -> APIRouter:
-    """Endpoints for whoever keeps the service running."""
+    """Return the endpoints for whoever keeps the service running."""
     router = APIRouter(tags=["watch"])
 
     @router.get("/health", responses={503: {"model": wire.Health}})
     def health() -> JSONResponse:
-        """The true state. 200 if a request would be answered, 503 if not."""
+        """Return the true state: 200 if a request would be answered, 503 if not."""
         state = _health(service)
         return JSONResponse(state.model_dump(), 200 if state.status == "ok" else 503)
 
     @router.get("/metrics", response_class=Response)
     def metrics() -> Response:
-        """Counters for Prometheus."""
+        """Return counters for Prometheus."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return router
@@ -219,7 +220,7 @@ def _health(service: Service) -> wire.Health:
 
 
 def _add_page(app: FastAPI) -> None:
-    """The page, its files, and the endpoints' documentation, none of which asks another host for anything."""
+    """Add the page, its files, and the endpoints' documentation, none of which asks another host for anything."""
     fresh = {"cache-control": "no-cache"}
 
     @app.get("/", include_in_schema=False)
@@ -234,7 +235,7 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_refusals(app: FastAPI) -> None:
-    """Every mistake is answered with one line of JSON."""
+    """Answer every mistake with one line of JSON."""
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
@@ -250,13 +251,13 @@ def _add_refusals(app: FastAPI) -> None:
 
 
 def _complaint(errors: Any) -> str:
-    """The first mistake that a schema found: where, and what is wrong."""
+    """Return the first mistake that a schema found: where, and what is wrong."""
     where = ".".join(str(step) for step in errors[0]["loc"] if step != "body")
     return f"{where}: {errors[0]['msg']}" if where else str(errors[0]["msg"])
 
 
 def _either_body() -> dict[str, Any]:
-    """What `/search` reads, for the OpenAPI document: JSON, or a form with a picture."""
+    """Return the body of `/search` for the OpenAPI document: JSON, or a form with a picture."""
     schema = wire.SearchRequest.model_json_schema()
     form = {**schema, "properties": {**schema["properties"], "image": {"type": "string", "format": "binary"}}}
     content = {"application/json": {"schema": schema}, "multipart/form-data": {"schema": form}}
@@ -264,29 +265,29 @@ def _either_body() -> dict[str, Any]:
 
 
 async def _read_search(request: Request) -> tuple[wire.SearchRequest, bytes | None]:
-    """A search and its picture, from JSON or from a form."""
+    """Read a search and its picture, from JSON or from a form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        asked = _read(wire.SearchRequest, await request.body())
-        return asked, None if asked.image is None else from_base64(asked.image, "image")
+        query = _read(wire.SearchRequest, await request.body())
+        return query, None if query.image is None else from_base64(query.image, "image")
     if kind == "multipart/form-data":
         return await _form(request)
     raise RefusedError(415, f"Send application/json or multipart/form-data, not {kind or 'nothing said'}.")
 
 
-async def _question(service: Service, asked: wire.SearchRequest, image: bytes | None) -> "Question":
-    """What the searcher is asked, within the limits."""
+async def _question(service: Service, query: wire.SearchRequest, image: bytes | None) -> "Question":
+    """Return the query for the searcher, within the limits."""
     from ..search.query import Query as Question
 
-    service.check_texts([asked.text, asked.exclude, asked.where])
-    if not asked.text.strip() and image is None:
+    service.check_texts([query.text, query.exclude, query.where])
+    if not query.text.strip() and image is None:
         raise RefusedError(400, "The query is empty. Give a text, a picture or both.")
-    if asked.box is not None and image is None:
+    if query.box is not None and image is None:
         raise RefusedError(400, "A box needs the picture that it lies in.")
     decoded = None if image is None else await service.decode(image)
-    box, k = None if asked.box is None else _checked(asked.box), _bounded(service, asked.k)
+    box, k = None if query.box is None else _checked(query.box), _bounded(service, query.k)
     try:
-        return Question(asked.text, decoded, box, asked.exclude, asked.where, k, asked.mode)
+        return Question(query.text, decoded, box, query.exclude, query.where, k, query.mode)
     except ValueError as error:  # the filter is none
         raise RefusedError(400, str(error)) from error
 
@@ -327,13 +328,15 @@ def _checked(box: tuple[float, float, float, float]) -> tuple[float, float, floa
 
 
 def _hits(hits: Any, start: float) -> wire.Hits:
-    found = [wire.Hit.model_validate(hit) for hit in hits]
-    return wire.Hits(hits=found, seconds=round(time.perf_counter() - start, 4))
+    wire_hits = [wire.Hit.model_validate(hit) for hit in hits]
+    return wire.Hits(hits=wire_hits, seconds=round(time.perf_counter() - start, 4))
 
 
-def _explanation(found: Any) -> wire.Explanation:
-    heat = np.asarray(found.heat, dtype=np.float64).round(4)
-    return wire.Explanation(phrase=found.phrase, box=found.box, similarity=found.similarity, heat=heat.tolist())
+def _explanation(explanation: Any) -> wire.Explanation:
+    heat = np.asarray(explanation.heat, dtype=np.float64).round(4)
+    return wire.Explanation(
+        phrase=explanation.phrase, box=explanation.box, similarity=explanation.similarity, heat=heat.tolist()
+    )
 
 
 def _encoded(row: np.ndarray, form: str) -> list[float] | str:

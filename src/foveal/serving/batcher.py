@@ -1,4 +1,4 @@
-"""From many small requests to few batches: one thread runs the model, whatever came meanwhile goes in together."""
+"""Few batches of many small requests: one thread runs the model, whatever came meanwhile goes in together."""
 
 import asyncio
 import logging
@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 @runtime_checkable
 class Work(Hashable, Protocol[Item_contra, Result_co]):
-    """Something done to many items at once. Equal works share a batch, so make them frozen dataclasses."""
+    """Interface of work on many items at once. Equal works share a batch, so make them frozen dataclasses."""
 
     def __call__(self, items: Sequence[Item_contra], /) -> Sequence[Result_co]:
-        """One result per item, in order. What an item gives must not depend on its company."""
+        """Return one result per item, in order. The result of an item must not depend on the other items."""
 
 
 class QueueFullError(Exception):
-    """More waits than may wait. Comes with the seconds after which to try again."""
+    """Raised when the queue is full, with the seconds after which to try again."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"The queue is full. Try again in {retry_after} s.")
@@ -36,7 +36,7 @@ class QueueFullError(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one batch.
+    """Outcome of one batch.
 
     Attributes:
         work: Its name.
@@ -57,7 +57,7 @@ class Report:
 
 @dataclass(frozen=True)
 class State:
-    """What the batcher is at.
+    """State of the batcher.
 
     Attributes:
         running: Its thread lives and takes work.
@@ -105,7 +105,7 @@ class Batcher:
         self._thread.start()
 
     async def run(self, work: Work[Item, Result], items: Sequence[Item]) -> list[Result]:
-        """The results of the items, in order. Whoever stops waiting takes its items out of the queue.
+        """Return the results of the items, in order. Whoever stops waiting takes its items out of the queue.
 
         Args:
             work: What to do with them.
@@ -123,7 +123,7 @@ class Batcher:
                 future.cancel()
 
     def submit(self, work: Work[Item, Result], items: Sequence[Item]) -> "list[Future[Result]]":
-        """One future per item.
+        """Queue items and return one future for each.
 
         Raises:
             QueueFullError: If the items do not fit, or the batcher has stopped.
@@ -138,7 +138,7 @@ class Batcher:
         return [job.future for job in jobs]
 
     def state(self) -> State:
-        """What it is at now."""
+        """Return the state as it is now."""
         with self._changed:
             busy = 0.0 if self._started is None else time.monotonic() - self._started
             return State(self._thread.is_alive() and not self._stopping, len(self._jobs), busy, self._last)
@@ -164,7 +164,7 @@ class Batcher:
             pass  # nothing of a batch is held while the next gathers
 
     def _serve_batch(self) -> bool:
-        """Run the next batch. False once there is none and none will come."""
+        """Run the next batch. Return False once there is none and none will come."""
         jobs = self._next()
         live = [job for job in jobs if job.future.set_running_or_notify_cancel()]
         if live:
@@ -173,7 +173,7 @@ class Batcher:
         return bool(jobs)
 
     def _next(self) -> list[_Job]:
-        """The oldest job and those that share its work, once there are enough or it has waited long enough."""
+        """Return the oldest job and those that share its work, once they are enough or it has waited long enough."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._stopping)
             if not self._jobs:
@@ -193,7 +193,7 @@ class Batcher:
         return [job for job in self._jobs if job.work == oldest][: self.batching.most]
 
     def _run(self, jobs: list[_Job]) -> tuple[int, Exception | None]:
-        """Settle every future. Gives how many failed, and the last failure."""
+        """Settle every future. Return how many failed, and the last failure."""
         try:
             results = jobs[0].work([job.item for job in jobs])
             if len(results) != len(jobs):
@@ -216,15 +216,15 @@ class Batcher:
         outcome: Literal["ok", "partly", "failed"] = (
             "ok" if not failed else "failed" if failed == len(jobs) else "partly"
         )
-        told = None if error is None else f"{type(error).__name__}: {error}"
+        message = None if error is None else f"{type(error).__name__}: {error}"
         with self._changed:
             seconds = time.monotonic() - (self._started or 0.0)
             self._started = None
-            self._last = Report(_name(jobs[0].work), len(jobs), seconds, time.time(), outcome, told)
+            self._last = Report(_name(jobs[0].work), len(jobs), seconds, time.time(), outcome, message)
         self._observe(self._last)
 
     def _retry_after(self) -> int:
-        """Whole seconds that the queue will take, going by the last batch."""
+        """Return the whole seconds that the queue will take, going by the last batch."""
         if self._last is None:
             return 1
         return max(1, round(len(self._jobs) * self._last.seconds / self._last.size))

@@ -1,4 +1,4 @@
-"""One connection of a client: whatever a client may draw out has a clock."""
+"""The connection of a client: whatever a client may draw out has a clock."""
 
 import asyncio
 import re
@@ -69,13 +69,13 @@ class Connection(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Read what has arrived."""
         if not self._leaving:
             super().data_received(data)
         self._watch()
 
     def eof_received(self) -> None:
-        """A client that sends no more is gone, and asyncio closes."""
+        """Treat a client that sends no more as gone; asyncio closes."""
         self._leaving = True
         self._watch()
 
@@ -90,12 +90,12 @@ class Connection(H11Protocol):
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """The client does not read on."""
+        """Start the clock of a client that does not read on."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Stop the clock of a client that reads on again."""
         super().resume_writing()
         self._watch()
 
@@ -154,7 +154,7 @@ class Connection(H11Protocol):
         return "idle" if waiting else "asking"
 
     def _strike(self) -> None:
-        """Time is up."""
+        """Act when time is up: abort what is unread, close the rest."""
         if self._state in ("leaving", "unread"):
             self.transport.abort()
         else:
@@ -203,7 +203,7 @@ class _Strict(h11.Connection):
     _small_chunks = 0
 
     def next_event(self) -> Any:
-        """The next part of a request.
+        """Return the next part of a request.
 
         Raises:
             h11.RemoteProtocolError: If it is no HTTP.
@@ -231,7 +231,7 @@ class _Strict(h11.Connection):
 
 
 def _bare_answer(status: int, message: str) -> bytes:
-    """An answer without a request."""
+    """Return the bytes of an answer without a request."""
     refusal = RefusedError(status, message).response(close=True)
     head = [b"%b: %b\r\n" % header for header in refusal.raw_headers]
     return b"".join([b"HTTP/1.1 %d Refused\r\n" % status, *head, b"\r\n", refusal.body])

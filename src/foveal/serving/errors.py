@@ -1,4 +1,4 @@
-"""What a client is told when it gets no answer: a status and one line."""
+"""Refusals: a status and one line for a client that gets no answer."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ class RefusedError(Exception):
         self.retry_after = retry_after
 
     def response(self, *, close: bool = False) -> JSONResponse:
-        """The refusal as it goes over the wire.
+        """Return the refusal as it goes over the wire.
 
         Args:
             close: The connection ends with it, because the rest of the request is not read.
@@ -34,7 +34,7 @@ class RefusedError(Exception):
 
 
 def body(status: int, message: str) -> dict[str, Any]:
-    """An error in the form that OpenAI's clients read, on every path alike.
+    """Return an error in the form that OpenAI's clients read, on every path alike.
 
     The message has one line. Of a file's path on this machine it keeps the name.
     """

@@ -1,4 +1,4 @@
-"""What stands before the service: names and pages it answers to, the key, whole requests of bounded size and time."""
+"""The guard before the service: names and pages it answers to, the key, whole requests of bounded size and time."""
 
 import asyncio
 import hmac
@@ -123,11 +123,11 @@ class Guard:
         if key is None:
             return True
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        return hmac.compare_digest(given.encode(), key.encode())
+        sent_key = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        return hmac.compare_digest(sent_key.encode(), key.encode())
 
     async def _read(self, request: "_Body", headers: Mapping[str, str], receive: Receive) -> bool:
-        """Read a body to its end. False if the client went away meanwhile.
+        """Read a body to its end. Return False if the client went away meanwhile.
 
         Raises:
             RefusedError: If the body is too large, too slow, or one too many.
@@ -163,7 +163,7 @@ class Guard:
             scope["route"] = inside.get("route")  # for what stands before us
 
     def _begin(self, answer: "_Answer", deadline: asyncio.Timeout) -> None:
-        """An answer is on its way: from now on it is the client that takes time."""
+        """Note that an answer is on its way: from now on it is the client that takes time."""
         self._working.discard(answer)
         deadline.reschedule(asyncio.get_running_loop().time() + self.settings.limits.reading_seconds)
 
@@ -177,7 +177,7 @@ class _Body:
         self._held = 0
 
     async def read(self, headers: Mapping[str, str], receive: Receive) -> bool:
-        """All of it. False if the client went away meanwhile."""
+        """Read all of it. Return False if the client went away meanwhile."""
         too_large = RefusedError(413, f"The request has more than {self._most} bytes. Send smaller pictures, or fewer.")
         if int(headers.get("content-length", 0)) > self._most:  # the connection has checked that it is a number
             raise too_large
@@ -196,12 +196,12 @@ class _Body:
         return True
 
     def content(self) -> bytes:
-        """All that was read, which is kept here no longer, but still counts."""
+        """Return all that was read. It is kept here no longer, but still counts."""
         content, self._chunks = b"".join(self._chunks), []
         return content
 
     def let_go(self) -> None:
-        """Count it no longer."""
+        """Give back the bytes that the body counts for."""
         self._budget.give_back(self._held)
 
 
@@ -302,13 +302,13 @@ def _with_port(place: str, scheme: str) -> str:
 
 
 def _name(host: str) -> str:
-    """Of a Host header, without the port: localhost:8000, [::1]:8000."""
+    """Return the name in a Host header, without the port: localhost:8000, [::1]:8000."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdecimal() else host).lower()
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body in one piece, then whatever the client does."""
+    """Build a receiver that gives the body in one piece, then whatever the client does."""
     left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:

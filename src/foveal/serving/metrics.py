@@ -13,10 +13,10 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """What happened since the start."""
+    """Counts and times since the start."""
 
     def __init__(self) -> None:
-        """All at nought, in a registry of its own so that two apps do not add up."""
+        """Start at zero, in a registry of its own so that two apps do not add up."""
         self.registry = CollectorRegistry()
         self.requests = Counter("foveal_requests", "Requests.", ["path", "status"], registry=self.registry)
         self.seconds = Histogram(
@@ -49,7 +49,7 @@ class Metrics:
         self.batches.labels(report.work, report.outcome).inc()
 
     def text(self) -> bytes:
-        """Everything, in Prometheus's format."""
+        """Return everything in Prometheus's format."""
         return generate_latest(self.registry)
 
 

@@ -1,4 +1,4 @@
-"""Pictures as they come over the wire: checked before they are decoded, decoded before they are believed."""
+"""Pictures from the wire: checked before they are decoded, decoded before they are believed."""
 
 import base64
 import binascii
@@ -34,7 +34,7 @@ OTHER_FORMATS = {"TIFF": "image/tiff", "PPM": "image/x-portable-pixmap"}  # enco
 FORMATS |= {"AVIF": "image/avif"} if "AVIF" in kinds.formats() else {}
 OTHER_FORMATS |= {"HEIF": "image/heif"} if "HEIF" in kinds.formats() else {}
 FETCH_SECONDS = 10.0
-_KEPT = 768  # a decoded picture is made smaller while it has this many pixels squared; models look at 512 at most
+_WORKING_SIDE = 768  # pixels squared, beyond which a decoded picture is made smaller; models look at 512 at most
 _TRIMMED = 32 << 20  # bytes of a decoder, beyond which freed memory goes back to the system
 _BYTES = 4  # that Pillow takes for a pixel in red, green and blue; its decoders take no more than that again
 # Whatever Pillow's readers raise on broken bytes; it documents no narrower set.
@@ -68,12 +68,12 @@ def decode(
         with Image.open(file, formats=[*FORMATS, *OTHER_FORMATS]) as picture:
             width, height = picture.size
             if width * height <= limits.pixels:
-                side = longest_side or _KEPT
+                side = longest_side or _WORKING_SIDE
                 picture.draft(None, (side, side))  # a JPEG is decoded smaller at once, which takes less of everything
                 return _loaded(picture, width * height, room or Budget(limits.picture_bytes), longest_side)
     except UnidentifiedImageError as error:
-        known = ", ".join([*FORMATS, *OTHER_FORMATS])
-        raise RefusedError(400, f"This is no picture that is known here ({known}).") from error
+        formats = ", ".join([*FORMATS, *OTHER_FORMATS])
+        raise RefusedError(400, f"This is no picture that is known here ({formats}).") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RefusedError(413, f"The picture has more than {limits.pixels} pixels. Make it smaller.") from error
     except _BROKEN as error:
@@ -87,25 +87,25 @@ def _loaded(picture: Image.Image, stored: int, room: Budget, longest_side: int |
 
     width, height = picture.size
     factor = _factor(width, height, longest_side)
-    kept, meanwhile = _BYTES * _pixels(width, height, factor), 2 * _BYTES * stored
-    if kept + meanwhile > room.most:
+    result_bytes, decoder_bytes = _BYTES * _pixels(width, height, factor), 2 * _BYTES * stored
+    if result_bytes + decoder_bytes > room.most:
         raise RefusedError(
             413, f"{width} x {height} pixels take more than {room.most} bytes. Make the picture smaller."
         )
-    if not room.take(kept + meanwhile):
+    if not room.take(result_bytes + decoder_bytes):
         raise RefusedError(429, "Too many pictures are held for other requests. Try again in 1 s.", 1)
     try:
         picture.load()
         small = reduce_upright(picture, factor)
     except BaseException:
-        room.give_back(kept)
+        room.give_back(result_bytes)
         raise
     finally:
         picture.close()
-        if meanwhile > _TRIMMED:
+        if decoder_bytes > _TRIMMED:
             _give_back_memory()
-        room.give_back(meanwhile)
-    weakref.finalize(small, room.give_back, kept)
+        room.give_back(decoder_bytes)
+    weakref.finalize(small, room.give_back, result_bytes)
     return small
 
 
@@ -113,8 +113,8 @@ def _factor(width: int, height: int, longest_side: int | None) -> int:
     """Return by what to divide the sides of a picture, so that it keeps as many pixels as it has to, and few more."""
     if longest_side is not None:
         return max(1, max(width, height) // longest_side)
-    factor = max(1, math.isqrt(width * height) // _KEPT)
-    while _pixels(width, height, factor) >= (2 * _KEPT) ** 2:  # a side of one pixel gets no smaller
+    factor = max(1, math.isqrt(width * height) // _WORKING_SIDE)
+    while _pixels(width, height, factor) >= (2 * _WORKING_SIDE) ** 2:  # a side of one pixel gets no smaller
         factor += 1
     return factor
 
@@ -131,7 +131,7 @@ def _give_back_memory() -> None:
 
 
 def from_base64(text: str, field: str) -> bytes:
-    """The bytes of base64 text, or of a `data:` URL.
+    """Return the bytes of base64 text, or of a `data:` URL.
 
     Args:
         text: With or without "data:image/...;base64," before it.
@@ -152,7 +152,7 @@ def from_base64(text: str, field: str) -> bytes:
 
 
 def from_url(url: str, hosts: tuple[str, ...], limits: Limits) -> bytes:
-    """The bytes behind a `data:` URL, or behind an `http(s):` one where the operator allows its host.
+    """Return the bytes behind a `data:` URL, or behind an `http(s):` one where the operator allows its host.
 
     Redirections are refused: they lead where nobody allowed.
 
@@ -205,7 +205,7 @@ def _settle(answer: "Future[bytes]", url: str, most: int, until: float) -> None:
 
 
 def _opener(until: float) -> urllib.request.OpenerDirector:
-    """Python's own, less what follows redirections and opens files, and with one end of time for all it reads."""
+    """Build Python's opener without redirections and files, and with one end of time for all it reads."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -246,7 +246,7 @@ class _TimedResponse(HTTPResponse):
 
 
 class _Timed(RawIOBase):
-    """What a connection receives, until time is up."""
+    """Bytes that a connection receives, until time is up."""
 
     def __init__(self, connection: socket.socket, until: float) -> None:
         super().__init__()

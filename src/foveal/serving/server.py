@@ -17,7 +17,7 @@ _UNREAD_BYTES = 1 << 18  # of an answer that the system may hold until the clien
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket to serve on. Answers leave it at once (TCP_NODELAY).
+    """Open a socket to serve on. Answers leave it at once (TCP_NODELAY).
 
     Args:
         host: Address to listen on.
@@ -29,22 +29,22 @@ def listen(host: str, port: int) -> socket.socket:
     bare = host.strip("[]")
     family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     # Named as TCP, without which asyncio does not know that it is, and leaves TCP_NODELAY off.
-    on = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        on.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        on.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)  # connections inherit it
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)  # connections inherit it
         if family == socket.AF_INET6:
-            on.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        on.bind((bare, port))
-        on.listen(_WAITING)
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((bare, port))
+        listener.listen(_WAITING)
     except (OSError, OverflowError) as error:
-        on.close()
+        listener.close()
         raise ValueError(f"Cannot listen on {host}:{port}: {error}. Choose another --host or --port.") from error
-    return on
+    return listener
 
 
-def made(app: FastAPI) -> uvicorn.Server:
-    """A server that is not running yet.
+def build_server(app: FastAPI) -> uvicorn.Server:
+    """Build a server that is not running yet.
 
     Args:
         app: Made by `create_app`.
@@ -63,14 +63,14 @@ def made(app: FastAPI) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(app: FastAPI, on: socket.socket) -> None:
+def serve(app: FastAPI, listener: socket.socket) -> None:
     """Serve until told to stop (SIGTERM, Ctrl-C); then finish what has begun.
 
     Args:
         app: Made by `create_app`.
-        on: Made by `listen`.
+        listener: Made by `listen`.
     """
-    made(app).run([on])
+    build_server(app).run([listener])
 
 
 def _room(most: int) -> int:

@@ -1,4 +1,4 @@
-"""What the endpoints do: requests in, checked against the limits, through the batcher, answers out."""
+"""The work behind the endpoints: check requests against the limits, run them through the batcher, return answers."""
 
 import logging
 import math
@@ -37,59 +37,59 @@ _FETCHERS = 16  # pictures fetched at once; other work in threads does not wait 
 
 
 @runtime_checkable
-class Searcher(Protocol):
-    """What the service needs of an index. `foveal.search.Searcher` is one."""
+class SearcherProtocol(Protocol):
+    """Interface of an open index. `foveal.search.Searcher` is one."""
 
     @property
     def count(self) -> int:
-        """How many pictures it holds."""
+        """Number of pictures in the index."""
 
     @property
     def model_name(self) -> str:
-        """The model that it was made with."""
+        """Name of the model that the index was made with."""
 
     def search_many(self, queries: "Sequence[Query]") -> "list[list[Hit]]":
-        """Hits of each query, best first."""
+        """Return hits of each query, best first."""
 
     def similar(self, picture: Any, k: int) -> "list[Hit]":
-        """Pictures like one of the index (by id) or like any other."""
+        """Return pictures like one of the index (by id) or like any other."""
 
     def picture(self, id_: str, /) -> Path | bytes:
-        """The original of a picture."""
+        """Return the original of a picture."""
 
     def thumbnail(self, id_: str, /) -> bytes:
-        """A small JPEG of a picture."""
+        """Return a small JPEG of a picture."""
 
     def explain(self, hit: Any, phrases: Sequence[str]) -> Sequence[Any]:
-        """Where in a picture phrases are."""
+        """Return where in a picture phrases are."""
 
 
 @runtime_checkable
 class TokenCounter(Protocol):
-    """Counts tokens. `foveal`'s tokenizers do."""
+    """Interface of a token counter. `foveal`'s tokenizers are such."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Number of tokens of each text."""
+        """Return the number of tokens of each text."""
 
 
 @runtime_checkable
-class Encoder(Protocol):
-    """What the service needs of a model. `foveal.Encoder` is one."""
+class EncoderProtocol(Protocol):
+    """Interface of a model's encoder. `foveal.Encoder` is one."""
 
     @property
     def tokenizer(self) -> TokenCounter:
-        """Counts tokens for `usage`."""
+        """Counter of tokens for `usage`."""
 
     def encode_texts(self, texts: Sequence[str], kind: Any = "caption") -> Any:
-        """One embedding per text."""
+        """Return one embedding per text."""
 
     def encode_images(self, pictures: Sequence[Any]) -> Any:
-        """One embedding per picture."""
+        """Return one embedding per picture."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """One input's embedding.
+    """Embedding of one input.
 
     Attributes:
         row: Of unit length, float32.
@@ -102,51 +102,51 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Search:
-    """Queries of any sort, encoded together.
+    """Searches by queries of any sort, encoded together.
 
     Those of one filter share a batch, so that a filter that is no SQL fails no other's.
     """
 
-    searcher: Searcher
+    searcher: SearcherProtocol
     where: str
 
     def __call__(self, queries: "Sequence[Query]") -> "list[list[Hit]]":
-        """Hits of each query."""
+        """Return hits of each query."""
         return self.searcher.search_many(queries)
 
 
 @dataclass(frozen=True)
 class Similar:
-    """Pictures like others."""
+    """Searches for pictures like others."""
 
-    searcher: Searcher
+    searcher: SearcherProtocol
     k: int
 
-    def __call__(self, given: Sequence[Any]) -> "list[list[Hit]]":
-        """Hits of each picture, or id."""
-        return [self.searcher.similar(picture, self.k) for picture in given]
+    def __call__(self, queries: Sequence[Any]) -> "list[list[Hit]]":
+        """Return hits of each picture, or id."""
+        return [self.searcher.similar(query, self.k) for query in queries]
 
 
 @dataclass(frozen=True)
 class Explain:
-    """Boxes and heat maps."""
+    """Boxes and heat maps of phrases in pictures."""
 
-    searcher: Searcher
+    searcher: SearcherProtocol
 
-    def __call__(self, asked: Sequence[tuple[str, tuple[str, ...]]]) -> list[Sequence[Any]]:
-        """Explanations of each pair of id and phrases."""
-        return [self.searcher.explain(picture, phrases) for picture, phrases in asked]
+    def __call__(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Sequence[Any]]:
+        """Return explanations of each pair of id and phrases."""
+        return [self.searcher.explain(picture, phrases) for picture, phrases in pairs]
 
 
 @dataclass(frozen=True)
 class EncodeTexts:
     """Embeddings of texts of one kind."""
 
-    encoder: Encoder
+    encoder: EncoderProtocol
     kind: str
 
     def __call__(self, texts: Sequence[str]) -> list[Embedded]:
-        """One per text, with its number of tokens."""
+        """Return one embedding per text, with its number of tokens."""
         rows = np.asarray(self.encoder.encode_texts(texts, self.kind), dtype=np.float32)
         return [Embedded(row, tokens) for row, tokens in zip(rows, self.encoder.tokenizer.count(texts), strict=True)]
 
@@ -155,22 +155,22 @@ class EncodeTexts:
 class EncodeImages:
     """Embeddings of pictures."""
 
-    encoder: Encoder
+    encoder: EncoderProtocol
 
     def __call__(self, images: Sequence[Any]) -> list[Embedded]:
-        """One per picture."""
+        """Return one embedding per picture."""
         return [Embedded(row) for row in np.asarray(self.encoder.encode_images(images), dtype=np.float32)]
 
 
 class Service:
     """One searcher and one encoder behind limits and a batcher. Endpoints read, call one of these, and answer."""
 
-    def __init__(self, searcher: Searcher, encoder: Encoder, settings: Settings) -> None:
+    def __init__(self, searcher: SearcherProtocol, encoder: EncoderProtocol, settings: Settings) -> None:
         """Start the batcher.
 
         Args:
-            searcher: Finds.
-            encoder: Embeds.
+            searcher: Finds pictures.
+            encoder: Embeds texts and pictures.
             settings: Limits and batching.
         """
         self.searcher = searcher
@@ -186,7 +186,7 @@ class Service:
         self._fetchers = CapacityLimiter(_FETCHERS)
 
     def _count(self) -> float:
-        """Pictures in the index; no number if it cannot be read."""
+        """Return the number of pictures in the index; NaN if it cannot be read."""
         try:
             return float(self.searcher.count)
         except (OSError, RuntimeError, ValueError):
@@ -194,18 +194,18 @@ class Service:
 
     @property
     def model_name(self) -> str:
-        """The model's name; of a folder on this machine, its last step."""
+        """Name of the model; of a folder on this machine, its last step."""
         name = self.searcher.model_name
         return Path(name).name if Path(name).is_absolute() or Path(name).exists() else name
 
     async def compute(
         self, work: Work[Item, Result], items: Sequence[Item], refusal: RefusedError | None = None
     ) -> list[Result]:
-        """The results of work on items, in company.
+        """Run items in a shared batch and return their results.
 
         Args:
             work: What to do.
-            items: With what.
+            items: What to do it with.
             refusal: Raised where the work finds the input wrong. None: 400 with what the work says.
 
         Raises:
@@ -220,7 +220,7 @@ class Service:
             raise refusal or RefusedError(400, str(error)) from error
 
     async def thumbnail(self, picture_id: str) -> bytes:
-        """A small JPEG of a picture.
+        """Return a small JPEG of a picture.
 
         Raises:
             RefusedError: 404 if there is none, 503 if the index was replaced.
@@ -228,13 +228,13 @@ class Service:
         return await _in_thread(self.searcher.thumbnail, picture_id, missing=unknown(picture_id), signs=(ValueError,))
 
     async def decode(self, content: Path | bytes, longest_side: int | None = None) -> Image.Image:
-        """A picture, checked and decoded in a thread, a few at once."""
+        """Check and decode a picture in a thread, a few at once."""
         return await anyio.to_thread.run_sync(
             pictures.decode, content, self.limits, self._room, longest_side, limiter=self._decoders
         )
 
     async def fetch(self, url: str) -> bytes:
-        """A picture's bytes, from base64 text, a data URL or an allowed host."""
+        """Return a picture's bytes, from base64 text, a data URL or an allowed host."""
         if url.startswith(("http:", "https:")):
             hosts = self.settings.image_hosts
             return await anyio.to_thread.run_sync(pictures.from_url, url, hosts, self.limits, limiter=self._fetchers)
@@ -260,19 +260,21 @@ class Service:
         return await anyio.to_thread.run_sync(_jpeg, picture, side, limiter=self._decoders), "image/jpeg"
 
     async def embed(self, inputs: Sequence[str | Image.Image], kind: str | None) -> list[Embedded]:
-        """Embeddings of texts and pictures, in order."""
+        """Embed texts and pictures, in order."""
         groups: dict[Work[Any, Embedded], list[int]] = {}
-        for at, given in enumerate(inputs):
-            groups.setdefault(self._encoding(given, kind), []).append(at)
+        for position, text_or_image in enumerate(inputs):
+            groups.setdefault(self._encoding(text_or_image, kind), []).append(position)
         rows: dict[int, Embedded] = {}
-        for work, places in groups.items():
-            rows.update(zip(places, await self.compute(work, [inputs[at] for at in places]), strict=True))
-        return [rows[at] for at in range(len(inputs))]
+        for work, positions in groups.items():
+            rows.update(
+                zip(positions, await self.compute(work, [inputs[position] for position in positions]), strict=True)
+            )
+        return [rows[position] for position in range(len(inputs))]
 
-    def _encoding(self, given: str | Image.Image, kind: str | None) -> Work[Any, Embedded]:
-        if not isinstance(given, str):
+    def _encoding(self, text_or_image: str | Image.Image, kind: str | None) -> Work[Any, Embedded]:
+        if not isinstance(text_or_image, str):
             return EncodeImages(self.encoder)
-        return EncodeTexts(self.encoder, kind or ("long_caption" if len(given.split()) > _LONG else "caption"))
+        return EncodeTexts(self.encoder, kind or ("long_caption" if len(text_or_image.split()) > _LONG else "caption"))
 
     def check_texts(self, texts: Sequence[str]) -> None:
         """Refuse texts that are too long or no text.
@@ -288,14 +290,14 @@ class Service:
             except UnicodeEncodeError as error:
                 raise RefusedError(400, "A text holds half of a surrogate pair, which is no character.") from error
 
-    def check_count(self, count: int, what: str) -> None:
+    def check_count(self, count: int, unit: str) -> None:
         """Refuse too many of something.
 
         Raises:
             RefusedError: 413.
         """
         if count > self.limits.inputs:
-            raise RefusedError(413, f"{count} {what} are more than {self.limits.inputs}. Send several requests.")
+            raise RefusedError(413, f"{count} {unit} are more than {self.limits.inputs}. Send several requests.")
 
 
 def unknown(picture_id: str) -> RefusedError:
@@ -316,7 +318,7 @@ def _unless_replaced() -> Iterator[None]:
 
 async def _in_thread(
     work: Callable[..., Answer],
-    given: Any,
+    argument: Any,
     missing: RefusedError,
     signs: tuple[type[Exception], ...] = (ValueError, OSError),
     limiter: CapacityLimiter | None = None,
@@ -324,14 +326,14 @@ async def _in_thread(
     """Return what work gives in a thread. If these errors say that there is nothing, the client hears only that."""
     try:
         with _unless_replaced():
-            return await anyio.to_thread.run_sync(work, given, limiter=limiter, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(work, argument, limiter=limiter, abandon_on_cancel=True)
     except signs as error:
         logger.info("%s (%s)", missing.message, error)
         raise missing from error
 
 
 def _media_type(original: Path | bytes) -> str | None:
-    """What a browser shows it as. None if it would not."""
+    """Return the media type of an original; None if browsers do not show it."""
     file = BytesIO(original) if isinstance(original, bytes) else original
     try:
         with Image.open(file, formats=[*pictures.FORMATS, *pictures.OTHER_FORMATS]) as picture:

@@ -1,4 +1,4 @@
-"""What the service allows: limits on what comes in, how requests are gathered into batches, who may ask."""
+"""Settings of the service: limits on what comes in, how requests are gathered into batches, who may ask."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _SHORTEST_KEY = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is refused, so that no request can take the memory or the time of all others.
+    """Limits of requests, so that none can take the memory or the time of all others.
 
     Attributes:
         bytes: Of one request's body.
@@ -56,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Batching:
-    """How requests that arrive together share one pass through the model.
+    """Batching of requests that arrive together, which share one pass through the model.
 
     Attributes:
         most: Inputs in one pass.
@@ -109,7 +109,7 @@ def settings_for(
     batching: Batching,
     root_path: str = "",
 ) -> Settings:
-    """Settings that are safe for where the service listens.
+    """Return settings that are safe for where the service listens.
 
     Args:
         host: Address that it listens on.
@@ -124,17 +124,17 @@ def settings_for(
         ValueError: If it would be open to a network without a key, the key is no good, or the path is none.
     """
     bare = host.strip("[]")
-    near = bare == "localhost" or _address(bare).is_loopback
+    is_local = bare == "localhost" or _address(bare).is_loopback
     key = None if key_file is None else _key(key_file)
-    if not near and key is None and not open_to_all:
+    if not is_local and key is None and not open_to_all:
         raise ValueError(f"--host {host} opens the index to the network. Give --key-file FILE, or --open to allow it.")
-    everywhere = not near and _address(bare).is_unspecified
-    own = f"[{bare}]" if ":" in bare else bare.lower()
-    known = () if everywhere and not names else tuple(sorted({*LOOPBACK, own, *map(str.lower, names)}))
+    everywhere = not is_local and _address(bare).is_unspecified
+    address = f"[{bare}]" if ":" in bare else bare.lower()
+    answered = () if everywhere and not names else tuple(sorted({*LOOPBACK, address, *map(str.lower, names)}))
     return Settings(
         batching=batching,
         api_key=key,
-        hosts=known,
+        hosts=answered,
         origins=tuple(f"https://{name.lower()}" for name in names),
         image_hosts=tuple(map(str.lower, image_hosts)),
         root_path=_root(root_path),
@@ -142,7 +142,7 @@ def settings_for(
 
 
 def _root(path: str) -> str:
-    """A path with a slash before it and none behind; empty for the root."""
+    """Return a path with a slash before it and none behind; empty for the root."""
     steps = path.strip("/").split("/")
     if steps != [""] and not all(_STEP.fullmatch(step) and step.strip(".") for step in steps):
         raise ValueError(f"--root-path {path!r} is no path. Give one such as /photos: letters, digits, -, _, . and ~.")
@@ -150,7 +150,7 @@ def _root(path: str) -> str:
 
 
 def _address(host: str) -> IPv4Address | IPv6Address:
-    """A name counts as an address that is neither this machine nor everything."""
+    """Return an IP address. A name counts as one that is neither this machine nor everything."""
     try:
         return ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What goes over the wire: the JSON of every request and answer, in the words of the Python interface."""
+"""The JSON of every request and answer, in the words of the Python interface."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ Encoded = Annotated[str, Field(description="A picture in base64, with or without
 
 
 def _numbers(value: Any) -> Any:
-    """'0.1,0.2,0.5,0.9' as four numbers: forms send text."""
+    """Split '0.1,0.2,0.5,0.9' into four numbers: forms send text."""
     return value.strip("[]() ").split(",") if isinstance(value, str) else value
 
 

@@ -146,7 +146,7 @@ def run(searcher, encoder):
     def start(host="127.0.0.1", on=None, **changes):
         on = on or listen(host, 0)
         address = on.getsockname()[:2]
-        made = server.made(create_app(searcher, encoder, Settings(**{"limits": BRISK} | changes)))
+        made = server.build_server(create_app(searcher, encoder, Settings(**{"limits": BRISK} | changes)))
         thread = threading.Thread(target=made.run, args=([on],))
         thread.start()
         running.append((made, thread))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from foveal.serving import Batching, Limits, create_app
 from foveal.serving.app import PAGE
-from foveal.serving.service import Encoder, Searcher
+from foveal.serving.service import EncoderProtocol, SearcherProtocol
 
 from .conftest import SMALL, encoded, row
 from .test_guard import error
@@ -29,8 +29,8 @@ def test_the_fakes_are_what_the_service_asks_for(searcher, encoder):
     from foveal.encoder import Encoder as RealEncoder
     from foveal.search import Searcher as RealSearcher
 
-    assert isinstance(searcher, Searcher)
-    assert isinstance(encoder, Encoder)
+    assert isinstance(searcher, SearcherProtocol)
+    assert isinstance(encoder, EncoderProtocol)
     for name in ("count", "model_name", "search_many", "similar", "picture", "thumbnail", "explain"):
         assert hasattr(RealSearcher, name)
     for name in ("encode_texts", "encode_images"):

@@ -358,7 +358,7 @@ def test_being_told_twice_stops_at_once():
 
 def test_a_stopped_server_leaves_no_clock_and_no_connection(searcher, encoder):
     on = listen("127.0.0.1", 0)
-    made = server.made(create_app(searcher, encoder))
+    made = server.build_server(create_app(searcher, encoder))
     thread = threading.Thread(target=made.run, args=([on],))
     thread.start()
     assert until(lambda: made.started)

@@ -53,10 +53,10 @@ class Report:
 
     def __str__(self) -> str:
         """Return one line, and more with what is to be looked at."""
-        count = sum(self.passed_over.values())
+        other_files = sum(self.passed_over.values())
         line = f"{self.count} pictures: {self.added} added, {self.updated} updated, {self.unchanged} unchanged, "
-        line += f"{self.forgotten} forgotten; {len(self.broken)} broken, {count} other files passed over"
-        line += f" ({counts(self.passed_over)})." if count else "."
+        line += f"{self.forgotten} forgotten; {len(self.broken)} broken, {other_files} other files passed over"
+        line += f" ({counts(self.passed_over)})." if other_files else "."
         return line + (f"\n{self.remark}" if self.remark else "")
 
 

@@ -43,22 +43,22 @@ from foveal.types import Sample
 
 @dataclass(frozen=True)
 class TrueBoxes:
-    """Puts a phrase that fits one thing of a scene only into its box.
+    """Puts a phrase that fits one tile of a scene only into its box.
 
-    Of those for one thing, that of the most words stays, and "a" comes before "the", which only has a sense in context.
+    Of those for one tile, that of the most words stays, and "a" comes before "the", which only has a sense in context.
     """
 
     scenes: Scenes
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample, each thing in its box."""
+        """The sample, each tile in its box."""
         index = int(sample.id.rsplit("-", 1)[1])
-        things, boxes = self.scenes.truth(index).things, self.scenes.boxes(index)
+        tiles, boxes = self.scenes.truth(index).tiles, self.scenes.boxes(index)
         found = []
         for number, region in enumerate(open_phrases(sample)):
             fits, count = fitting(region.phrase, self.scenes.truth(index))
             if len(fits) == 1 and count is None:
-                x0, y0, x1, y1 = (edge / self.scenes.size for edge in boxes[things.index(fits[0])])
+                x0, y0, x1, y1 = (edge / self.scenes.size for edge in boxes[tiles.index(fits[0])])
                 words = region.phrase.lower().split()
                 found.append(Found(number, (x0, y0, x1, y1), len(words) - words.count("the") / 10))
         return Choice().place(sample, found)
@@ -80,14 +80,14 @@ def annotated(scenes: Scenes, encoder: Encoder | None, parser: Parser) -> Iterat
 
 
 def accuracy_of_boxes(scenes: Scenes, samples: list[Sample]) -> float:
-    """Share of regions in percent that overlap the box of a thing that their phrase fits by one half."""
+    """Share of regions in percent that overlap the box of a tile that their phrase fits by one half."""
     right = total = 0
     for sample in samples:
         index = int(sample.id.rsplit("-", 1)[1])
         truth, boxes = scenes.truth(index), scenes.boxes(index)
         for region in sample.regions:
             fits, _ = fitting(region.phrase, truth)
-            pixels = [boxes[truth.things.index(thing)] for thing in fits]
+            pixels = [boxes[truth.tiles.index(tile)] for tile in fits]
             exact = [tuple(edge / scenes.size for edge in box) for box in pixels]
             total += 1
             right += any(intersection_over_union(region.box, (a, b, c, d)) >= 0.5 for a, b, c, d in exact)

@@ -24,7 +24,7 @@ from foveal.annotation.phrases import Phrases, has_spacy, parse
 from foveal.data.scenes import NOUNS, Scenes
 from foveal.data.scenes.artwork import plural
 from foveal.data.scenes.language import NUMBERS, describe
-from foveal.data.scenes.truth import COLORS, SIZES, Scene, Thing
+from foveal.data.scenes.truth import COLORS, SIZES, Scene, Tile
 from foveal.types import Box, Region, Sample
 
 ROOT = Path(__file__).parents[1]
@@ -92,16 +92,17 @@ def phrases_of_captions(parsers: Iterable[Any]) -> None:
 
 
 def said_of(scene: Scene, caption: str) -> list[set[str]]:
-    """Of each thing, the full wordings of it that stand in a caption, in lower case."""
+    """Of each tile, the full wordings of it that stand in a caption, in lower case."""
     text = caption.lower()
     wordings = (
-        {describe(thing, form, known=known) for form in range(3) for known in (False, True)} for thing in scene.things
+        {describe(tile, form, definite=definite) for form in range(3) for definite in (False, True)}
+        for tile in scene.tiles
     )
     return [{each for each in own if each in text} for own in wordings]
 
 
 def phrases_of_scenes(parsers: Iterable[Any], count: int) -> None:
-    """Share of the things' wordings in long captions that are found as phrases, word for word."""
+    """Share of the tiles' wordings in long captions that are found as phrases, word for word."""
     scenes = Scenes(count=count, size=32)
     samples = list(scenes)
     for parser in parsers:
@@ -118,8 +119,8 @@ _NAMES = sorted({*NOUNS, *PLURALS}, key=len, reverse=True)
 _FUNCTION = {"a", "an", "the", "tile", "tiles", "square", "squares", "with", "on", "of", *SIZES, *COLORS, *NUMBERS}
 
 
-def fitting(text: str, scene: Scene) -> tuple[list[Thing], int | None]:
-    """The things of a scene that a phrase fits, and the number that it says, if it says one."""
+def fitting(text: str, scene: Scene) -> tuple[list[Tile], int | None]:
+    """The tiles of a scene that a phrase fits, and the number that it says, if it says one."""
     words = _WORDS.findall(text.lower())
     low = f" {' '.join(words)} "
     if re.search(r" oranges?( on .*)? $", low):
@@ -131,11 +132,11 @@ def fitting(text: str, scene: Scene) -> tuple[list[Thing], int | None]:
     noun = PLURALS.get(name, name) if name else None
     sizes, colors = set(rest) & set(SIZES), set(rest) & set(COLORS)
     found = [
-        thing
-        for thing in scene.things
-        if (not sizes or thing.size in sizes)
-        and (not colors or thing.color in colors)
-        and (noun is None or thing.noun == noun)
+        tile
+        for tile in scene.tiles
+        if (not sizes or tile.size in sizes)
+        and (not colors or tile.color in colors)
+        and (noun is None or tile.noun == noun)
     ]
     return found, next((NUMBERS.index(word) for word in rest if word in NUMBERS[2:]), None)
 
@@ -169,7 +170,7 @@ def negatives_of_scenes(count: int) -> None:
     total = sum(kinds.values())
     print(
         f"negatives, {count} scenes, rules: {100 - 100 * wrong / total:.2f} % of {total} false (asked: 99 %), "
-        f"{sum(numbers) / len(numbers):.1f} a thing; {speed:.0f} samples/s of processor time with phrases by rules"
+        f"{sum(numbers) / len(numbers):.1f} a tile; {speed:.0f} samples/s of processor time with phrases by rules"
     )
     print("    kinds:", ", ".join(f"{kind} {100 * number / total:.0f} %" for kind, number in kinds.most_common()))
 

@@ -1,10 +1,10 @@
-"""Pictures made of emoji on colored tiles, with exact captions, boxes and near misses, endless and seeded."""
+"""Pictures made of emoji on colored tiles, with exact captions, boxes and hard negatives, endless and seeded."""
 
 from .artwork import ARTWORK, ATTRIBUTION, NOUNS
 from .negatives import KINDS
 from .shards import write_notice, write_shards
 from .source import Scenes
-from .truth import COLORS, Scene, Thing
+from .truth import COLORS, Scene, Tile
 
 __all__ = [
     "ARTWORK",
@@ -14,7 +14,7 @@ __all__ = [
     "NOUNS",
     "Scene",
     "Scenes",
-    "Thing",
+    "Tile",
     "write_notice",
     "write_shards",
 ]

@@ -1,4 +1,4 @@
-"""Color emoji with plain names: what the things in a scene look like and what they are called."""
+"""Color emoji with plain names: what the tiles in a scene look like and what they are called."""
 
 import unicodedata
 from functools import lru_cache
@@ -61,7 +61,7 @@ MASTER = 192  # pixels; more than the largest emoji of a picture of 448
 
 
 def noun_of(emoji: str) -> str:
-    """What one calls the thing that an emoji shows: its Unicode name without the words nobody says."""
+    """What one calls the tile that an emoji shows: its Unicode name without the words nobody says."""
     return " ".join(word for word in unicodedata.name(emoji).lower().split() if word not in UNSAID)
 
 

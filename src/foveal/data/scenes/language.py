@@ -1,7 +1,7 @@
 """Sentences about scenes. One is drawn without its facts, so that it can be said of an altered scene too.
 
 A sentence holds every choice of words but no fact. Said of the true scene it is true; said of a nearly equal
-scene it is a near miss that differs in nothing but the facts.
+scene it is a hard negative that differs in nothing but the facts.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from itertools import combinations
 from random import Random
 
 from .artwork import plural
-from .truth import OPPOSITE, Scene, Thing, relation
+from .truth import OPPOSITE, Scene, Tile, relation
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 RELATION_WORDS = {
@@ -67,24 +67,24 @@ def article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def describe(thing: Thing, form: int = 0, *, known: bool = False) -> str:
-    """A phrase for a thing.
+def describe(tile: Tile, form: int = 0, *, definite: bool = False) -> str:
+    """A phrase for a tile.
 
     Args:
-        thing: What to name.
+        tile: What to name.
         form: Which of `PHRASES`.
-        known: Says "the" instead of "a".
+        definite: Says "the" instead of "a".
 
     Returns:
         For example "a large apple on an orange tile".
     """
-    a, another = ("the", "the") if known else ("a", article(thing.color))
-    return PHRASES[form].format(a=a, another=another, size=thing.size, noun=thing.noun, color=thing.color)
+    a, second = ("the", "the") if definite else ("a", article(tile.color))
+    return PHRASES[form].format(a=a, another=second, size=tile.size, noun=tile.noun, color=tile.color)
 
 
 def repeated(scene: Scene) -> tuple[str, int]:
     """The most frequent noun and how often it is there."""
-    return Counter(thing.noun for thing in scene.things).most_common(1)[0]
+    return Counter(tile.noun for tile in scene.tiles).most_common(1)[0]
 
 
 def place_name(place: tuple[int, int]) -> str:
@@ -102,7 +102,7 @@ class Opening:
 
     def __call__(self, scene: Scene) -> str:
         """The sentence about a scene."""
-        number = NUMBERS[len(scene.things) + self.off]
+        number = NUMBERS[len(scene.tiles) + self.off]
         return OPENINGS[self.template].format(
             number=number, Number=_capital(number), a=article(scene.background), background=scene.background
         )
@@ -110,7 +110,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What a thing is and in which part of the picture."""
+    """What a tile is and in which part of the picture."""
 
     index: int
     template: int
@@ -118,17 +118,17 @@ class Placed:
 
     def __call__(self, scene: Scene) -> str:
         """The sentence about a scene."""
-        thing = scene.things[self.index]
-        phrase = describe(thing, self.form)
-        return PLACED[self.template].format(a=phrase, A=_capital(phrase), place=place_name(thing.place))
+        tile = scene.tiles[self.index]
+        phrase = describe(tile, self.form)
+        return PLACED[self.template].format(a=phrase, A=_capital(phrase), place=place_name(tile.place))
 
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """How one thing lies to another. `is_reversed` is a lie: the opposite relation."""
+    """How one tile lies to another. `is_reversed` is a lie: the opposite relation."""
 
     subject: int
-    other: int
+    reference: int
     axis: int
     template: int
     form: int
@@ -137,17 +137,17 @@ class Related:
     is_reversed: bool = False
 
     def __call__(self, scene: Scene) -> str:
-        """The sentence about a scene; brief names are used only where they name one thing."""
-        subject, other = scene.things[self.subject], scene.things[self.other]
-        word = relation(subject, other, self.axis)
+        """The sentence about a scene; brief names are used only where they name one tile."""
+        subject, reference = scene.tiles[self.subject], scene.tiles[self.reference]
+        word = relation(subject, reference, self.axis)
         words = RELATION_WORDS[OPPOSITE[word] if self.is_reversed else word][self.variant]
-        a, b = self._name(scene, subject), self._name(scene, other)
+        a, b = self._name(scene, subject), self._name(scene, reference)
         return RELATED[self.template].format(a=a, A=_capital(a), b=b, relation=words, Relation=_capital(words))
 
-    def _name(self, scene: Scene, thing: Thing) -> str:
-        if self.is_brief and sum(one.noun == thing.noun for one in scene.things) == 1:
-            return f"the {thing.noun}"
-        return describe(thing, self.form, known=True)
+    def _name(self, scene: Scene, tile: Tile) -> str:
+        if self.is_brief and sum(candidate.noun == tile.noun for candidate in scene.tiles) == 1:
+            return f"the {tile.noun}"
+        return describe(tile, self.form, definite=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ Sentence = Opening | Placed | Related | Twice
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """One sentence about the first two things. `is_reversed` and `off` are lies."""
+    """One sentence about the first two tiles. `is_reversed` and `off` are lies."""
 
     template: int
     form: int
@@ -180,11 +180,11 @@ class Caption:
 
     def __call__(self, scene: Scene) -> str:
         """The sentence about a scene."""
-        subject, other = scene.things[:2]
-        word = relation(subject, other, self.axis)
+        subject, reference = scene.tiles[:2]
+        word = relation(subject, reference, self.axis)
         words = RELATION_WORDS[OPPOSITE[word] if self.is_reversed else word][self.variant]
-        a, b = describe(subject, self.form), describe(other, self.form)
-        number = NUMBERS[len(scene.things) + self.off]
+        a, b = describe(subject, self.form), describe(reference, self.form)
+        number = NUMBERS[len(scene.tiles) + self.off]
         return CAPTIONS[self.template].format(a=a, A=_capital(a), b=b, relation=words, number=number)
 
 
@@ -202,26 +202,26 @@ def draw_long_caption(scene: Scene, rng: Random, relations: int) -> tuple[Senten
     """A long caption's sentences in shuffled order, so that any fact may come last.
 
     Args:
-        scene: What it will be about; only the number of its things matters, and whether a noun repeats.
+        scene: What it will be about; only the number of its tiles matters, and whether a noun repeats.
         rng: Where chance comes from.
-        relations: How many pairs of things to relate; each pair once, so fewer where there are fewer pairs.
+        relations: How many pairs of tiles to relate; each pair once, so fewer where there are fewer pairs.
 
     Returns:
-        An opening, a sentence for each thing, one about a noun that repeats, and the relations.
+        An opening, a sentence for each tile, one about a noun that repeats, and the relations.
     """
     sentences: list[Sentence] = [Opening(rng.randrange(len(OPENINGS)))]
     sentences += [
-        Placed(index, rng.randrange(len(PLACED)), rng.randrange(len(PHRASES))) for index in range(len(scene.things))
+        Placed(index, rng.randrange(len(PLACED)), rng.randrange(len(PHRASES))) for index in range(len(scene.tiles))
     ]
     if repeated(scene)[1] > 1:
         sentences.append(Twice(rng.randrange(len(TWICE))))
-    pairs = list(combinations(range(len(scene.things)), 2))
+    pairs = list(combinations(range(len(scene.tiles)), 2))
     for pair in rng.sample(pairs, min(relations, len(pairs))):
-        subject, other = rng.sample(pair, 2)
+        subject, reference = rng.sample(pair, 2)
         sentences.append(
             Related(
                 subject,
-                other,
+                reference,
                 axis=rng.randrange(2),
                 template=rng.randrange(len(RELATED)),
                 form=rng.randrange(len(PHRASES)),
@@ -233,20 +233,20 @@ def draw_long_caption(scene: Scene, rng: Random, relations: int) -> tuple[Senten
     return tuple(sentences)
 
 
-def draw_told(scene: Scene, index: int, rng: Random) -> Placed | Related:
-    """A sentence that says of one thing where it lies: in which part of the picture, or how to another thing.
+def draw_position(scene: Scene, index: int, rng: Random) -> Placed | Related:
+    """A sentence that says of one tile where it lies: in which part of the picture, or how to another tile.
 
     Args:
-        scene: What it will be about; only the number of its things matters.
-        index: Which thing.
+        scene: What it will be about; only the number of its tiles matters.
+        index: Which tile.
         rng: Where chance comes from.
     """
     form = rng.randrange(len(PHRASES))
     if rng.random() < 0.5:
         return Placed(index, rng.randrange(len(PLACED)), form)
-    other = rng.choice([number for number in range(len(scene.things)) if number != index])
+    reference = rng.choice([number for number in range(len(scene.tiles)) if number != index])
     template, variant = rng.randrange(len(RELATED)), rng.randrange(2)
-    return Related(index, other, rng.randrange(2), template, form, variant, is_brief=False)
+    return Related(index, reference, rng.randrange(2), template, form, variant, is_brief=False)
 
 
 def write(sentences: Sequence[Sentence], scene: Scene) -> str:

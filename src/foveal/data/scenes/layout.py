@@ -18,7 +18,7 @@ JITTER = 0.06
 
 
 def arrange(scene: Scene, size: int, rng: Random) -> tuple[PixelBox, ...]:
-    """Where the tile of each thing lies, shaken a little within its cell of a grid.
+    """Return where each tile lies, shaken a little within its cell of a grid.
 
     Args:
         scene: What to place.
@@ -26,15 +26,15 @@ def arrange(scene: Scene, size: int, rng: Random) -> tuple[PixelBox, ...]:
         rng: Where chance comes from.
 
     Returns:
-        Whole pixels (x0, y0, x1, y1), one box per thing, none overlapping.
+        Whole pixels (x0, y0, x1, y1), one box per tile, none overlapping.
     """
-    cells = [3 if any(thing.place[axis] == 1 for thing in scene.things) else 2 for axis in (0, 1)]
+    cells = [3 if any(tile.place[axis] == 1 for tile in scene.tiles) else 2 for axis in (0, 1)]
     boxes = []
-    for thing in scene.things:
-        low, high = SIDES[thing.size]
+    for tile in scene.tiles:
+        low, high = SIDES[tile.size]
         side = round(size * rng.uniform(low, min(high, 0.96 / max(cells))))
         corner = []
-        for place, number in zip(thing.place, cells, strict=True):
+        for place, number in zip(tile.place, cells, strict=True):
             center = (place * (number - 1) / 2 + 0.5) / number
             free = min((1 / number - side / size) / 2, JITTER)
             corner.append(round(size * (center + rng.uniform(-free, free)) - side / 2))
@@ -43,21 +43,21 @@ def arrange(scene: Scene, size: int, rng: Random) -> tuple[PixelBox, ...]:
 
 
 def paint(scene: Scene, boxes: tuple[PixelBox, ...], size: int) -> bytes:
-    """The picture of a scene.
+    """Draw the picture of a scene.
 
     Args:
         scene: What to draw.
-        boxes: Of each thing's tile, in pixels.
+        boxes: Of each tile, in pixels.
         size: Side of the picture in pixels.
 
     Returns:
         A lightly compressed PNG, so that every color is exact.
     """
     canvas = Image.new("RGB", (size, size), BACKGROUNDS[scene.background])
-    for thing, box in zip(scene.things, boxes, strict=True):
-        canvas.paste(COLORS[thing.color], box)
+    for tile, box in zip(scene.tiles, boxes, strict=True):
+        canvas.paste(COLORS[tile.color], box)
         side = box[2] - box[0]
-        emoji = artwork(thing.noun, round(FILLED * side))
+        emoji = artwork(tile.noun, round(FILLED * side))
         corner = (box[0] + (side - emoji.width) // 2, box[1] + (side - emoji.height) // 2)
         canvas.paste(emoji, corner, emoji)
     buffer = BytesIO()

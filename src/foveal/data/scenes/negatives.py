@@ -1,8 +1,8 @@
-"""Near misses: texts that keep the words of a true one and change a fact, each proven false of its scene.
+"""Hard negatives: texts that keep the words of a true one and change a fact, each proven false of its scene.
 
 Why they are false. A region's: noun, size and color are all it says, and one is another. A short caption's:
-no two things of the scene fit its phrases, or they lie the opposite way. A long caption's: it says of
-each place what is there, and places are never shared, so one altered thing is one false sentence.
+no two tiles of the scene fit its phrases, or they lie the opposite way. A long caption's: it says of
+each place what is there, and places are never shared, so one altered tile is one false sentence.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from random import Random
 
 from ...types import Negative
 from .language import COUNTED_CAPTION, Caption, Opening, Placed, Related, Sentence, Twice, describe, write
-from .truth import COLORS, OPPOSITE, PLACES, SIZES, Scene, Thing, alterations, holds, relation
+from .truth import COLORS, OPPOSITE, PLACES, SIZES, Scene, Tile, alterations, holds, relation
 
 KINDS = (
     "object",
@@ -24,101 +24,101 @@ KINDS = (
     "count",
 )
 ALTERED_KINDS = KINDS[:6]
-MISPLACED = 4  # wrong places of a thing whose place is told
+MISPLACED = 4  # wrong places of a tile whose place is told
 NEAR_COLORS, FAR_COLORS = 2, 3  # wrong colors of a region: from the scene, and from elsewhere
 
 
 def region_negatives(
     scene: Scene, index: int, form: int, nouns: Sequence[str], rng: Random, number: int
 ) -> tuple[Negative, ...]:
-    """Phrases that nearly fit one thing: its size, its color or what it is are another.
+    """Phrases that nearly fit one tile: its size, its color or what it is are another.
 
     Args:
         scene: The truth.
-        index: Which thing.
+        index: Which tile.
         form: How its true phrase is worded.
         nouns: What it may be called instead.
         rng: Where chance comes from.
         number: How many to make.
 
     Returns:
-        First the other size, then "swapped_attribute" with the colors of up to two other things, then
+        First the other size, then "swapped_attribute" with the colors of up to two other tiles, then
         "attribute" with colors that the scene lacks, then "object", first with what else is in the scene.
         No two are equal.
     """
-    truth = scene.things[index]
-    others = rng.sample([thing for thing in scene.things if thing != truth], len(scene.things) - 1)
-    near = [color for color in dict.fromkeys(thing.color for thing in others) if color != truth.color]
-    far = [color for color in COLORS if color != truth.color and color not in near]
-    strange = rng.sample(nouns, min(number + len(scene.things), len(nouns)))
-    wrong_nouns = dict.fromkeys([*(thing.noun for thing in others[:1]), *strange])
-    made = [("size", truth._replace(size=size)) for size in SIZES if size != truth.size]
-    made += [("swapped_attribute", truth._replace(color=color)) for color in near[:NEAR_COLORS]]
-    made += [("attribute", truth._replace(color=color)) for color in rng.sample(far, min(len(far), FAR_COLORS))]
-    made += [("object", truth._replace(noun=noun)) for noun in wrong_nouns if noun != truth.noun]
-    return tuple(Negative(describe(thing, form), kind) for kind, thing in made[:number])
+    truth = scene.tiles[index]
+    other_tiles = rng.sample([tile for tile in scene.tiles if tile != truth], len(scene.tiles) - 1)
+    scene_colors = [color for color in dict.fromkeys(tile.color for tile in other_tiles) if color != truth.color]
+    far = [color for color in COLORS if color != truth.color and color not in scene_colors]
+    strange = rng.sample(nouns, min(number + len(scene.tiles), len(nouns)))
+    wrong_nouns = dict.fromkeys([*(tile.noun for tile in other_tiles[:1]), *strange])
+    variants = [("size", truth._replace(size=size)) for size in SIZES if size != truth.size]
+    variants += [("swapped_attribute", truth._replace(color=color)) for color in scene_colors[:NEAR_COLORS]]
+    variants += [("attribute", truth._replace(color=color)) for color in rng.sample(far, min(len(far), FAR_COLORS))]
+    variants += [("object", truth._replace(noun=noun)) for noun in wrong_nouns if noun != truth.noun]
+    return tuple(Negative(describe(tile, form), kind) for kind, tile in variants[:number])
 
 
-def told_negatives(
-    told: Placed | Related, scene: Scene, nouns: Sequence[str], rng: Random, number: int
+def position_negatives(
+    sentence: Placed | Related, scene: Scene, nouns: Sequence[str], rng: Random, number: int
 ) -> tuple[Negative, ...]:
-    """Near misses of a sentence that says where one thing lies.
+    """Hard negatives of a sentence that says where one tile lies.
 
     Args:
-        told: The true sentence's words.
+        sentence: The true sentence's words.
         scene: The truth.
         nouns: What an object may become.
         rng: Where chance comes from.
         number: How many to make at most.
 
     Returns:
-        First the same thing where it does not lie: at other places, those of other things among them, or on the
+        First the same tile where it does not lie: at other places, those of other tiles among them, or on the
         opposite side. Then the same sentence said of altered scenes. No two are equal.
     """
-    made = list(_misplaced(told, scene, rng))
+    negatives = list(_misplaced(sentence, scene, rng))
     for kind in ALTERED_KINDS:
         for altered in alterations(scene, kind, nouns, rng):
-            if told(altered) != told(scene) and _is_false(told, altered, scene):
-                made.append(Negative(told(altered), kind))
+            if sentence(altered) != sentence(scene) and _is_false(sentence, altered, scene):
+                negatives.append(Negative(sentence(altered), kind))
                 break
-    return _unrepeated(made)[:number]
+    return _unrepeated(negatives)[:number]
 
 
-def _misplaced(told: Placed | Related, scene: Scene, rng: Random) -> Iterator[Negative]:
-    if isinstance(told, Related):
-        yield Negative(replace(told, is_reversed=True)(scene), "relation")
+def _misplaced(sentence: Placed | Related, scene: Scene, rng: Random) -> Iterator[Negative]:
+    if isinstance(sentence, Related):
+        yield Negative(replace(sentence, is_reversed=True)(scene), "relation")
         return
-    thing, taken = scene.things[told.index], {thing.place for thing in scene.things}
-    for place in rng.sample([place for place in PLACES if place != thing.place], MISPLACED):
-        things = list(scene.things)
-        things[told.index] = thing._replace(place=place)
+    tile, taken = scene.tiles[sentence.index], {tile.place for tile in scene.tiles}
+    for place in rng.sample([place for place in PLACES if place != tile.place], MISPLACED):
+        tiles = list(scene.tiles)
+        tiles[sentence.index] = tile._replace(place=place)
         kind = "swapped_position" if place in taken else "position"
-        yield Negative(told(replace(scene, things=tuple(things))), kind)
+        yield Negative(sentence(replace(scene, tiles=tuple(tiles))), kind)
 
 
-def _is_false(told: Placed | Related, altered: Scene, scene: Scene) -> bool:
+def _is_false(sentence: Placed | Related, altered: Scene, scene: Scene) -> bool:
     """Whether a sentence said of the altered scene is plainly false of the true one; places are never shared."""
-    if isinstance(told, Placed):
+    if isinstance(sentence, Placed):
         return True
-    return _differs(altered.things[told.subject], altered.things[told.other], told.axis, scene)
+    return _differs(altered.tiles[sentence.subject], altered.tiles[sentence.reference], sentence.axis, scene)
 
 
 def contradicts(caption: Caption, altered: Scene, scene: Scene) -> bool:
     """Whether a short caption said of the altered scene is plainly false of the true one."""
-    one, two = altered.things[:2]
-    return _differs(one, two, caption.axis, scene)
+    first, second = altered.tiles[:2]
+    return _differs(first, second, caption.axis, scene)
 
 
-def _differs(one: Thing, two: Thing, axis: int, scene: Scene) -> bool:
-    """Whether a scene lacks one of two things, or they lie the opposite way."""
-    subject, other = scene.find(one), scene.find(two)
-    if subject is None or other is None:
+def _differs(first: Tile, second: Tile, axis: int, scene: Scene) -> bool:
+    """Whether a scene lacks one of two tiles, or they lie the opposite way."""
+    subject, reference = scene.find(first), scene.find(second)
+    if subject is None or reference is None:
         return True
-    return holds(subject, OPPOSITE[relation(one, two, axis)], other)
+    return holds(subject, OPPOSITE[relation(first, second, axis)], reference)
 
 
 def caption_negatives(caption: Caption, scene: Scene, nouns: Sequence[str], rng: Random) -> tuple[Negative, ...]:
-    """One near miss of each kind that the short caption allows, in the order of `KINDS`.
+    """One hard negative of each kind that the short caption allows, in the order of `KINDS`.
 
     Args:
         caption: The true one's words.
@@ -130,22 +130,22 @@ def caption_negatives(caption: Caption, scene: Scene, nouns: Sequence[str], rng:
         Captions that differ from the true one in one fact, or two exchanged ones. Swapped attributes and
         sizes need two that differ, and "count" a caption that says a number.
     """
-    made = []
+    negatives = []
     for kind in ALTERED_KINDS:
         altered_scenes = alterations(scene, kind, nouns, rng, among=2)
-        altered = next((one for one in altered_scenes if contradicts(caption, one, scene)), None)
+        altered = next((candidate for candidate in altered_scenes if contradicts(caption, candidate, scene)), None)
         if altered is not None:
-            made.append(Negative(caption(altered), kind))
-    made.append(Negative(replace(caption, is_reversed=True)(scene), "relation"))
+            negatives.append(Negative(caption(altered), kind))
+    negatives.append(Negative(replace(caption, is_reversed=True)(scene), "relation"))
     if caption.template == COUNTED_CAPTION:
-        made.append(Negative(replace(caption, off=_lie(scene, rng))(scene), "count"))
-    return _unrepeated(made)
+        negatives.append(Negative(replace(caption, off=_lie(scene, rng))(scene), "count"))
+    return _unrepeated(negatives)
 
 
 def long_caption_negatives(
     sentences: Sequence[Sentence], scene: Scene, nouns: Sequence[str], rng: Random
 ) -> tuple[Negative, ...]:
-    """One near miss of each kind that the long caption allows, in the order of `KINDS`.
+    """One hard negative of each kind that the long caption allows, in the order of `KINDS`.
 
     Args:
         sentences: The true one's words.
@@ -158,30 +158,34 @@ def long_caption_negatives(
         text agrees with itself and only the picture shows that it is false. Not so "relation" and "count":
         these stand in one sentence, which a reader who never sees the picture may find at odds with the rest.
     """
-    made = []
+    negatives = []
     for kind in ALTERED_KINDS:
         altered = next(alterations(scene, kind, nouns, rng), None)
         if altered is not None:
-            made.append(Negative(write(sentences, altered), kind))
+            negatives.append(Negative(write(sentences, altered), kind))
     related = [sentence for sentence in sentences if isinstance(sentence, Related)]
     if related:
-        told = rng.choice(related)
-        lie: Sentence = replace(told, is_reversed=True)
-        made.append(Negative(write([lie if one == told else one for one in sentences], scene), "relation"))
+        original = rng.choice(related)
+        lie: Sentence = replace(original, is_reversed=True)
+        negatives.append(
+            Negative(write([lie if sentence == original else sentence for sentence in sentences], scene), "relation")
+        )
     counted = rng.choice([sentence for sentence in sentences if isinstance(sentence, Opening | Twice)])
     lie = replace(counted, off=_lie(scene, rng) if isinstance(counted, Opening) else 1)
-    made.append(Negative(write([lie if one == counted else one for one in sentences], scene), "count"))
-    return _unrepeated(made)
+    negatives.append(
+        Negative(write([lie if sentence == counted else sentence for sentence in sentences], scene), "count")
+    )
+    return _unrepeated(negatives)
 
 
-def _unrepeated(made: Sequence[Negative]) -> tuple[Negative, ...]:
-    """The first of each text: swapping the colors of two like things swaps their positions."""
+def _unrepeated(negatives: Sequence[Negative]) -> tuple[Negative, ...]:
+    """The first of each text: swapping the colors of two like tiles swaps their positions."""
     first: dict[str, Negative] = {}
-    for negative in made:
+    for negative in negatives:
         first.setdefault(negative.text, negative)
     return tuple(first.values())
 
 
 def _lie(scene: Scene, rng: Random) -> int:
     """By how much to miscount: one more or one less, but never down to "one tiles"."""
-    return rng.choice((-1, 1)) if len(scene.things) > 2 else 1
+    return rng.choice((-1, 1)) if len(scene.tiles) > 2 else 1

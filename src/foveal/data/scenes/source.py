@@ -7,9 +7,9 @@ from random import Random
 
 from ...types import Region, Sample
 from .artwork import NOUNS
-from .language import PHRASES, describe, draw_caption, draw_long_caption, draw_told, write
+from .language import PHRASES, describe, draw_caption, draw_long_caption, draw_position, write
 from .layout import PixelBox, arrange, paint
-from .negatives import ALTERED_KINDS, caption_negatives, long_caption_negatives, region_negatives, told_negatives
+from .negatives import ALTERED_KINDS, caption_negatives, long_caption_negatives, position_negatives, region_negatives
 from .truth import Scene, alterations, draw_scene, split_of
 
 PATIENCE = 8  # tries for each sibling before any of the family may be altered
@@ -29,11 +29,11 @@ class Scenes:
         first: Number of the scene that an iteration begins with.
         size: Side of the pictures in pixels, 32 or more.
         nouns: How many of `NOUNS` appear, counted from the front, where the most distinct are.
-        objects: Least and greatest number of things in a scene, within 2 to 9.
-        relations: Pairs of things that a long caption relates; the way to longer or shorter texts.
-        negatives: Near misses of each region, up to 10.
-        told: Share of regions whose phrase is a whole sentence, which also says where the thing lies: in which part
-            of the picture, or how to another thing. FG-CLIP draws between a short and a long expression alike.
+        objects: Least and greatest number of tiles in a scene, within 2 to 9.
+        relations: Pairs of tiles that a long caption relates; the way to longer or shorter texts.
+        negatives: Hard negatives of each region, up to 10.
+        told: Share of regions whose phrase is a whole sentence, which also says where the tile lies: in which part
+            of the picture, or how to another tile. FG-CLIP draws between a short and a long expression alike.
         siblings: Scenes in a row that differ in one fact from the first of them (or two facts exchanged), or
             from another of them where the split has too few of these: a gallery in which only an attentive
             reader of the whole text finds the picture.
@@ -95,7 +95,7 @@ class Scenes:
             index: Which, from 0; iteration gives `first`, `first + 1`, and so on.
 
         Returns:
-            A sample with a PNG, one caption, a long one, a region for each thing, and near misses of all.
+            A sample with a PNG, one caption, a long one, a region for each tile, and hard negatives of all.
         """
         scene, boxes = self.truth(index), self.boxes(index)
         rng = self._random("text", index)
@@ -103,16 +103,19 @@ class Scenes:
         caption = draw_caption(rng)
         sentences = draw_long_caption(scene, rng, self.relations)
         regions = []
-        told = self._random("told", index)
+        position_rng = self._random("told", index)
         for number, (x0, y0, x1, y1) in enumerate(boxes):
             form = rng.randrange(len(PHRASES))
-            phrase = describe(scene.things[number], form)
-            near = region_negatives(scene, number, form, names, rng, self.negatives)
-            if told.random() < self.told:
-                sentence = draw_told(scene, number, told)
-                phrase, near = sentence(scene), told_negatives(sentence, scene, names, told, self.negatives)
+            phrase = describe(scene.tiles[number], form)
+            hard_negatives = region_negatives(scene, number, form, names, rng, self.negatives)
+            if position_rng.random() < self.told:
+                sentence = draw_position(scene, number, position_rng)
+                phrase, hard_negatives = (
+                    sentence(scene),
+                    position_negatives(sentence, scene, names, position_rng, self.negatives),
+                )
             box = (x0 / self.size, y0 / self.size, x1 / self.size, y1 / self.size)
-            regions.append(Region(box, phrase, near))
+            regions.append(Region(box, phrase, hard_negatives))
         return Sample(
             id=f"scenes-{self.split}-{self.seed}-{index}",
             image=paint(scene, boxes, self.size),
@@ -130,7 +133,7 @@ class Scenes:
             index: Which, from 0.
 
         Returns:
-            The scene, whose things come in the order of the sample's regions.
+            The scene, whose tiles come in the order of the sample's regions.
         """
         family, member = divmod(index, self.siblings)
         rng, names = self._random("scene", family), self._names()
@@ -140,7 +143,7 @@ class Scenes:
         for attempt in count():
             if len(scenes) > member:
                 break
-            # Two things have fewer test scenes one fact away than a large family needs.
+            # Two tiles have fewer test scenes one fact away than a large family needs.
             model = scenes[0] if attempt < PATIENCE * self.siblings else rng.choice(scenes)
             for scene in alterations(model, rng.choice(ALTERED_KINDS), names, rng):
                 if scene not in scenes and split_of(scene) == self.split:
@@ -155,13 +158,13 @@ class Scenes:
             index: Which scene, from 0.
 
         Returns:
-            (x0, y0, x1, y1) of each thing, in the order of `truth(index).things`.
+            (x0, y0, x1, y1) of each tile, in the order of `truth(index).tiles`.
         """
         return arrange(self.truth(index), self.size, self._random("layout", index))
 
     def _names(self) -> list[str]:
         return list(NOUNS)[: self.nouns]
 
-    def _random(self, what: str, index: int) -> Random:
+    def _random(self, purpose: str, index: int) -> Random:
         """Chance for one purpose of one scene. Text seeds are hashed alike on every machine, unlike tuples."""
-        return Random(f"{what} {self.seed} {self.split} {index}")
+        return Random(f"{purpose} {self.seed} {self.split} {index}")

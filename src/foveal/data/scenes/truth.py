@@ -1,4 +1,4 @@
-"""What there is in a scene: things, their attributes and places, and the scenes that are nearly the same."""
+"""What there is in a scene: tiles, their attributes and places, and the scenes that are nearly the same."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,8 +31,8 @@ EXCHANGED = {
 }
 
 
-class Thing(NamedTuple):
-    """An emoji on a square tile. A tuple, as near misses make a hundred of them for each picture.
+class Tile(NamedTuple):
+    """An emoji on a square tile. A tuple, as hard negatives make a hundred of them for each picture.
 
     Attributes:
         noun: What it is, one of `NOUNS`.
@@ -49,32 +49,32 @@ class Thing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All facts about a picture: no two things share a place, nor both noun and color.
+    """All facts about a picture: no two tiles share a place, nor both noun and color.
 
     Attributes:
-        things: Those that the short caption is about come first.
+        tiles: Those that the short caption is about come first.
         background: Color of everything between the tiles, one of `BACKGROUNDS`.
     """
 
-    things: tuple[Thing, ...]
+    tiles: tuple[Tile, ...]
     background: str
 
     def with_exchange(self, first: int, second: int, fields: Sequence[str]) -> "Scene":
-        """The scene in which two things have exchanged some of their facts."""
-        things = list(self.things)
-        one, other = things[first], things[second]
-        things[first] = one._replace(**{name: getattr(other, name) for name in fields})
-        things[second] = other._replace(**{name: getattr(one, name) for name in fields})
-        return replace(self, things=tuple(things))
+        """The scene in which two tiles have exchanged some of their facts."""
+        tiles = list(self.tiles)
+        first_tile, second_tile = tiles[first], tiles[second]
+        tiles[first] = first_tile._replace(**{name: getattr(second_tile, name) for name in fields})
+        tiles[second] = second_tile._replace(**{name: getattr(first_tile, name) for name in fields})
+        return replace(self, tiles=tuple(tiles))
 
-    def find(self, likeness: Thing) -> Thing | None:
-        """The thing of the same noun, size and color, wherever it is; there is at most one."""
-        return next((thing for thing in self.things if thing[:3] == likeness[:3]), None)
+    def find(self, likeness: Tile) -> Tile | None:
+        """The tile of the same noun, size and color, wherever it is; there is at most one."""
+        return next((tile for tile in self.tiles if tile[:3] == likeness[:3]), None)
 
 
 def is_distinct(scene: Scene) -> bool:
-    """True where noun and tile color together name one thing only."""
-    return len({(thing.noun, thing.color) for thing in scene.things}) == len(scene.things)
+    """True where noun and tile color together name one tile only."""
+    return len({(tile.noun, tile.color) for tile in scene.tiles}) == len(scene.tiles)
 
 
 def split_of(scene: Scene) -> str:
@@ -83,32 +83,32 @@ def split_of(scene: Scene) -> str:
     One in eight compositions is for testing. As places and background do not count, no train scene is a
     test scene rearranged, whatever the seeds.
     """
-    composition = sorted(thing[:3] for thing in scene.things)
+    composition = sorted(tile[:3] for tile in scene.tiles)
     digest = blake2b(repr(composition).encode(), digest_size=8).digest()
     return "test" if int.from_bytes(digest, "big") % TEST_EVERY == 0 else "train"
 
 
-def relation(subject: Thing, other: Thing, axis: int) -> str:
-    """How one thing lies to another along an axis, or along the other axis where they are level.
+def relation(subject: Tile, reference: Tile, axis: int) -> str:
+    """How one tile lies to another along an axis, or along the other axis where they are level.
 
     Args:
         subject: What is left, right, above or below.
-        other: What it is compared with.
+        reference: What it is compared with.
         axis: 0 prefers left and right, 1 above and below.
 
     Returns:
         A key of `OPPOSITE`: "left" for places (0, 0) and (2, 0) along either axis.
     """
-    if subject.place[axis] == other.place[axis]:
+    if subject.place[axis] == reference.place[axis]:
         axis = 1 - axis
-    is_before = subject.place[axis] < other.place[axis]
+    is_before = subject.place[axis] < reference.place[axis]
     return (("left", "right"), ("above", "below"))[axis][0 if is_before else 1]
 
 
-def holds(subject: Thing, word: str, other: Thing) -> bool:
-    """Whether a relation is plainly true; things in one column are neither left nor right of each other."""
+def holds(subject: Tile, word: str, reference: Tile) -> bool:
+    """Whether a relation is plainly true; tiles in one column are neither left nor right of each other."""
     axis = 0 if word in ("left", "right") else 1
-    first, second = (subject, other) if word in ("left", "above") else (other, subject)
+    first, second = (subject, reference) if word in ("left", "above") else (reference, subject)
     return first.place[axis] < second.place[axis]
 
 
@@ -117,8 +117,8 @@ def draw_scene(rng: Random, nouns: Sequence[str], objects: tuple[int, int]) -> S
 
     Args:
         rng: Where chance comes from.
-        nouns: What things there may be.
-        objects: Least and greatest number of things, both included.
+        nouns: What tiles there may be.
+        objects: Least and greatest number of tiles, both included.
 
     Returns:
         A scene; in a quarter of them one noun is there twice.
@@ -127,17 +127,17 @@ def draw_scene(rng: Random, nouns: Sequence[str], objects: tuple[int, int]) -> S
     columns, rows = rng.choice([grid for grid in GRIDS if grid[0] * grid[1] >= number])
     thirds = {2: (0, 2), 3: (0, 1, 2)}
     places = rng.sample([(column, row) for column in thirds[columns] for row in thirds[rows]], number)
-    chosen = rng.sample(nouns, number)
+    drawn_nouns = rng.sample(nouns, number)
     if rng.random() < SHARE_OF_PAIRS:
-        one, other = rng.sample(range(number), 2)
-        chosen[one] = chosen[other]
+        first, second = rng.sample(range(number), 2)
+        drawn_nouns[first] = drawn_nouns[second]
     background = rng.choice(tuple(BACKGROUNDS))
     while True:
-        things = (
-            Thing(noun, rng.choice(SIZES), rng.choice(tuple(COLORS)), place)
-            for noun, place in zip(chosen, places, strict=True)
+        tiles = (
+            Tile(noun, rng.choice(SIZES), rng.choice(tuple(COLORS)), place)
+            for noun, place in zip(drawn_nouns, places, strict=True)
         )
-        scene = Scene(tuple(things), background)
+        scene = Scene(tuple(tiles), background)
         if is_distinct(scene):
             return scene
 
@@ -149,17 +149,17 @@ def alterations(
 
     Args:
         scene: The truth.
-        kind: "object", "attribute" and "size" change a fact about one thing; "swapped_attribute",
+        kind: "object", "attribute" and "size" change a fact about one tile; "swapped_attribute",
             "swapped_size" and "swapped_position" exchange facts between two.
         nouns: What an object may become.
         rng: Where chance comes from.
-        among: Only the first so many things change.
+        among: Only the first so many tiles change.
 
     Yields:
         Distinct scenes with the same places and background, each unlike the truth. None where all sizes are
         equal and the kind is "swapped_size".
     """
-    members = range(len(scene.things[:among]))
+    members = range(len(scene.tiles[:among]))
     altered: Iterator[Scene]
     if kind in EXCHANGED:
         pairs = list(combinations(members, 2))
@@ -167,12 +167,12 @@ def alterations(
         altered = (scene.with_exchange(*pair, EXCHANGED[kind]) for pair in pairs)
     else:
         altered = _changes(scene, kind, nouns, rng, members)
-    yield from (other for other in altered if other != scene and is_distinct(other))
+    yield from (candidate for candidate in altered if candidate != scene and is_distinct(candidate))
 
 
 def _changes(scene: Scene, kind: str, nouns: Sequence[str], rng: Random, members: range) -> Iterator[Scene]:
     """Scenes in which one fact is any of those it could be, the true one included."""
-    taken = {thing.noun for thing in scene.things}
+    taken = {tile.noun for tile in scene.tiles}
     values = {
         "object": [noun for noun in rng.sample(nouns, min(16, len(nouns))) if noun not in taken],
         "attribute": list(COLORS),
@@ -181,11 +181,11 @@ def _changes(scene: Scene, kind: str, nouns: Sequence[str], rng: Random, members
     field = {"object": "noun", "attribute": "color", "size": "size"}[kind]
     changes = [(member, value) for member in members for value in values]
     for member, value in rng.sample(changes, len(changes)):
-        things = list(scene.things)
+        tiles = list(scene.tiles)
         # Two dogs become two cats: a text that says "two dogs" then stays in step with the rest of it.
-        is_shared = [kind == "object" and thing.noun == things[member].noun for thing in things]
-        for index, thing in enumerate(scene.things):
+        is_shared = [kind == "object" and tile.noun == tiles[member].noun for tile in tiles]
+        for index, tile in enumerate(scene.tiles):
             if index == member or is_shared[index]:
                 fact: dict[str, Any] = {field: value}
-                things[index] = thing._replace(**fact)
-        yield Scene(tuple(things), scene.background)
+                tiles[index] = tile._replace(**fact)
+        yield Scene(tuple(tiles), scene.background)

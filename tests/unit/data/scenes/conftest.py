@@ -1,4 +1,4 @@
-"""A reader of scene texts that shares no code with their writer: it knows English, the things and their boxes."""
+"""A reader of scene texts that shares no code with their writer: it knows English, the tiles and their boxes."""
 
 import re
 from collections.abc import Callable
@@ -23,13 +23,13 @@ THIRDS = {"left": 0, "top": 0, "middle": 1, "right": 2, "bottom": 2}
 
 
 class Reader:
-    """Judges sentences against the things of one scene and the boxes they were drawn in."""
+    """Judges sentences against the tiles of one scene and the boxes they were drawn in."""
 
     def __init__(self, source: Scenes, index: int, *, strict: bool) -> None:
         self.strict = strict
         self.size = source.size
         self.scene = source.truth(index)
-        self.things = list(zip(self.scene.things, source.boxes(index), strict=True))
+        self.tiles = list(zip(self.scene.tiles, source.boxes(index), strict=True))
 
     def is_true(self, text: str) -> bool:
         return all(self._sentence(sentence) for sentence in text.lower().rstrip(".").split(". "))
@@ -38,14 +38,14 @@ class Reader:
         counted = re.search(r"\b(?!the)(\w+) tiles\b", sentence)
         is_right = True
         if counted:
-            is_right = COUNT[counted[1]] == len(self.things)
+            is_right = COUNT[counted[1]] == len(self.tiles)
         if "background" in sentence:
             return is_right and f"{self.scene.background} background" in sentence
         twice = re.fullmatch(r"(?:there are|the picture has) (\w+) (.+)|(\w+) of the tiles show (.+)", sentence)
         mentions = list(MENTION.finditer(sentence))
         if twice and not mentions:
             number, plurals = twice[1] or twice[3], twice[2] or twice[4]
-            return sum(plural(thing.noun) == plurals for thing, _ in self.things) == COUNT[number]
+            return sum(plural(tile.noun) == plurals for tile, _ in self.tiles) == COUNT[number]
         referents = [self._referents(mention) for mention in mentions]
         if len(referents) == 1:
             place = PLACE.search(sentence)
@@ -60,10 +60,10 @@ class Reader:
         wanted["noun"] = found["noun"] or found["noun2"] or found["noun3"]
         boxes = [
             box
-            for thing, box in self.things
-            if all(value is None or getattr(thing, key) == value for key, value in wanted.items())
+            for tile, box in self.tiles
+            if all(value is None or getattr(tile, key) == value for key, value in wanted.items())
         ]
-        assert not (self.strict and "the " in mention[0] and len(boxes) != 1), f"{mention[0]} is no one thing"
+        assert not (self.strict and "the " in mention[0] and len(boxes) != 1), f"{mention[0]} is no one tile"
         return boxes
 
     def _lies(self, box: Any, place: re.Match[str]) -> bool:

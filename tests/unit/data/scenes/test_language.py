@@ -2,10 +2,10 @@ import re
 from collections import Counter
 from random import Random
 
-from foveal.data.scenes import COLORS, NOUNS, Scene, Scenes, Thing
+from foveal.data.scenes import COLORS, NOUNS, Scene, Scenes, Tile
 from foveal.data.scenes.language import article, describe, draw_long_caption, place_name, write
 
-ORANGE = Thing("apple", "large", "orange", (1, 1))
+ORANGE = Tile("apple", "large", "orange", (1, 1))
 
 
 def test_captions_and_phrases_are_true_to_a_strict_reader(read, source, samples):
@@ -23,8 +23,8 @@ def test_captions_of_crowded_scenes_with_every_noun_are_true(read):
 
 def test_phrases_say_what_their_thing_is(source, samples):
     for index, sample in enumerate(samples):
-        for thing, region in zip(source.truth(index).things, sample.regions, strict=True):
-            for fact in (thing.noun, thing.size, thing.color):
+        for tile, region in zip(source.truth(index).tiles, sample.regions, strict=True):
+            for fact in (tile.noun, tile.size, tile.color):
                 assert re.search(rf"\b{fact}\b", region.phrase)
 
 
@@ -33,15 +33,15 @@ def test_a_long_caption_names_every_thing_with_all_its_facts_and_place(source, s
         scene = source.truth(index)
         sentences = sample.long_caption.split(". ")
         assert scene.background in sample.long_caption
-        for thing in scene.things:
-            facts = (thing.noun, thing.size, thing.color, place_name(thing.place))
+        for tile in scene.tiles:
+            facts = (tile.noun, tile.size, tile.color, place_name(tile.place))
             assert any(all(fact in sentence for fact in facts) for sentence in sentences), (facts, sentences)
 
 
 def test_phrases_and_articles_are_english(samples):
     assert describe(ORANGE) == "a large apple on an orange tile"
     assert describe(ORANGE, 1) == "an orange tile with a large apple"
-    assert describe(ORANGE, 2, known=True) == "the large apple on the orange square"
+    assert describe(ORANGE, 2, definite=True) == "the large apple on the orange square"
     assert [article(color) for color in COLORS].count("an") == 1
     for sample in samples:
         texts = [*sample.captions, sample.long_caption]
@@ -62,7 +62,7 @@ def test_places_have_nine_names():
 
 
 def test_sentences_keep_every_word_when_two_things_change_places():
-    scene = Scene((ORANGE, Thing("fox", "small", "blue", (0, 0)), Thing("key", "small", "green", (2, 0))), "gray")
+    scene = Scene((ORANGE, Tile("fox", "small", "blue", (0, 0)), Tile("key", "small", "green", (2, 0))), "gray")
     altered = scene.with_exchange(0, 1, ("noun", "size", "color"))
     for seed in range(30):
         sentences = draw_long_caption(scene, Random(seed), relations=3)

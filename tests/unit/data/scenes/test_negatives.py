@@ -2,7 +2,7 @@ import re
 from collections import Counter
 from random import Random
 
-from foveal.data.scenes import COLORS, KINDS, NOUNS, Scene, Scenes, Thing
+from foveal.data.scenes import COLORS, KINDS, NOUNS, Scene, Scenes, Tile
 from foveal.data.scenes.language import Caption
 from foveal.data.scenes.negatives import (
     caption_negatives,
@@ -50,7 +50,7 @@ def test_negatives_never_repeat_nor_equal_the_truth(samples):
 def test_region_negatives_are_ten_and_change_the_fact_they_name(source, samples):
     for index, sample in enumerate(samples):
         scene = source.truth(index)
-        for thing, region in zip(scene.things, sample.regions, strict=True):
+        for tile, region in zip(scene.tiles, sample.regions, strict=True):
             assert len(region.negatives) == 10
             kinds = Counter(negative.kind for negative in region.negatives)
             assert kinds["size"] == 1
@@ -62,11 +62,11 @@ def test_region_negatives_are_ten_and_change_the_fact_they_name(source, samples)
                 if negative.kind == "size":
                     assert lost | gained == {"large", "small"}
                 elif negative.kind == "object":
-                    assert lost <= set(thing.noun.split())
+                    assert lost <= set(tile.noun.split())
                     assert lost | gained
                 else:
-                    assert lost == {thing.color}
-                    present = {other.color for other in scene.things}
+                    assert lost == {tile.color}
+                    present = {other.color for other in scene.tiles}
                     assert (gained <= present) == (negative.kind == "swapped_attribute")
 
 
@@ -125,7 +125,7 @@ def test_relation_and_count_lie_in_one_sentence_only(samples):
 
 def test_exchanging_the_colors_of_two_like_things_contradicts_the_scene():
     """A caption contradicts the scene once the colors of its two foxes are exchanged, and not before."""
-    fox, other = Thing("fox", "large", "red", (0, 0)), Thing("fox", "large", "blue", (0, 2))
+    fox, other = Tile("fox", "large", "red", (0, 0)), Tile("fox", "large", "blue", (0, 2))
     scene = Scene((fox, other), "white")
     caption = Caption(template=0, form=0, axis=1, variant=0)
     assert not contradicts(caption, scene, scene)
@@ -134,11 +134,11 @@ def test_exchanging_the_colors_of_two_like_things_contradicts_the_scene():
 
 def test_a_caption_about_a_neighbor_that_fits_is_no_negative():
     """Recoloring the first key makes it the second, which also lies left of the fox."""
-    key, fox = Thing("key", "large", "red", (0, 0)), Thing("fox", "large", "green", (2, 0))
-    twin = Thing("key", "large", "blue", (0, 2))
+    key, fox = Tile("key", "large", "red", (0, 0)), Tile("fox", "large", "green", (2, 0))
+    twin = Tile("key", "large", "blue", (0, 2))
     scene = Scene((key, fox, twin), "white")
     caption = Caption(template=0, form=0, axis=0, variant=0)
-    altered = Scene((Thing("key", "large", "blue", (0, 0)), fox, twin), "white")
+    altered = Scene((Tile("key", "large", "blue", (0, 0)), fox, twin), "white")
     assert not contradicts(caption, altered, scene)
     for seed in range(40):
         texts = [negative.text for negative in caption_negatives(caption, scene, NAMES, Random(seed))]
@@ -165,7 +165,7 @@ def test_told_regions_are_true_and_their_near_misses_false(read):
 
 
 def test_a_told_place_has_near_misses_that_differ_in_nothing_but_the_place():
-    """Else nothing teaches places: a sentence about what lies elsewhere is refuted by the thing alone."""
+    """Else nothing teaches places: a sentence about what lies elsewhere is refuted by the tile alone."""
     words = re.compile(r"\b(?:(?:top|middle|bottom) (?:left|middle|right)|center)\b")
     seen = 0
     for sample in Scenes(5, count=30, told=1.0):

@@ -42,7 +42,7 @@ def test_siblings_differ_from_the_first_of_them_in_one_fact():
         first, *others = (source.truth(4 * family + member) for member in range(4))
         assert len({first, *others}) == 4
         for other in others:
-            changed = [(one, two) for one, two in zip(first.things, other.things, strict=True) if one != two]
+            changed = [(one, two) for one, two in zip(first.tiles, other.tiles, strict=True) if one != two]
             assert 1 <= len(changed) <= 2
             assert other.background == first.background
             assert all(one.place == two.place for one, two in changed)
@@ -52,7 +52,7 @@ def test_siblings_stay_in_their_split():
     def compositions(split):
         source = Scenes(9, split=split, siblings=4, nouns=24, objects=(2, 2))
         return {
-            tuple(sorted((thing.noun, thing.size, thing.color) for thing in source.truth(index).things))
+            tuple(sorted((tile.noun, tile.size, tile.color) for tile in source.truth(index).tiles))
             for index in range(160)
         }
 
@@ -60,7 +60,7 @@ def test_siblings_stay_in_their_split():
 
 
 def test_large_families_of_small_scenes_come_to_an_end():
-    """Test scenes one fact away from two things once ran out, and the search for more never ended."""
+    """Test scenes one fact away from two tiles once ran out, and the search for more never ended."""
     source = Scenes(9, split="test", siblings=16, nouns=24, objects=(2, 2))
     assert len({source.truth(16 * family + 15) for family in range(4)}) == 4
     assert len({source.truth(index) for index in range(16)}) == 16
@@ -68,7 +68,7 @@ def test_large_families_of_small_scenes_come_to_an_end():
 
 def test_nouns_are_taken_from_the_front():
     source = Scenes(nouns=24)
-    seen = {thing.noun for index in range(300) for thing in source.truth(index).things}
+    seen = {tile.noun for index in range(300) for tile in source.truth(index).tiles}
     assert seen == set(list(NOUNS)[:24])
 
 

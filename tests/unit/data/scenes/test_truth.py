@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from foveal.data.scenes import COLORS, NOUNS, Scene, Scenes, Thing
+from foveal.data.scenes import COLORS, NOUNS, Scene, Scenes, Tile
 from foveal.data.scenes.negatives import ALTERED_KINDS
 from foveal.data.scenes.truth import OPPOSITE, alterations, draw_scene, holds, is_distinct, relation, split_of
 
@@ -12,19 +12,19 @@ PLACES = [(column, row) for column in range(3) for row in range(3)]
 
 
 def composition(scene):
-    return frozenset(Counter((thing.noun, thing.size, thing.color) for thing in scene.things).items())
+    return frozenset(Counter((tile.noun, tile.size, tile.color) for tile in scene.tiles).items())
 
 
 @pytest.fixture
 def scene():
-    apple = Thing("apple", "large", "red", (0, 0))
-    dog = Thing("fox", "small", "blue", (2, 0))
-    key = Thing("key", "small", "green", (0, 2))
+    apple = Tile("apple", "large", "red", (0, 0))
+    dog = Tile("fox", "small", "blue", (2, 0))
+    key = Tile("key", "small", "green", (0, 2))
     return Scene((apple, dog, key), "white")
 
 
 def test_train_and_test_share_no_composition_whatever_the_seeds():
-    # Few nouns and two things, so that compositions repeat often within a split.
+    # Few nouns and two tiles, so that compositions repeat often within a split.
     train, test = (
         {
             composition(Scenes(seed, split=split, nouns=24, objects=(2, 2)).truth(index))
@@ -40,8 +40,7 @@ def test_train_and_test_share_no_composition_whatever_the_seeds():
 
 def test_the_split_ignores_order_places_and_background(scene):
     moved = tuple(
-        Thing(thing.noun, thing.size, thing.color, place)
-        for thing, place in zip(scene.things, PLACES[3:], strict=False)
+        Tile(tile.noun, tile.size, tile.color, place) for tile, place in zip(scene.tiles, PLACES[3:], strict=False)
     )
     assert split_of(Scene(moved[::-1], "black")) == split_of(scene)
 
@@ -57,9 +56,9 @@ def test_drawn_scenes_are_distinct_and_of_the_asked_number(objects):
     rng = Random(1)
     for _ in range(200):
         scene = draw_scene(rng, NAMES, objects)
-        assert objects[0] <= len(scene.things) <= objects[1]
+        assert objects[0] <= len(scene.tiles) <= objects[1]
         assert is_distinct(scene)
-        assert len({thing.place for thing in scene.things}) == len(scene.things)
+        assert len({tile.place for tile in scene.tiles}) == len(scene.tiles)
 
 
 def test_relations_are_opposite_from_the_other_side():
@@ -67,7 +66,7 @@ def test_relations_are_opposite_from_the_other_side():
         for two in PLACES:
             if one == two:
                 continue
-            subject, other = Thing("key", "large", "red", one), Thing("fox", "large", "red", two)
+            subject, other = Tile("key", "large", "red", one), Tile("fox", "large", "red", two)
             for axis in (0, 1):
                 word = relation(subject, other, axis)
                 assert relation(other, subject, axis) == OPPOSITE[word]
@@ -76,15 +75,15 @@ def test_relations_are_opposite_from_the_other_side():
 
 
 def test_level_things_are_related_along_the_other_axis(scene):
-    assert relation(scene.things[0], scene.things[1], axis=1) == "left"
-    assert relation(scene.things[0], scene.things[2], axis=0) == "above"
-    assert not holds(scene.things[0], "above", scene.things[1])
-    assert not holds(scene.things[0], "below", scene.things[1])
+    assert relation(scene.tiles[0], scene.tiles[1], axis=1) == "left"
+    assert relation(scene.tiles[0], scene.tiles[2], axis=0) == "above"
+    assert not holds(scene.tiles[0], "above", scene.tiles[1])
+    assert not holds(scene.tiles[0], "below", scene.tiles[1])
 
 
 def test_exchanging_twice_restores_the_scene(scene):
     once = scene.with_exchange(0, 1, ("noun", "color"))
-    assert once.things[0] == Thing("fox", "large", "blue", (0, 0))
+    assert once.tiles[0] == Tile("fox", "large", "blue", (0, 0))
     assert once.with_exchange(1, 0, ("noun", "color")) == scene
 
 
@@ -105,23 +104,23 @@ def test_alterations_are_all_there_and_never_the_truth(scene, kind, number):
     assert len(set(altered)) == len(altered)
     assert number is None or len(altered) == number
     for other in altered:
-        assert [thing.place for thing in other.things] == [thing.place for thing in scene.things]
-        differences = sum(one != two for one, two in zip(scene.things, other.things, strict=True))
+        assert [tile.place for tile in other.tiles] == [tile.place for tile in scene.tiles]
+        differences = sum(one != two for one, two in zip(scene.tiles, other.tiles, strict=True))
         assert differences == (2 if kind.startswith("swapped") else 1)
 
 
 def test_alterations_among_the_first_two_leave_the_others(scene):
     for kind in ALTERED_KINDS:
-        assert all(other.things[2] == scene.things[2] for other in alterations(scene, kind, NAMES, Random(0), among=2))
+        assert all(other.tiles[2] == scene.tiles[2] for other in alterations(scene, kind, NAMES, Random(0), among=2))
 
 
 def test_an_object_that_is_there_twice_becomes_another_twice(scene):
-    pair = Scene((*scene.things, Thing("apple", "small", "pink", (2, 2))), "white")
+    pair = Scene((*scene.tiles, Tile("apple", "small", "pink", (2, 2))), "white")
     for other in alterations(pair, "object", NAMES, Random(0)):
-        nouns = [thing.noun for thing in other.things]
+        nouns = [tile.noun for tile in other.tiles]
         assert nouns[0] == nouns[3]
 
 
 def test_find_knows_a_thing_by_its_likeness_wherever_it_is(scene):
-    assert scene.find(Thing("fox", "small", "blue", (1, 1))) == scene.things[1]
-    assert scene.find(Thing("fox", "large", "blue", (2, 0))) is None
+    assert scene.find(Tile("fox", "small", "blue", (1, 1))) == scene.tiles[1]
+    assert scene.find(Tile("fox", "large", "blue", (2, 0))) is None

@@ -25,7 +25,7 @@ class Prepared:
         view: What the model sees of the picture.
         caption: The short caption, if asked for.
         long_caption: The long one, if asked for.
-        regions: Those chosen, with the near misses chosen; boxes in fractions of the view.
+        regions: Those chosen, with the hard negatives chosen; boxes in fractions of the view.
         caption_negatives: Hard negatives of the caption.
         groups: Texts of each further group.
     """
@@ -110,22 +110,22 @@ class Batcher:
             view = self.transform(sample.image, boxes, augmenting)
         except ValueError as error:
             raise ValueError(f"Sample {sample.id}: {error}") from error
-        caption, near = self._caption(sample, rng)
+        caption, hard_negatives = self._caption(sample, rng)
         if self.long_captions and not sample.long_caption.strip():
             raise ValueError(
                 f"Sample {sample.id} has no long caption, or an empty one. Add one, or train without long captions,"
                 " where the recipe can: --set data.long_captions=false."
             )
         regions = self._regions(sample, view, rng)
-        shown = replace(sample, regions=regions) if self.groups and self.regions else sample
+        visible = replace(sample, regions=regions) if self.groups and self.regions else sample
         return Prepared(
             id=sample.id,
             view=replace(view, boxes=()),
             caption=caption,
             long_caption=sample.long_caption if self.long_captions else None,
             regions=regions,
-            caption_negatives=near,
-            groups=tuple(tuple(group(shown, rng)) for group in self.groups),
+            caption_negatives=hard_negatives,
+            groups=tuple(tuple(group(visible, rng)) for group in self.groups),
         )
 
     def collate(self, samples: Sequence[Prepared]) -> Batch:
@@ -194,11 +194,11 @@ class Batcher:
             groups[group.name] = replace(rows, start=self._starts(rows, shifts)) if any(shifts) else rows
         return groups
 
-    def _rows(self, texts: Sequence[Sequence[str]], of: Owner, kind: Kind, tokens: bool = False) -> TextRows:
+    def _rows(self, texts: Sequence[Sequence[str]], owner_kind: Owner, kind: Kind, tokens: bool = False) -> TextRows:
         """Texts of each owner as rows of one group."""
         flat = [text for owned in texts for text in owned]
         ids = self.tokenizer.encode(flat, self.lengths[kind], self.overflow)
-        return TextRows(ids, _owners([len(owned) for owned in texts]), of, kind, tokens=tokens)
+        return TextRows(ids, _owners([len(owned) for owned in texts]), owner_kind, kind, tokens=tokens)
 
     def _starts(self, rows: TextRows, shifts: Sequence[float]) -> Int[Tensor, " M"]:
         """Positions of first tokens that leave these shares of the free positions before each text."""
@@ -216,21 +216,21 @@ class Batcher:
                 " the recipe can: --set data.captions=false."
             )
         if self.caption_negatives and sample.caption_negatives:  # they belong to the first caption
-            misses = _draw(len(sample.caption_negatives), self.caption_negatives, rng)
-            return sample.captions[0], tuple(sample.caption_negatives[index].text for index in misses)
+            numbers = _draw(len(sample.caption_negatives), self.caption_negatives, rng)
+            return sample.captions[0], tuple(sample.caption_negatives[index].text for index in numbers)
         return captions[int(rng.integers(len(captions)))], ()
 
     def _regions(self, sample: Sample, view: View, rng: np.random.Generator) -> tuple[Region, ...]:
-        """Regions that the view still shows, and near misses of each."""
-        seen = [
+        """Regions that the view still shows, and hard negatives of each."""
+        visible = [
             replace(region, box=box) for region, box in zip(sample.regions, view.boxes, strict=False) if box is not None
         ]
-        chosen = []
-        for index in _draw(len(seen), self.regions, rng):
-            misses = seen[index].negatives
-            kept = tuple(misses[miss] for miss in _draw(len(misses), self.negatives, rng))
-            chosen.append(replace(seen[index], negatives=kept))
-        return tuple(chosen)
+        regions = []
+        for index in _draw(len(visible), self.regions, rng):
+            negatives = visible[index].negatives
+            drawn = tuple(negatives[number] for number in _draw(len(negatives), self.negatives, rng))
+            regions.append(replace(visible[index], negatives=drawn))
+        return tuple(regions)
 
 
 def phrase_key(phrase: str) -> int:

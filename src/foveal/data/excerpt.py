@@ -78,9 +78,9 @@ def _records(source: Source, most: int) -> Iterator[Record]:
             partial(source.sample, first + place) for place in evenly_spaced(most if count is None else count, most)
         )
     shards = source.shards()
-    chosen = evenly_spaced(len(shards), SHARDS)
-    share = -(-most // len(chosen))
-    return chain.from_iterable(islice(_until_broken(shards[number]), share) for number in chosen)
+    numbers = evenly_spaced(len(shards), SHARDS)
+    share = -(-most // len(numbers))
+    return chain.from_iterable(islice(_until_broken(shards[number]), share) for number in numbers)
 
 
 def _until_broken(shard: Shard) -> Iterator[Record]:

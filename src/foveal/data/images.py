@@ -169,7 +169,7 @@ class ImageTransform:
         flip = rng is not None and rng.random() < self.augmentation.flip
         if units == "pixels":
             boxes = [(x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in boxes]
-        moved = tuple(_move(box, self._shown(window), flip, self.visible) for box in boxes)
+        moved = tuple(_move(box, self._without_cut(window), flip, self.visible) for box in boxes)
         with _named(image):
             if picture is not image:
                 if self.scaled_decoding:
@@ -208,8 +208,8 @@ class ImageTransform:
             left, top = rng.uniform(0, 1 - across), rng.uniform(0, 1 - down)
         size = (self.size, self.size)
         if self.mode == "native":
-            own = int(width // self.patch_size) * int(height // self.patch_size)
-            most = next((most for most in self.buckets if most >= own), max(self.buckets, default=self.max_patches))
+            patches = int(width // self.patch_size) * int(height // self.patch_size)
+            most = next((most for most in self.buckets if most >= patches), max(self.buckets, default=self.max_patches))
             grid = fit_patches(width * across, height * down, most)
             size = (grid[1] * self.patch_size, grid[0] * self.patch_size)
         return (left, top, min(left + across, 1.0), min(top + down, 1.0)), size
@@ -219,7 +219,7 @@ class ImageTransform:
         surplus = side - self.size
         return surplus // 2 if self.crop_rounding == "floor" else round(surplus / 2)  # Python rounds halves to even
 
-    def _shown(self, window: Box) -> Box:
+    def _without_cut(self, window: Box) -> Box:
         """A window without what is cut off."""
         left, top, right, bottom = window
         share = 1 - self.cut / self.size
@@ -274,13 +274,13 @@ def open_upright(image: Path | bytes, longest_side: int) -> tuple[Image.Image, b
         turn = _orientation(picture)
         size, mode = picture.size, picture.mode
         scale = min(1.0, longest_side / max(size))
-        wanted = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        picture.draft(None, (math.ceil(_SPARE * wanted[0]), math.ceil(_SPARE * wanted[1])))
+        target = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        picture.draft(None, (math.ceil(_SPARE * target[0]), math.ceil(_SPARE * target[1])))
         _check_decoded(picture, scaled=True)
         rgb = _rgb(picture)
-        rgb = rgb if rgb.size == wanted else rgb.resize(wanted, _RESAMPLE["bicubic"])
+        rgb = rgb if rgb.size == target else rgb.resize(target, _RESAMPLE["bicubic"])
     rgb = rgb.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else rgb
-    return rgb, wanted == size and mode == "RGB" and turn not in _UPRIGHT
+    return rgb, target == size and mode == "RGB" and turn not in _UPRIGHT
 
 
 def stored_size(image: Path | bytes) -> tuple[int, int]:
@@ -462,7 +462,7 @@ def _move(box: Box, window: Box, flip: bool, visible: float) -> Box | None:
     left, top, right, bottom = window
     a0, a1 = ((min(max(x, left), right) - left) / (right - left) for x in (x0, x1))
     b0, b1 = ((min(max(y, top), bottom) - top) / (bottom - top) for y in (y0, y1))
-    kept = (a1 - a0) * (right - left) * (b1 - b0) * (bottom - top)
-    if kept <= 0 or kept < visible * (x1 - x0) * (y1 - y0):
+    area = (a1 - a0) * (right - left) * (b1 - b0) * (bottom - top)
+    if area <= 0 or area < visible * (x1 - x0) * (y1 - y0):
         return None
     return (1 - a1, b0, 1 - a0, b1) if flip else (a0, b0, a1, b1)

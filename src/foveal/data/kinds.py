@@ -54,7 +54,7 @@ _RAW = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mrw", ".nef", ".nrw", ".orf"),
     *(".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 )
-_OTHER = (
+_GRAPHICS = (
     *(".eps", ".exr", ".hdr", ".ico", ".j2c", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl", ".jxr", ".pcx", ".pfm", ".psd"),
     *(".qoi", ".svg", ".svgz", ".tga", ".xcf"),
 )
@@ -63,7 +63,7 @@ _VIDEO = (
     ".wmv",
 )
 UNREAD: Mapping[str, str] = {
-    **dict.fromkeys(_RAW + _OTHER, _CONVERT),
+    **dict.fromkeys(_RAW + _GRAPHICS, _CONVERT),
     **dict.fromkeys(_VIDEO, _FRAMES),
     **({} if _HAS_AVIF else dict.fromkeys(_AVIF.suffixes, "install pillow>=11.3")),
     **({} if _HAS_HEIF else dict.fromkeys(_HEIF.suffixes, "install pillow-heif")),

@@ -20,14 +20,14 @@ def lean(content: bytes) -> bytes:
     """
     if not content.startswith(BEGINNING) or not any(kind in content for kind in _NOT_READ):
         return content
-    pieces, kept, start = [], 0, len(BEGINNING)
+    pieces, copied, start = [], 0, len(BEGINNING)
     while start + 8 <= len(content):
         kind, stop = content[start + 4 : start + 8], start + 12 + int.from_bytes(content[start : start + 4], "big")
         if stop <= len(content) and kind in _NOT_READ and not _matters(kind, content[start + 8 : stop - 4]):
-            pieces.append(content[kept:start])
-            kept = stop
+            pieces.append(content[copied:start])
+            copied = stop
         start = stop
-    return b"".join([*pieces, content[kept:]]) if pieces else content
+    return b"".join([*pieces, content[copied:]]) if pieces else content
 
 
 def _matters(kind: bytes, data: bytes) -> bool:

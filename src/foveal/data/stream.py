@@ -159,7 +159,7 @@ class Stream(Generic[Item, Collated]):
                     " Resume with the settings of the saved run, or start without its state."
                 )
         self._turn = state["turn"]
-        self._states = [_copied(one) for one in state["consumers"]]
+        self._states = [_copied(consumer) for consumer in state["consumers"]]
 
     def __iter__(self) -> Iterator[Collated]:
         """The batches from here on, without end.
@@ -386,11 +386,11 @@ class _Buffered:
             card, ordinal = window[0].card, window[0].ordinal
             Random(mix(self.key, self.consumer, card, ordinal)).shuffle(window)
             following: list[_Read] = []
-            for given in range(1, len(window) + 1):
+            for position in range(1, len(window) + 1):
                 following.extend(islice(run, 1))
                 record = window.pop().record
-                if given > skip:
-                    self.state = {"card": card, "record": ordinal, "given": given}
+                if position > skip:
+                    self.state = {"card": card, "record": ordinal, "given": position}
                     yield record
             following.extend(run)
             window, skip = following, 0

@@ -79,7 +79,7 @@ class FirstSentence:
     only_missing: bool = False
 
     def __call__(self, sample: Sample, _rng: np.random.Generator) -> Sample:
-        """Near misses of a caption that is replaced are dropped, since they are not its own."""
+        """Hard negatives of a caption that is replaced are dropped, since they are not its own."""
         if not sample.long_caption.strip() or (self.only_missing and any(text.strip() for text in sample.captions)):
             return sample
         return replace(sample, captions=(first_sentence(sample.long_caption),), caption_negatives=())
@@ -97,10 +97,10 @@ class DropSummary:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Captions of one sentence stay."""
-        found = sentences(sample.long_caption)
-        if rng.random() >= self.probability or len(found) < 2:
+        parts = sentences(sample.long_caption)
+        if rng.random() >= self.probability or len(parts) < 2:
             return sample
-        return replace(sample, long_caption=" ".join(found[1:]), long_caption_negatives=())
+        return replace(sample, long_caption=" ".join(parts[1:]), long_caption_negatives=())
 
 
 @dataclass(frozen=True)
@@ -122,20 +122,20 @@ class SampleSentences:
             raise ValueError(f"most is a number of sentences, at least 1, not {self.most}.")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """A caption that comes out as it was keeps its near misses."""
-        found = sentences(sample.long_caption)
-        count = min(int(rng.integers(1, self.most + 1)) if self.vary else self.most, len(found))
-        chosen = rng.choice(len(found), count, replace=False) if found else np.arange(0)
-        order = chosen if self.shuffle else np.sort(chosen)
-        if np.array_equal(order, np.arange(len(found))):
+        """A caption that comes out as it was keeps its hard negatives."""
+        parts = sentences(sample.long_caption)
+        count = min(int(rng.integers(1, self.most + 1)) if self.vary else self.most, len(parts))
+        drawn = rng.choice(len(parts), count, replace=False) if parts else np.arange(0)
+        order = drawn if self.shuffle else np.sort(drawn)
+        if np.array_equal(order, np.arange(len(parts))):
             return sample
-        kept = " ".join(found[index] for index in order)
-        return replace(sample, long_caption=kept, long_caption_negatives=())
+        caption = " ".join(parts[index] for index in order)
+        return replace(sample, long_caption=caption, long_caption_negatives=())
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Words before every short caption and its near misses. FG-CLIP has "a photo of ".
+    """Words before every short caption and its hard negatives. FG-CLIP has "a photo of ".
 
     Attributes:
         words: With the space that ends them.
@@ -144,7 +144,9 @@ class Prefix:
     words: str = "a photo of "
 
     def __call__(self, sample: Sample, _rng: np.random.Generator) -> Sample:
-        """Captions and near misses alike, lest the prefix tell them apart."""
+        """Captions and hard negatives alike, lest the prefix tell them apart."""
         captions = tuple(self.words + caption for caption in sample.captions if caption.strip())
-        near = tuple(Negative(self.words + miss.text, miss.kind) for miss in sample.caption_negatives)
-        return replace(sample, captions=captions, caption_negatives=near)
+        hard_negatives = tuple(
+            Negative(self.words + negative.text, negative.kind) for negative in sample.caption_negatives
+        )
+        return replace(sample, captions=captions, caption_negatives=hard_negatives)

@@ -161,16 +161,16 @@ class Tokenizer:
         Raises:
             ValueError: If a text is too long and `overflow` is "error", or `length` holds no more than the marks.
         """
-        known = _vocabulary(self.path, self.cleaning)
-        marks = len(known.prefix) + len(known.suffix)
+        vocabulary = _vocabulary(self.path, self.cleaning)
+        marks = len(vocabulary.prefix) + len(vocabulary.suffix)
         if length <= marks:
             raise ValueError(f"A length of {length} leaves no room beside {marks} marks; take at least {marks + 1}.")
         rows = []
         for text, ids in zip(texts, self._ids(texts), strict=True):
             if len(ids) > length - marks and overflow == "error":
                 raise ValueError(_too_long(text, len(ids) + marks, length))
-            kept = ids[: length - marks] if overflow == "truncate" else ids
-            rows.append([*known.prefix, *kept, *known.suffix])
+            content = ids[: length - marks] if overflow == "truncate" else ids
+            rows.append([*vocabulary.prefix, *content, *vocabulary.suffix])
         width = max([length if self.pad_to_length else 1, *map(len, rows)])
         padded = np.full((len(rows), width), self.pad_id, dtype=np.int64)
         for row, ids in zip(padded, rows, strict=True):
@@ -179,25 +179,25 @@ class Tokenizer:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, marks included. 2 for an empty text with CLIP's tokenizer."""
-        known = _vocabulary(self.path, self.cleaning)
-        return [len(ids) + len(known.prefix) + len(known.suffix) for ids in self._ids(texts)]
+        vocabulary = _vocabulary(self.path, self.cleaning)
+        return [len(ids) + len(vocabulary.prefix) + len(vocabulary.suffix) for ids in self._ids(texts)]
 
     def decode(self, token_ids: Int[Tensor, "B L"]) -> list[str]:
         """The texts of rows of token ids, up to the end mark. CLIP's gives words and signs parted by spaces."""
-        known = _vocabulary(self.path, self.cleaning)
+        vocabulary = _vocabulary(self.path, self.cleaning)
         texts = []
         for row in token_ids.tolist():
-            ids = row[len(known.prefix) :] if tuple(row[: len(known.prefix)]) == known.prefix else row
+            ids = row[len(vocabulary.prefix) :] if tuple(row[: len(vocabulary.prefix)]) == vocabulary.prefix else row
             ids = ids[: ids.index(self.eos_id)] if self.eos_id in ids else ids
-            texts.append(known.text(ids))
+            texts.append(vocabulary.text(ids))
         return texts
 
     def _ids(self, texts: Sequence[str]) -> Iterable[list[int]]:
         """Token ids of each text, without marks."""
         if isinstance(texts, str):
             raise ValueError(f"Texts come as a list, not as one string: {texts[:40]!r}.")  # noqa: TRY004
-        known = _vocabulary(self.path, self.cleaning)
-        return (known.ids(self._prepared(text)) for text in texts)
+        vocabulary = _vocabulary(self.path, self.cleaning)
+        return (vocabulary.ids(self._prepared(text)) for text in texts)
 
     def _prepared(self, text: str) -> str:
         text = text.lower() if self.lower else text
@@ -246,10 +246,10 @@ class _ClipVocabulary(_Vocabulary):
     words: dict[str, list[int]] = field(default_factory=dict)
 
     def ids(self, text: str) -> list[int]:
-        found: list[int] = []
+        ids: list[int] = []
         for word in _words(text):
-            found += self.words.get(word) or self._learn(word)
-        return found
+            ids += self.words.get(word) or self._learn(word)
+        return ids
 
     def _learn(self, word: str) -> list[int]:
         """Token ids of a new word, remembered while there is room."""
@@ -288,11 +288,11 @@ def is_clips(path: Path) -> bool:
     Raises:
         ValueError: If the file is broken.
     """
-    theirs, ours = _vocabulary(path), Tokenizer.clip("nfc")
-    if theirs.backend.get_vocab() != _vocabulary(None).backend.get_vocab():
+    vocabulary, clip = _vocabulary(path), Tokenizer.clip("nfc")
+    if vocabulary.backend.get_vocab() != _vocabulary(None).backend.get_vocab():
         return False
-    marked = [[*theirs.prefix, *theirs.ids(text), *theirs.suffix] for text in _PROBES]
-    return marked == [ours.encode([text], 77)[0].tolist() for text in _PROBES]
+    marked = [[*vocabulary.prefix, *vocabulary.ids(text), *vocabulary.suffix] for text in _PROBES]
+    return marked == [clip.encode([text], 77)[0].tolist() for text in _PROBES]
 
 
 @lru_cache(maxsize=8)
@@ -389,8 +389,8 @@ def _byte_letters() -> list[str]:
 
 def _too_long(text: str, tokens: int, length: int) -> str:
     """What to say of a text that does not fit."""
-    shown = text if len(text) <= 60 else text[:57] + "..."
+    beginning = text if len(text) <= 60 else text[:57] + "..."
     return (
-        f"Text of {tokens} tokens exceeds the length of {length}: {shown!r}. Shorten it, cut it with "
+        f"Text of {tokens} tokens exceeds the length of {length}: {beginning!r}. Shorten it, cut it with "
         'overflow="truncate", or read it in windows with overflow="keep".'
     )

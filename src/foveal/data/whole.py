@@ -31,17 +31,17 @@ def check_whole(content: bytes) -> None:
 
 def _pixels(content: bytes) -> int:
     """Where the pixels of a JPEG of one scan begin, if its segments fill it exactly. 0 if not."""
-    at, pixels = len(_START), 0
+    position, pixels = len(_START), 0
     if not content.startswith(_START):
         return 0
-    while at + 2 <= len(content) and content[at] == 0xFF:
-        kind = content[at + 1]
+    while position + 2 <= len(content) and content[position] == 0xFF:
+        kind = content[position + 1]
         if kind == _END:
-            return pixels if at + 2 == len(content) else 0
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+            return pixels if position + 2 == len(content) else 0
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
         if kind == _SCAN:
-            marker = _MARKER.search(content, at)
+            marker = _MARKER.search(content, position)
             if pixels or marker is None:
                 return 0
-            pixels, at = at, marker.start()
+            pixels, position = position, marker.start()
     return 0

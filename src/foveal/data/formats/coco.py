@@ -135,19 +135,23 @@ class Coco:
 
     def _regions(self, entry: "_Entry", image: Path, notes: list[str]) -> Iterator[Region]:
         """The boxes of an image as regions."""
-        boxes = [one for one in entry.annotations if "bbox" in one and (self.crowd or not one.get("iscrowd"))]
+        boxes = [
+            annotation
+            for annotation in entry.annotations
+            if "bbox" in annotation and (self.crowd or not annotation.get("iscrowd"))
+        ]
         if not boxes:
             return
         try:
             frame = frame_of(image, entry.image.get("width"), entry.image.get("height"))
         except ValueError as error:
-            notes.extend(f"box in an unknown frame: {shown(one['bbox'])}, {error}" for one in boxes)
+            notes.extend(f"box in an unknown frame: {shown(annotation['bbox'])}, {error}" for annotation in boxes)
             return
-        for one in boxes:
-            category = one.get("category_id", one.get("cat"))
+        for annotation in boxes:
+            category = annotation.get("category_id", annotation.get("cat"))
             try:
                 name = self._content.categories[category]
-                yield Region(self._box(frame, one["bbox"]), self._phrase(name))
+                yield Region(self._box(frame, annotation["bbox"]), self._phrase(name))
             except (KeyError, TypeError):
                 notes.append(f"box of no known category: {shown(category)}")
             except ValueError as error:
@@ -307,10 +311,10 @@ class _Content:
             categories = [
                 {"id": int(key) if key.isdecimal() else key, "name": name} for key, name in categories.items()
             ]
-        for one in categories if isinstance(categories, list) else ():
-            known = isinstance(one, dict) and isinstance(one.get("name"), str) and one["name"].strip()
-            if known and isinstance(one.get("id"), int | str):
-                self.categories[one["id"]] = one["name"]
+        for category in categories if isinstance(categories, list) else ():
+            has_name = isinstance(category, dict) and isinstance(category.get("name"), str) and category["name"].strip()
+            if has_name and isinstance(category.get("id"), int | str):
+                self.categories[category["id"]] = category["name"]
             else:
                 self.passed_over["categories without a number or a name"] += 1
 

@@ -219,7 +219,7 @@ def _separator(header: str, columns: Columns, is_tsv: bool) -> str:
 
     def fit(separator: str) -> tuple[int, int]:
         names = _unlike(cell.strip() for cell in _split(header, separator))
-        return columns.known(names), len(names)
+        return columns.count_fields(names), len(names)
 
     return max(candidates, key=fit)
 

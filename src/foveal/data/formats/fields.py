@@ -35,7 +35,7 @@ do not count. Columns of captions may be numbered (caption_1, caption_2, ...): a
 
 TEXTS = ("captions", "long_caption", "regions")
 """The fields that say something about an image."""
-SHOWN = 20
+MOST_LISTED = 20
 """Most names of columns in a message."""
 
 _REPR = Repr()
@@ -75,17 +75,19 @@ class Columns:
         """
         names = tuple(names)
         table = _columns(names, self)
-        there = listed(names)
+        columns = listed(names)
         for option, name in (("image", self.image), ("caption", self.caption)):
             if name and not _is_there(name, names):
-                raise ValueError(f"{where}: no column '{name}'. There are: {there}. Give another --{option}-column.")
+                raise ValueError(f"{where}: no column '{name}'. There are: {columns}. Give another --{option}-column.")
         if not table["image"]:
-            raise ValueError(f"{where}: no column is known to hold images. There are: {there}. Name it: --image-column")
+            raise ValueError(
+                f"{where}: no column is known to hold images. There are: {columns}. Name it: --image-column"
+            )
         used = {name for groups in table.values() for group in groups for name in group}
         unknown = set(names) - used - {name.partition(".")[0] for name in used}
         if unknown and not any(table[field] for field in TEXTS):
             log.warning(
-                "%s: no column is known to hold captions. There are: %s. Name it: --caption-column", where, there
+                "%s: no column is known to hold captions. There are: %s. Name it: --caption-column", where, columns
             )
 
     def are_in(self, names: Iterable[str]) -> bool:
@@ -98,7 +100,7 @@ class Columns:
         """Return the first column of a field; None if there is none."""
         return next((name for group in _columns(tuple(names), self)[field] for name in group), None)
 
-    def known(self, names: Iterable[str]) -> int:
+    def count_fields(self, names: Iterable[str]) -> int:
         """Return how many fields of a sample the columns of a table hold."""
         names = tuple(names)
         return sum(self.column(names, field) in names for field in SPELLINGS)
@@ -137,7 +139,10 @@ def shown(value: Any) -> str:
 def listed(names: Iterable[str]) -> str:
     """Return names of columns as messages show them."""
     names = [name if name.isprintable() and len(name) <= 60 else shown(name) for name in names]
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") or "none"
+    return (
+        ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else "")
+        or "none"
+    )
 
 
 @lru_cache(1024)

@@ -1,4 +1,4 @@
-"""FineHARD's JSON: long and short captions, boxes with phrases, ten near misses each. FG-CLIP's second stage.
+"""FineHARD's JSON: long and short captions, boxes with phrases, ten hard negatives each. FG-CLIP's second stage.
 
 The layout is that of arXiv:2505.05071's data set; 12 million items in many files, so it is read file by file.
 """
@@ -28,7 +28,7 @@ class FineHard:
     Attributes:
         path: A folder of `*.json`, one file, or a pattern.
         images: The folder that image paths start from. None: the files' own.
-        phrase: Which of a box's two texts to take. The near misses are those of "short_expr" and come with it
+        phrase: Which of a box's two texts to take. The hard negatives are those of "short_expr" and come with it
             alone.
         prefix: Cut out of "f_path", as the authors' loader does.
     """
@@ -69,7 +69,7 @@ class FineHard:
         Returns their number.
 
         Raises:
-            ValueError: If a sample has no or several captions, or near misses of captions or with a kind.
+            ValueError: If a sample has no or several captions, or hard negatives of captions or with a kind.
         """
         with replacing(self.path) as unfinished:
             return write_items(unfinished, map(self._item, count(), samples))
@@ -95,16 +95,16 @@ class FineHard:
         }
 
     def _region(self, box: Any) -> Any:
-        """One box as the row of a region. Its near misses count where the flag says so."""
+        """One box as the row of a region. Its hard negatives count where the flag says so."""
         if not isinstance(box, dict):
             return box
-        corners, near = box.get("bbox"), None
+        corners, hard_negatives = box.get("bbox"), None
         if box.get("flag_short_neg", 0) == 1 and self.phrase == "short_expr":
-            near = box.get("short_expr_negs")
+            hard_negatives = box.get("short_expr_negs")
         return {
             "box": corners[:4] if isinstance(corners, list) else corners,
             "phrase": box.get(self.phrase),
-            "negatives": list(near.values()) if isinstance(near, dict) else near,
+            "negatives": list(hard_negatives.values()) if isinstance(hard_negatives, dict) else hard_negatives,
         }
 
     def _item(self, number: int, sample: Sample) -> dict[str, Any]:

@@ -36,11 +36,11 @@ MOST_TEXT = 2**20
 _HIDDEN = "hidden files"
 _HIDDEN_FOLDER = "hidden folders"
 _TABLE = ".lance folders"
-_AGAIN = "links to what is listed in its place"
+_LINKED = "links to what is listed in its place"
 _SPECIAL = "pipes, sockets and devices"
-_MANY = 200  # suffixes that are counted by name; what comes later is counted together
+_MOST_KINDS = 200  # suffixes that are counted by name; what comes later is counted together
 _MORE = "other suffixes"
-_SHOWN = 20  # broken files that are logged one by one
+_MOST_LOGGED = 20  # broken files that are logged one by one
 _STAMP = (1 << 30) - 1  # about a second, in nanoseconds
 
 
@@ -131,9 +131,9 @@ class Folder:
         """What the folder holds. What is left out is logged."""
         listed = list_folder(self.path, outside=True)
         broken = [f"{name} is left out: {reason}" for name, reason in listed.broken.items()]
-        more = [f"{len(broken) - _SHOWN} more are left out."] if len(broken) > _SHOWN else []
+        more = [f"{len(broken) - _MOST_LOGGED} more are left out."] if len(broken) > _MOST_LOGGED else []
         passed_over = [f"passed over: {counts(listed.passed_over)}."] if listed.passed_over else []
-        lines = [*broken[:_SHOWN], *more, *passed_over, *unread(listed.passed_over)]
+        lines = [*broken[:_MOST_LOGGED], *more, *passed_over, *unread(listed.passed_over)]
         for line in lines:
             log.warning("%s: %s", self.path, line)
         return listed
@@ -295,7 +295,7 @@ class _Walk:
         try:
             status = os.stat(place)  # noqa: PTH116  # many: no object for each
             if (status.st_dev, status.st_ino) in self.visited:
-                self.passed_over[_AGAIN] += 1
+                self.passed_over[_LINKED] += 1
                 return None
             self.visited.add((status.st_dev, status.st_ino))
             with os.scandir(place) as entries:
@@ -353,7 +353,7 @@ class _Walk:
         target = os.path.realpath(place)
         is_inside = target == self.real or target.startswith(os.path.join(self.real, ""))  # noqa: PTH118
         if is_inside and self._is_listed(target, is_folder=is_folder):
-            self.passed_over[_AGAIN] += 1
+            self.passed_over[_LINKED] += 1
         elif not is_inside and not self.outside and (is_folder or stat.S_ISREG(status.st_mode)):
             self._break(below + name, OUTSIDE)
         elif is_folder:
@@ -414,7 +414,9 @@ class _Walk:
         """Count files that are not sought by suffix; of folders with a suffix for each file, not all by name."""
         kind = kind or "without suffix"
         if number:
-            self.passed_over[kind if kind in self.passed_over or len(self.passed_over) < _MANY else _MORE] += number
+            self.passed_over[kind if kind in self.passed_over or len(self.passed_over) < _MOST_KINDS else _MORE] += (
+                number
+            )
 
     def _unreadable(self, place: str, error: OSError) -> None:
         self._break(place or self.root, error.strerror or str(error))

@@ -70,20 +70,20 @@ def scan_items(path: Path, chunk: int = CHUNK) -> Iterator[tuple[int, bytes]]:
             text = text.replace(_BOM, " " * len(_BOM), 1)
         if not text.lstrip().startswith("["):
             raise ValueError(f"{path}: not a JSON list")
-        start, at = 0, text.index("[") + 1
+        start, position = 0, text.index("[") + 1
         while True:
-            at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
-            if text.startswith("]", at):
+            position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
+            if text.startswith("]", position):
                 return
-            end, problem = _item_end(text, at)
+            end, problem = _item_end(text, position)
             if not problem:
-                yield start + at, text[at:end].encode("latin-1")
-                at, number = end, number + 1
+                yield start + position, text[position:end].encode("latin-1")
+                position, number = end, number + 1
                 continue
             more = file.read(chunk).decode("latin-1")
-            if not more or len(text) - at > LONGEST:
+            if not more or len(text) - position > LONGEST:
                 raise ValueError(f"{path}: item {number}: {problem}")
-            start, text, at = start + at, text[at:] + more, 0
+            start, text, position = start + position, text[position:] + more, 0
 
 
 def read_item(path: Path, start: int, end: int) -> bytes:
@@ -105,14 +105,14 @@ def write_items(path: Path, items: Iterator[Any]) -> int:
     return written
 
 
-def _item_end(text: str, at: int) -> tuple[int, str]:
-    """The place past the item that begins at `at`, and what is wrong with it as far as it has been read."""
+def _item_end(text: str, position: int) -> tuple[int, str]:
+    """The place past the item that begins at a position, and what is wrong with it as far as it has been read."""
     try:
-        end = json.JSONDecoder().raw_decode(text, at)[1]
+        end = json.JSONDecoder().raw_decode(text, position)[1]
     except json.JSONDecodeError as error:
-        return at, error.msg
+        return position, error.msg
     except RecursionError:
-        return at, "nested too deeply"
+        return position, "nested too deeply"
     if end == len(text):
         return end, "the list has no end"
     # where only half a number has been read, the other half follows

@@ -32,15 +32,15 @@ def expand(pattern: str | Path) -> tuple[Path, ...]:
     Raises:
         ValueError: If a named file is not there, or nothing fits.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for name in _braces(str(pattern)):
         path = Path(name)
         fits = sorted(path.parent.glob(path.name)) if re.search(r"[*?\[]", path.name) else [path]
         missing = next((path for path in fits if not path.is_file()), None)
         if missing or not fits:
             raise ValueError(f"No such file: '{missing or name}'. Check the name and the numbers in its braces.")
-        found.extend(fits)
-    return tuple(found)
+        files.extend(fits)
+    return tuple(files)
 
 
 def _braces(text: str) -> list[str]:

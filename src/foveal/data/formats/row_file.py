@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ...types import Sample
-from .fields import BY_NAME, SHOWN, Columns
+from .fields import BY_NAME, MOST_LISTED, Columns
 from .rows import identity_of, joined, picture_of, sample_from_row, unit_of
 
 
@@ -22,7 +22,7 @@ class RowFile(ABC):
 
     Rows of one image are one sample, with the captions and regions of all of them, in the order of first mention and
     by the first one's id. What a sample can hold only once keeps rows apart: a second, other long caption of an image
-    begins a sample of its own, and so does a row with near misses of its caption. An id that an earlier sample has
+    begins a sample of its own, and so does a row with hard negatives of its caption. An id that an earlier sample has
     gets a number behind it ("7", "7#2").
 
     28 bytes are kept in memory: 16 a row and 12 a sample.
@@ -49,8 +49,8 @@ class RowFile(ABC):
             ValueError: If its row is broken. The message names file and row.
         """
         sample = joined([self._sample(start, place) for start, place in self._places.rows(index)])
-        again = int(self._places.again[index])
-        return replace(sample, id=f"{sample.id}#{again + 1}") if again else sample
+        earlier = int(self._places.namesakes[index])
+        return replace(sample, id=f"{sample.id}#{earlier + 1}") if earlier else sample
 
     @property
     def rows(self) -> int:
@@ -127,7 +127,7 @@ class RowFile(ABC):
             except ValueError:  # its sample says what is wrong with it
                 row = {}
             mentions.add(start, place, row, self.columns)
-            if len(names) < 50 * SHOWN:
+            if len(names) < 50 * MOST_LISTED:
                 names.update(dict.fromkeys(row))
         if names:
             self.columns.check(names, self.path)
@@ -141,15 +141,15 @@ class Places:
     Attributes:
         lines: Of each row, where it begins and a second number; those of a sample behind one another.
         first: Of each sample its first row, and in the end the number of rows.
-        again: How many earlier samples have the same id.
+        namesakes: How many earlier samples have the same id.
     """
 
     lines: Int[np.ndarray, "rows 2"]
     first: Int[np.ndarray, " _"]
-    again: Int[np.ndarray, " samples"]
+    namesakes: Int[np.ndarray, " samples"]
 
     def __len__(self) -> int:
-        return len(self.again)
+        return len(self.namesakes)
 
     def rows(self, index: int) -> list[list[int]]:
         """Return the two numbers of each row of a sample.
@@ -183,8 +183,8 @@ class _Mentions:
     def places(self) -> Places:
         """Put the rows of each sample together."""
         images, longs, ids = (np.array(numbers, np.int64) for numbers in (self.images, self.longs, self.ids))
-        own = images ^ np.where(longs == _first_of_each(images, longs), 0, longs)
-        _, leads, sample = np.unique(own, return_index=True, return_inverse=True)
+        units = images ^ np.where(longs == _first_of_each(images, longs), 0, longs)
+        _, leads, sample = np.unique(units, return_index=True, return_inverse=True)
         number = np.empty(len(leads), np.int64)
         number[np.argsort(leads)] = np.arange(len(leads))  # in the order of first mention
         sample = number[sample]
@@ -197,10 +197,10 @@ class _Mentions:
 def _first_of_each(keys: Int[np.ndarray, " rows"], values: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
     """Of each row, the first value but 0 among the rows with its key; 0 if there is none."""
     _, group = np.unique(keys, return_inverse=True)
-    given = np.flatnonzero(values)
-    groups, place = np.unique(group[given], return_index=True)
+    filled = np.flatnonzero(values)
+    groups, place = np.unique(group[filled], return_index=True)
     first = np.zeros(len(keys), np.int64)
-    first[groups] = values[given[place]]
+    first[groups] = values[filled[place]]
     return first[group]
 
 

@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _TEXT_KEYS = frozenset(map(plain, SPELLINGS["captions"]))
 
 
-def sample_from_row(row: Any, image: Path | bytes, columns: Columns = BY_NAME, **known: Any) -> Sample:
+def sample_from_row(row: Any, image: Path | bytes, columns: Columns = BY_NAME, **fallback: Any) -> Sample:
     """Return the sample that a row describes.
 
     Args:
@@ -26,7 +26,7 @@ def sample_from_row(row: Any, image: Path | bytes, columns: Columns = BY_NAME, *
             "negatives"}, a negative {"text", "kind"} or a text.
         image: Its picture.
         columns: Names that a user gave.
-        known: The fields "id" and "captions" where they are already known, used where the row lacks them.
+        fallback: The fields "id" and "captions" where they are already known, used where the row lacks them.
 
     Raises:
         TypeError: If the row is no object, or there is no id.
@@ -34,12 +34,12 @@ def sample_from_row(row: Any, image: Path | bytes, columns: Columns = BY_NAME, *
     if not isinstance(row, Mapping):
         raise TypeError(f"{shown(row)} is no object with fields")
     notes: list[str] = []
-    identity = identity_of(row, columns, notes) or known.get("id")
+    identity = identity_of(row, columns, notes) or fallback.get("id")
     if not identity:
         raise TypeError("there is no 'id'")
-    captions = _texts(columns.values(row, "captions"), "captions", notes) or known.get("captions", ())
-    first, *others = _texts(columns.values(row, "long_caption"), "long_caption", notes) or ("",)
-    notes.extend(f"a further long caption: {shown(other)}" for other in others)
+    captions = _texts(columns.values(row, "captions"), "captions", notes) or fallback.get("captions", ())
+    first, *further = _texts(columns.values(row, "long_caption"), "long_caption", notes) or ("",)
+    notes.extend(f"a further long caption: {shown(caption)}" for caption in further)
     return Sample(
         id=identity,
         image=image,
@@ -98,10 +98,10 @@ def unit_of(row: Mapping[str, Any], columns: Columns = BY_NAME) -> tuple[str | b
     """Return what rows share that are one sample: the image, and the long caption, empty if a row has none.
 
     Raises:
-        ValueError: If there is no picture, or near misses of its caption keep the row by itself.
+        ValueError: If there is no picture, or hard negatives of its caption keep the row by itself.
     """
     if not is_empty(row.get("caption_negatives")):
-        raise ValueError("near misses belong to the caption of one row alone")
+        raise ValueError("hard negatives belong to the caption of one row alone")
     image = picture_of(row, columns)
     long = next((value for value in columns.values(row, "long_caption") if isinstance(value, str)), "")
     if isinstance(image, str):
@@ -199,7 +199,7 @@ def texts(value: Any, name: str, notes: list[str]) -> list[str]:
         name: Of the field, for the notes.
         notes: Of the sample; added to.
     """
-    found: list[str] = []
+    nonblank: list[str] = []
     for item in value if isinstance(value, list | tuple) else (value,):
         words = next((item[key] for key in item if plain(key) in _TEXT_KEYS), item) if _is_object(item) else item
         if not isinstance(words, str):
@@ -207,12 +207,12 @@ def texts(value: Any, name: str, notes: list[str]) -> list[str]:
         elif not is_unicode(words):
             notes.append(f"half a character in '{name}': {shown(words)}")
         elif not is_empty(words):
-            found.append(words)
-    return found
+            nonblank.append(words)
+    return nonblank
 
 
 def negatives(row: Mapping[str, Any], key: str, notes: list[str]) -> tuple[Negative, ...]:
-    """Return the near misses under a key; what is none is noted."""
+    """Return the hard negatives under a key; what is none is noted."""
     value = row.get(key)
     if value is None:
         return ()
@@ -263,7 +263,7 @@ def _region_row(region: Region) -> dict[str, Any]:
 
 
 def _negative(row: Any, name: str, notes: list[str]) -> tuple[Negative, ...]:
-    """One near miss, or none."""
+    """One hard negative, or none."""
     if type(row) is dict and type(row.get("text")) is str and row["text"] and row["text"].isascii():
         kind = row.get("kind")  # as nearly all are; they are most of what a row holds
     elif isinstance(row, str) or _is_object(row):
@@ -279,7 +279,10 @@ def _negative(row: Any, name: str, notes: list[str]) -> tuple[Negative, ...]:
 
 
 def _negative_rows(negatives: tuple[Negative, ...]) -> list[dict[str, str]]:
-    return [{"text": one.text, "kind": one.kind} if one.kind else {"text": one.text} for one in negatives]
+    return [
+        {"text": negative.text, "kind": negative.kind} if negative.kind else {"text": negative.text}
+        for negative in negatives
+    ]
 
 
 def _is_object(value: Any) -> bool:

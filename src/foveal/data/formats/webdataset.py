@@ -190,13 +190,13 @@ class _Run:
     def taken(self, ending: str) -> dict[str, bytes | None]:
         """What belongs to a picture that is yet to come, taken out."""
         stem = ending.rpartition(".")[0]
-        mine = [other for other in self.parts if stem and other.rpartition(".")[0] == stem]
-        return {other: self.parts.pop(other) for other in mine}
+        endings = [part for part in self.parts if stem and part.rpartition(".")[0] == stem]
+        return {part: self.parts.pop(part) for part in endings}
 
     def samples(self, path: Path, passed_over: Counter[str]) -> Iterator[Callable[[], Sample]]:
         """The samples of the run."""
         pictures = self.pictures
-        plain = min((one for one in pictures if one in SUFFIXES), key=SUFFIXES.index, default=None)
+        plain = min((picture for picture in pictures if picture in SUFFIXES), key=SUFFIXES.index, default=None)
         texts = {ending: data for ending, data in self.parts.items() if ending in _READ}
         stems = [] if plain else [picture.rpartition(".")[0] for picture in pictures]
         used = {plain, *texts, *(pictures if stems else ()), *(stem + ending for stem in stems for ending in _READ)}
@@ -222,9 +222,9 @@ def _members(path: Path, passed_over: Counter[str]) -> Iterator[tuple[str, bytes
                 tar.members = []  # type: ignore[attr-defined]  # it would keep every header of the shard
                 if member.size < 0:
                     raise tarfile.ReadError("a member of negative size")
-                what = _passed_over(member)
-                if what:
-                    passed_over[what] += 1
+                reason = _passed_over(member)
+                if reason:
+                    passed_over[reason] += 1
                 else:
                     yield member.name, _content(tar, member) if member.size <= MOST_BYTES else None
                 last = member.name

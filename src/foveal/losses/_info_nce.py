@@ -65,7 +65,7 @@ def one_way(
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Cross entropy of rows against columns and, where `both`, of columns against rows, by blocks of rows.
+    """Cross entropy of rows against columns and, where `both_ways`, of columns against rows, by blocks of rows.
 
     Keeps one normalizer per row (and column) and computes the logits again on the way back: four matrix products
     instead of the three of plain autograd, which keeps several copies of all logits. `torch.utils.checkpoint` does
@@ -74,17 +74,17 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, columns: Tensor, first: int, keys: Keys | None, both: bool, budget: int
+        ctx: Any, rows: Tensor, columns: Tensor, first: int, keys: Keys | None, both_ways: bool, budget: int
     ) -> tuple[Tensor, Tensor | None]:
         ctx.first, ctx.keys = first, keys
         ctx.size = max(1, budget // max(1, len(columns) * rows.element_size()))
         by_row, match = rows.new_empty(len(rows)), rows.new_empty(len(rows))
-        by_column = columns.new_full((len(columns),), -torch.inf) if both else None
+        by_column = columns.new_full((len(columns),), -torch.inf) if both_ways else None
         for start in range(0, len(rows), ctx.size):
-            some = slice(start, start + ctx.size)
-            logits = _logits(rows, columns, some, first, keys)
-            match[some] = logits.diagonal(first + start)
-            by_row[some] = logits.logsumexp(dim=1)
+            block = slice(start, start + ctx.size)
+            logits = _logits(rows, columns, block, first, keys)
+            match[block] = logits.diagonal(first + start)
+            by_row[block] = logits.logsumexp(dim=1)
             if by_column is not None:
                 by_column = torch.logaddexp(by_column, logits.logsumexp(dim=0))
         ctx.save_for_backward(rows, columns, by_row, by_column)
@@ -96,22 +96,22 @@ class _CrossEntropy(torch.autograd.Function):
         of_rows, of_columns = torch.empty_like(rows), torch.zeros_like(columns)
         of_match = of_forth if by_column is None else of_forth + of_back
         for start in range(0, len(rows), ctx.size):
-            some = slice(start, start + ctx.size)
-            logits = _logits(rows, columns, some, ctx.first, ctx.keys)
-            share = (logits - by_row[some, None]).exp_().mul_(of_forth[some, None])
+            block = slice(start, start + ctx.size)
+            logits = _logits(rows, columns, block, ctx.first, ctx.keys)
+            share = (logits - by_row[block, None]).exp_().mul_(of_forth[block, None])
             if by_column is not None:
                 share += logits.sub_(by_column).exp_().mul_(of_back)
-            share.diagonal(ctx.first + start).sub_(of_match[some])
-            torch.mm(share, columns, out=of_rows[some])
-            of_columns.addmm_(share.T, rows[some])
+            share.diagonal(ctx.first + start).sub_(of_match[block])
+            torch.mm(share, columns, out=of_rows[block])
+            of_columns.addmm_(share.T, rows[block])
         return of_rows, of_columns, None, None, None, None
 
 
-def _logits(rows: Tensor, columns: Tensor, some: slice, first: int, keys: Keys | None) -> Tensor:
+def _logits(rows: Tensor, columns: Tensor, block: slice, first: int, keys: Keys | None) -> Tensor:
     """Logits of some rows; minus infinity where another row says the same as the match."""
-    logits = rows[some] @ columns.T
+    logits = rows[block] @ columns.T
     if keys is not None:
-        same = keys[0][some, None] == keys[1]
-        same.diagonal(first + some.start).fill_(False)
-        logits.masked_fill_(same, -torch.inf)
+        repeats = keys[0][block, None] == keys[1]
+        repeats.diagonal(first + block.start).fill_(False)
+        logits.masked_fill_(repeats, -torch.inf)
     return logits

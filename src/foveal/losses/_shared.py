@@ -48,8 +48,8 @@ def in_blocks(
         return [block(rows, 0)]
     starts = range(0, len(rows), size)
     return [
-        checkpoint(block, some, start, use_reentrant=False, preserve_rng_state=False)
-        for some, start in zip(rows.split(size), starts, strict=True)
+        checkpoint(block, chunk, start, use_reentrant=False, preserve_rng_state=False)
+        for chunk, start in zip(rows.split(size), starts, strict=True)
     ]
 
 
@@ -75,5 +75,5 @@ def same_rows(**sides: Tensor) -> None:
     """Refuses tensors that should pair up row by row and do not."""
     counts = {name: len(side) for name, side in sides.items()}
     if len(set(counts.values())) > 1:
-        found = " and ".join(f"{count} {name}" for name, count in counts.items())
-        raise ValueError(f"{found} do not pair up; there must be as many of each.")
+        sizes = " and ".join(f"{count} {name}" for name, count in counts.items())
+        raise ValueError(f"{sizes} do not pair up; there must be as many of each.")

@@ -1,4 +1,4 @@
-"""Softmax loss of phrases' near misses over whole pictures, each by the patch that fits it best."""
+"""Softmax loss of phrases' hard negatives over whole pictures, each by the patch that fits it best."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,29 +21,29 @@ def best_patch_negative(
     *,
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """Somewhere in its picture each phrase should fit better than its near misses fit anywhere in it.
+    """Somewhere in its picture each phrase should fit better than its hard negatives fit anywhere in it.
 
     `hard_negative` holds the place fixed: a lemon's box need not be told from a pencil's by "a lemon in the top
     right" as long as "a pencil" fits the lemon's worse. Whoever looks for a phrase does not know the place. Then a
     lemon moved to where the pencil lies has the right place there and the right thing elsewhere, and only patches
-    that hold both tell the two apart. Near misses must be false of the whole picture, not of one region only.
+    that hold both tell the two apart. Hard negatives must be false of the whole picture, not of one region only.
 
     Args:
         patches: Unit-length embeddings of each picture's patches.
         mask: True where a patch is real. None: all are.
         phrases: Unit-length embeddings.
         phrase_image: The picture that each phrase is about.
-        negatives: Unit-length embeddings of all phrases' near misses.
-        owner: Which phrase each near miss belongs to, in any order.
+        negatives: Unit-length embeddings of all phrases' hard negatives.
+        owner: Which phrase each hard negative belongs to, in any order.
         scale: Inverse temperature that turns a cosine into a logit.
         world: The ranks over which the loss is averaged.
 
     Returns:
-        Mean loss of the phrases with near misses. log(1 + K) if each has K and all similarities are equal; zero if
+        Mean loss of the phrases with hard negatives. log(1 + K) if each has K and all similarities are equal; zero if
         none has any.
 
     Raises:
-        ValueError: If phrases and pictures, or near misses and owners, differ in rows.
+        ValueError: If phrases and pictures, or hard negatives and owners, differ in rows.
     """
     same_rows(phrases=phrases, phrase_image=phrase_image)
     same_rows(negatives=negatives, owner=owner)

@@ -58,18 +58,18 @@ def conditioned_sigmoid(
     starts = counts.cumsum(0) - counts
     firsts = world.gather(texts[starts])  # (N, E)
     most = int(counts.max()) if count else 0
-    own = starts[:, None] + torch.arange(most, device=owner.device)  # (B, K)
+    matches = starts[:, None] + torch.arange(most, device=owner.device)  # (B, K)
     real = torch.arange(most, device=owner.device) < counts[:, None]
     itself = torch.arange(count, device=owner.device) + world.rank * count
 
     def block(rows: Tensor, start: int) -> Tensor:
-        some = slice(start, start + len(rows))
-        matching = texts[own[some].clamp(max=len(texts) - 1)]  # (b, K, E)
+        images = slice(start, start + len(rows))
+        matching = texts[matches[images].clamp(max=len(texts) - 1)]  # (b, K, E)
         queries = torch.cat([matching, firsts.expand(len(rows), -1, -1)], dim=1)
-        pooled = pool(queries, rows, None if mask is None else mask[some])
+        pooled = pool(queries, rows, None if mask is None else mask[images])
         logits = scale * (pooled * queries).sum(dim=-1) + bias
         right, wrong = logits.split([most, len(firsts)], dim=1)
-        others = torch.arange(len(firsts), device=owner.device) != itself[some, None]
-        return (F.softplus(-right) * real[some]).sum(dim=1) + (F.softplus(wrong) * others).sum(dim=1)
+        negative = torch.arange(len(firsts), device=owner.device) != itself[images, None]
+        return (F.softplus(-right) * real[images]).sum(dim=1) + (F.softplus(wrong) * negative).sum(dim=1)
 
     return torch.cat(in_blocks(block, patches, (most + len(firsts)) * patches.shape[1], budget)).mean()

@@ -1,4 +1,4 @@
-"""Margin loss of near misses, whose margin follows the training."""
+"""Margin loss of hard negatives, whose margin follows the training."""
 
 from collections.abc import Mapping
 
@@ -29,7 +29,7 @@ def cross_modal_ranking(
     Args:
         anchors: Unit-length embeddings.
         positives: Unit-length embeddings, matching `anchors` row by row.
-        negatives: Unit-length embeddings of all anchors' near misses.
+        negatives: Unit-length embeddings of all anchors' hard negatives.
         owner: Which anchor each negative belongs to, in any order.
         scale: Inverse temperature that turns a cosine into a logit.
         threshold: The margin, in logits. What `RankingThreshold` holds.
@@ -77,7 +77,7 @@ class RankingThreshold:
         Args:
             anchors: Unit-length embeddings.
             positives: Unit-length embeddings, matching `anchors` row by row.
-            negatives: Unit-length embeddings of all anchors' near misses.
+            negatives: Unit-length embeddings of all anchors' hard negatives.
             owner: Which anchor each negative belongs to.
             scale: Inverse temperature that turns a cosine into a logit.
             world: The ranks whose negatives count.

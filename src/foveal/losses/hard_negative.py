@@ -1,4 +1,4 @@
-"""Softmax loss of each anchor's own near misses."""
+"""Softmax loss of each anchor's own hard negatives."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -26,7 +26,7 @@ def hard_negative(
     Args:
         anchors: Unit-length embeddings.
         positives: Unit-length embeddings, matching `anchors` row by row.
-        negatives: Unit-length embeddings of all anchors' near misses.
+        negatives: Unit-length embeddings of all anchors' hard negatives.
         owner: Which anchor each negative belongs to, in any order.
         scale: Inverse temperature that turns a cosine into a logit.
         world: The ranks over which the loss is averaged.

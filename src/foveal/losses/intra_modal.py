@@ -34,15 +34,15 @@ def intra_modal(
         Mean over phrases of log sum exp of the nearest similarities. log 10 if all are orthogonal, and zero for
         fewer than two phrases.
     """
-    others = min(nearest, len(phrases) - 1)
+    neighbors = min(nearest, len(phrases) - 1)
 
-    def block(some: Tensor, start: int) -> Tensor:
-        similarity = some @ phrases.T
-        own = torch.arange(len(some), device=some.device)[:, None] + start
-        ignored = (similarity > same_above).scatter(1, own, True)
-        return similarity.masked_fill(ignored, 0).topk(others).values.logsumexp(dim=1)
+    def block(rows: Tensor, start: int) -> Tensor:
+        similarity = rows @ phrases.T
+        diagonal = torch.arange(len(rows), device=rows.device)[:, None] + start
+        ignored = (similarity > same_above).scatter(1, diagonal, True)
+        return similarity.masked_fill(ignored, 0).topk(neighbors).values.logsumexp(dim=1)
 
-    if others < 1:
+    if neighbors < 1:
         return mean_over_ranks(0 * phrases.sum(), 0, world)
     losses = torch.cat(in_blocks(block, phrases, len(phrases), budget))
     return mean_over_ranks(losses.sum(), len(phrases), world)

@@ -1,4 +1,4 @@
-"""Softmax loss of all anchors' near misses together."""
+"""Softmax loss of all anchors' hard negatives together."""
 
 import torch
 from jaxtyping import Float, Int
@@ -28,7 +28,7 @@ def pooled_negatives(
     Args:
         anchors: Unit-length embeddings.
         positives: Unit-length embeddings, matching `anchors` row by row.
-        negatives: Unit-length embeddings of all anchors' near misses.
+        negatives: Unit-length embeddings of all anchors' hard negatives.
         owner: Which anchor each negative belongs to, in any order.
         scale: Inverse temperature that turns a cosine into a logit.
         world: The ranks over which the loss is averaged.

@@ -64,12 +64,12 @@ def onto_principal(rows: Float[Tensor, "B E"], components: int) -> Float[Tensor,
     covariance = centered.T @ centered
     with torch.no_grad():
         values, vectors = torch.linalg.eigh(covariance.double())  # squared singular values need the precision
-        dropped, kept = vectors.to(rows.dtype).tensor_split([-components], dim=1)
+        dropped, retained = vectors.to(rows.dtype).tensor_split([-components], dim=1)
         gap = values[-components:] - values[:-components, None]
         noise = 10 * torch.finfo(rows.dtype).eps * rows.square().sum()
         ease = (gap / (gap**2 + noise**2)).to(rows.dtype)
-    turn = dropped.T @ covariance @ kept * ease
+    turn = dropped.T @ covariance @ retained * ease
     turn = turn - turn.detach()
-    along, across = centered @ kept, centered @ dropped
-    projected: Tensor = (along + across @ turn) @ kept.T + along @ turn.T @ dropped.T
+    along, across = centered @ retained, centered @ dropped
+    projected: Tensor = (along + across @ turn) @ retained.T + along @ turn.T @ dropped.T
     return mean + projected

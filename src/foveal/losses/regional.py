@@ -43,7 +43,7 @@ def regional(
     same_rows(regions=regions, phrases=phrases)
     if phrase_key is not None:
         same_rows(regions=regions, phrase_key=phrase_key)
-    others = world if gather else ALONE
-    counts = others.counts(regions)
-    losses = symmetric(regions, phrases, scale, world=others, counts=counts, key=phrase_key)
+    ranks = world if gather else ALONE
+    counts = ranks.counts(regions)
+    losses = symmetric(regions, phrases, scale, world=ranks, counts=counts, key=phrase_key)
     return mean_over_ranks(losses.sum(), len(regions), world)

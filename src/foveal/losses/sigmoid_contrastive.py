@@ -42,8 +42,8 @@ def sigmoid_contrastive(
     columns = world.gather(right)
     first = world.rank * len(left)
 
-    def block(some: Tensor, start: int) -> Tensor:
-        logits = (scale * some) @ columns.T + bias
+    def block(rows: Tensor, start: int) -> Tensor:
+        logits = (scale * rows) @ columns.T + bias
         logits.diagonal(first + start).neg_()
         return F.softplus(logits).sum(dim=1)
 

@@ -54,15 +54,15 @@ def soft_contrastive(
     first, groups = sum(counts[: world.rank]), world.gather_uneven(group, counts)
 
     def losses(rows: Tensor, columns: Tensor) -> Tensor:
-        def block(some: Tensor, start: int) -> Tensor:
-            logits = (scale * some) @ columns.T
-            same = (group[start : start + len(some), None] == groups).to(logits)
-            match = torch.zeros_like(same)
+        def block(block_rows: Tensor, start: int) -> Tensor:
+            logits = (scale * block_rows) @ columns.T
+            positives = (group[start : start + len(block_rows), None] == groups).to(logits)
+            match = torch.zeros_like(positives)
             match.diagonal(first + start).fill_(1)
-            weights = match + beta * (same - match)
+            weights = match + beta * (positives - match)
             if form == "bce":
-                pairs = F.binary_cross_entropy_with_logits(logits, same, reduction="none")
-                return ((weights + 1 - same) * pairs).sum(dim=1) / sum(counts)
+                pairs = F.binary_cross_entropy_with_logits(logits, positives, reduction="none")
+                return ((weights + 1 - positives) * pairs).sum(dim=1) / sum(counts)
             targets = weights / weights.sum(dim=1, keepdim=True)
             return logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)
 

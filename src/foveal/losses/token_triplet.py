@@ -55,19 +55,19 @@ def token_triplet(
     images, masks = _gather_sets(image_tokens, image_mask, world)
     similarity = world.gather(clim(text_tokens, images, text_mask, masks, leak=leak))  # (N, N)
     if image_id is None:
-        same = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+        positives = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
     else:
         every_id = world.gather(image_id)
-        same = every_id[:, None] == every_id
+        positives = every_id[:, None] == every_id
     match = similarity.diagonal()
-    by_text = (margin + similarity - match[:, None]).relu().masked_fill(same, 0)
-    by_image = (margin + similarity - match).relu().masked_fill(same, 0)
+    by_text = (margin + similarity - match[:, None]).relu().masked_fill(positives, 0)
+    by_image = (margin + similarity - match).relu().masked_fill(positives, 0)
     if hardest:
         by_text, by_image = by_text.amax(dim=1), by_image.amax(dim=0)
     total = (by_text + by_image).sum()
     if reduction == "sum":
         return total
-    negatives = (~same).any(dim=1) if hardest else ~same
+    negatives = (~positives).any(dim=1) if hardest else ~positives
     return total / negatives.sum().clamp(min=1)
 
 

@@ -6,7 +6,7 @@ import torch
 from foveal.losses import best_patch_negative, hard_negative
 
 IMAGE = torch.tensor([2, 0, 2, 0])  # the picture of each phrase; picture 1 has none
-OWNER = torch.tensor([3, 0, 0, 3, 1, 0])  # phrase 2 has no near miss
+OWNER = torch.tensor([3, 0, 0, 3, 1, 0])  # phrase 2 has no hard negative
 
 
 def test_parity_matches_a_loop_over_phrases(unit, scale, same_as):

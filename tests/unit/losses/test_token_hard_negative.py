@@ -56,7 +56,7 @@ def test_no_near_misses_cost_nothing_but_keep_the_graph(unit, scale):
 
 
 def test_its_similarity_is_the_one_that_evaluation_uses(unit):
-    """One image, one text, one near miss: the loss is a function of late interaction in both directions."""
+    """One image, one text, one hard negative: the loss is a function of late interaction in both directions."""
     images, texts, negatives = unit(1, 6, 8), unit(1, 5, 8), unit(1, 4, 8)
     both = {"direction": "both", "leak": 0.1}
     lead = late_interaction(negatives, images, **both) - late_interaction(texts, images, **both)

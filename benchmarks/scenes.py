@@ -1,4 +1,4 @@
-"""Scenes made in a second on one core: picture, texts, regions and near misses, and the facts alone.
+"""Scenes made in a second on one core: picture, texts, regions and hard negatives, and the facts alone.
 
 In processor time, so that what else runs on the machine does not count.
 """

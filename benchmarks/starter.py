@@ -214,7 +214,7 @@ def retrieval(similarity: Float[Tensor, "T C"], about: Int[Tensor, " T"]) -> dic
 
 
 def sugar_crepe(space: Space, photos: Photos, *, learn: bool) -> dict[str, Metric]:
-    """The near misses, each compared with the true caption under a model that never saw the photo."""
+    """The hard negatives, each compared with the true caption under a model that never saw the photo."""
     place = {int(row): number for number, row in enumerate(photos.captioned)}
     cases = [(place[row], pair) for row, entry in enumerate(photos.entries) for pair in entry["sugarcrepe"]]
     about = torch.tensor([row for row, _ in cases])

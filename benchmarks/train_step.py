@@ -2,7 +2,7 @@
 
     python benchmarks/train_step.py --batch 1024 --micro-batches 1
 
-Every image has a short caption, a long one and 4 regions with 10 near misses each; with and without packed texts,
+Every image has a short caption, a long one and 4 regions with 10 hard negatives each; with and without packed texts,
 with and without torch.compile. On a GPU this is ViT-B/16 in bf16; on a processor a model and a batch that fit it,
 not compiled, which shows no more than that the script runs.
 
@@ -146,7 +146,7 @@ def update(training: Training, batch: Batch) -> None:
     def objective(output: Output) -> dict[str, Tensor]:
         return training.objective(output, ALONE)
 
-    backward(training.spread, parts, objective)
+    backward(training.wrapped, parts, objective)
     clip_gradients(training.model, training.run.optimizer.clip_gradient_norm)
     training.adam.step()
     training.adam.zero_grad()

@@ -80,9 +80,9 @@ def parse(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if kind is not float and origin is None and type(value) is kind:
         return value
-    wanted = f"one of {', '.join(arguments)}" if origin is Literal else getattr(kind, "__name__", str(kind))
-    wanted = str(kind) if origin is tuple else wanted
-    raise ValueError(f"{where} is {shown(value)}. It must be {wanted}.")
+    expected = f"one of {', '.join(arguments)}" if origin is Literal else getattr(kind, "__name__", str(kind))
+    expected = str(kind) if origin is tuple else expected
+    raise ValueError(f"{where} is {shown(value)}. It must be {expected}.")
 
 
 def _parse_fields(kind: Any, values: dict[str, Any], where: str) -> Any:

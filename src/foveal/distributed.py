@@ -32,9 +32,9 @@ class World:
         """How many rows each rank brings."""
         if self.size == 1:
             return [len(rows)]
-        mine = torch.tensor([len(rows)], device=rows.device)
-        everyone = [torch.zeros_like(mine) for _ in range(self.size)]
-        dist.all_gather(everyone, mine)
+        count = torch.tensor([len(rows)], device=rows.device)
+        everyone = [torch.zeros_like(count) for _ in range(self.size)]
+        dist.all_gather(everyone, count)
         return [int(count) for count in everyone]
 
     def gather_uneven(self, rows: Tensor, counts: list[int]) -> Tensor:

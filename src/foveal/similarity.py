@@ -142,10 +142,10 @@ def clim(
     Returns:
         A number in [-2 * leak, 2]. 2 if the sets are equal.
     """
-    both = late_interaction(
+    mean = late_interaction(
         text_tokens, image_tokens, text_mask, image_mask, direction="both", leak=leak, budget=budget
     )
-    return 2 * both
+    return 2 * mean
 
 
 def fused(cosine: Float[Tensor, "*pairs"], late: Float[Tensor, "*pairs"], weight: float) -> Float[Tensor, "*pairs"]:

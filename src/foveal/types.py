@@ -42,7 +42,7 @@ class Negative:
     """A text that nearly fits, and what is wrong with it.
 
     Attributes:
-        text: The near miss.
+        text: The hard negative.
         kind: What was changed, for example "attribute" or "swapped_position". Empty if unknown.
     """
 
@@ -75,8 +75,8 @@ class Sample:
         captions: Short texts about the whole image.
         long_caption: A detailed text about the whole image.
         regions: Boxes with phrases.
-        caption_negatives: Near misses of the first of `captions`.
-        long_caption_negatives: Near misses of `long_caption`.
+        caption_negatives: Hard negatives of the first of `captions`.
+        long_caption_negatives: Hard negatives of `long_caption`.
         notes: What its reader left out of it, a line each: "kind: detail". Says nothing about the image, so
             samples that differ in it alone are equal.
     """

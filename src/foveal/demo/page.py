@@ -1,4 +1,4 @@
-"""A page to look at: long queries, the pictures found, the region that answers each phrase, and its near misses."""
+"""A page to look at: long queries, the pictures found, the region that answers each phrase, and its hard negatives."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from ..similarity import cosine
 from ..types import Region, Sample
 
 HEADLINES = (
-    ("scenes", "region_choice", "top1", "A box: its phrase among ten near misses (chance 9)"),
+    ("scenes", "region_choice", "top1", "A box: its phrase among ten hard negatives (chance 9)"),
     ("scenes", "long_caption_retrieval", "text_to_image@1", "A long text finds its picture among 1,000"),
     ("scenes_long", "long_caption_retrieval", "text_to_image@1", "The same among families that differ in one fact"),
-    ("scenes", "long_caption_choice", "mean", "A long text against a near miss (chance 50)"),
-    ("scenes", "caption_choice", "mean", "A short caption against a near miss (chance 50)"),
+    ("scenes", "long_caption_choice", "mean", "A long text against a hard negative (chance 50)"),
+    ("scenes", "caption_choice", "mean", "A short caption against a hard negative (chance 50)"),
 )
 GALLERY = 300
-SHOWN = 4
+TOP = 4
 PAGE = Template("""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -65,13 +65,13 @@ class Answer:
     """One query and what was found.
 
     Attributes:
-        asked: The sample that the query was written about.
-        found: The best pictures with their similarities.
-        phrases: For each region of the right picture: its phrase, its near misses, and their similarities to it.
+        query: The sample that the query was written about.
+        hits: The best pictures with their similarities.
+        phrases: For each region of the right picture: its phrase, its hard negatives, and their similarities to it.
     """
 
-    asked: Sample
-    found: list[tuple[Sample, float]]
+    query: Sample
+    hits: list[tuple[Sample, float]]
     phrases: list[tuple[Region, list[tuple[str, float]]]]
 
 
@@ -87,8 +87,8 @@ def write_page(path: Path, encoder: Encoder, reports: Sequence[Report], *, queri
     size = encoder.image_size
     gallery = list(islice(Scenes(seed=7, split="test", size=size), GALLERY))
     images = encoder.encode_images([sample.image for sample in gallery])
-    chosen = sorted(range(len(gallery)), key=lambda i: -len(gallery[i].long_caption))[:queries]
-    sections = [_section(_answer(encoder, gallery, images, gallery[i])) for i in chosen]
+    longest = sorted(range(len(gallery)), key=lambda i: -len(gallery[i].long_caption))[:queries]
+    sections = [_section(_answer(encoder, gallery, images, gallery[i])) for i in longest]
     page = PAGE.substitute(
         model=escape(reports[-1].model),
         headlines=_headlines(reports),
@@ -102,30 +102,30 @@ def write_page(path: Path, encoder: Encoder, reports: Sequence[Report], *, queri
 def _headlines(reports: Sequence[Report]) -> str:
     rows = ["<tr><td>" + "".join(f"<th>{escape(report.model)}" for report in reports)]
     for benchmark, task, metric, words in HEADLINES:
-        found = [report.results.get(benchmark, {}).get(task) for report in reports]
-        rows.append(f"<tr><td>{words}" + "".join(f"<td>{cell(result, metric)}" for result in found))
+        results = [report.results.get(benchmark, {}).get(task) for report in reports]
+        rows.append(f"<tr><td>{words}" + "".join(f"<td>{cell(result, metric)}" for result in results))
     return "".join(rows)
 
 
-def _answer(encoder: Encoder, gallery: list[Sample], images: Float[Tensor, "N E"], asked: Sample) -> Answer:
-    query = encoder.encode_texts([asked.long_caption], "long_caption")
-    best = cosine(query, images)[0].topk(SHOWN)
-    found = [(gallery[i], score) for i, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-    regions = encoder.encode_regions([asked.image], [[region.box for region in asked.regions]])[0]
+def _answer(encoder: Encoder, gallery: list[Sample], images: Float[Tensor, "N E"], query: Sample) -> Answer:
+    embedding = encoder.encode_texts([query.long_caption], "long_caption")
+    best = cosine(embedding, images)[0].topk(TOP)
+    hits = [(gallery[i], score) for i, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    regions = encoder.encode_regions([query.image], [[region.box for region in query.regions]])[0]
     phrases = []
-    for region, seen in zip(asked.regions, regions, strict=True):
+    for region, content in zip(query.regions, regions, strict=True):
         texts = [region.phrase, *(negative.text for negative in region.negatives)]
-        scores = cosine(seen[None], encoder.encode_texts(texts, "phrase"))[0]
+        scores = cosine(content[None], encoder.encode_texts(texts, "phrase"))[0]
         order = scores.argsort(descending=True).tolist()
         phrases.append((region, [(texts[i], scores[i].item()) for i in order]))
-    return Answer(asked, found, phrases)
+    return Answer(query, hits, phrases)
 
 
 def _section(answer: Answer) -> str:
-    figures = "".join(_figure(sample, score, right=sample.id == answer.asked.id) for sample, score in answer.found)
-    phrases = "".join(_phrase(answer.asked, region, ranked) for region, ranked in answer.phrases)
+    figures = "".join(_figure(sample, score, right=sample.id == answer.query.id) for sample, score in answer.hits)
+    phrases = "".join(_phrase(answer.query, region, ranked) for region, ranked in answer.phrases)
     return (
-        f"<section><p>{escape(answer.asked.long_caption)}</p><div class=found>{figures}</div>"
+        f"<section><p>{escape(answer.query.long_caption)}</p><div class=found>{figures}</div>"
         f"<h3>Its regions, and what their phrases were told from</h3><div class=found>{phrases}</div></section>"
     )
 

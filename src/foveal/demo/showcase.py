@@ -60,7 +60,7 @@ class Showcase:
         runs = {name: self._run(name) for name in self.recipes}  # a misspelt one is refused before any work
         shards, beginning = out / "scenes", out / "start"
         self._claim(out)
-        say(f"1. {self.scenes:,} scenes: pictures with long captions, regions and near misses")
+        say(f"1. {self.scenes:,} scenes: pictures with long captions, regions and hard negatives")
         self._make_scenes(shards)
         self._make_start(beginning)
         for name, run in runs.items():

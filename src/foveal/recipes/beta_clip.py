@@ -67,8 +67,8 @@ class Phrases:
 
 
 def _drawn(texts: Sequence[str], most: int, rng: np.random.Generator) -> list[Text]:
-    chosen = rng.choice(len(texts), most, replace=False) if len(texts) > most else np.arange(len(texts))
-    return [Text(texts[index]) for index in sorted(chosen)]
+    indices = rng.choice(len(texts), most, replace=False) if len(texts) > most else np.arange(len(texts))
+    return [Text(texts[index]) for index in sorted(indices)]
 
 
 @dataclass(frozen=True, kw_only=True)

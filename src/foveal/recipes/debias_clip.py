@@ -41,12 +41,12 @@ class SampledSentences:
         Raises:
             ValueError: If the sample has no long caption.
         """
-        said = sentences(sample.long_caption)
-        if not said:
+        parts = sentences(sample.long_caption)
+        if not parts:
             raise ValueError(f"Sample {sample.id} has no long caption; add one.")
-        kept = int(rng.integers(max(1, round(self.least * len(said))), len(said) + 1))
-        chosen = sorted(int(index) for index in rng.choice(len(said), kept, replace=False))
-        return [Text(" ".join(said[index] for index in chosen), shift=float(rng.random()))]
+        count = int(rng.integers(max(1, round(self.least * len(parts))), len(parts) + 1))
+        indices = sorted(int(index) for index in rng.choice(len(parts), count, replace=False))
+        return [Text(" ".join(parts[index] for index in indices), shift=float(rng.random()))]
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class AnySentence:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Return the sample with another short caption; hard negatives of the old one are dropped."""
-        said = sentences(sample.long_caption)
-        if not said:
+        parts = sentences(sample.long_caption)
+        if not parts:
             return sample
-        caption = first_sentence(said[int(rng.integers(len(said)))])
+        caption = first_sentence(parts[int(rng.integers(len(parts)))])
         return replace(sample, captions=(caption,), caption_negatives=())
 
 

@@ -24,7 +24,7 @@ class Objective:
 
     Attributes:
         alpha: Weight of regions against phrases.
-        beta: Weight of regions against near misses of their phrases.
+        beta: Weight of regions against hard negatives of their phrases.
         drop_same_phrase: Regions with the same phrase are no negatives of each other. The authors' code keeps them.
         gather_regions: Regions of all ranks are negatives. The authors' code has those of a rank only.
     """
@@ -49,8 +49,8 @@ class Objective:
             terms["region"] = self.alpha * loss
             if "negative" in output.texts:
                 negatives = output.need("negative")
-                near = (negatives.embedding, negatives.owner, output.negative_scale)
-                terms["hard_negative"] = self.beta * hard_negative(*pairs, *near, world=world)
+                negative_rows = (negatives.embedding, negatives.owner, output.negative_scale)
+                terms["hard_negative"] = self.beta * hard_negative(*pairs, *negative_rows, world=world)
         return terms
 
 

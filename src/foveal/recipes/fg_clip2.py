@@ -32,11 +32,11 @@ from .scale import demo_scale, smoke_scale
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Sigmoid loss + regions (FGV) + near misses (FGT) + phrases among themselves (TIC) + ranking (CMR) + CON.
+    """Sigmoid loss + regions (FGV) + hard negatives (FGT) + phrases among themselves (TIC) + ranking (CMR) + CON.
 
     Attributes:
         region: Weight of FGV, regions against phrases.
-        hard_negative: Weight of FGT, regions against near misses.
+        hard_negative: Weight of FGT, regions against hard negatives.
         intra_modal: Weight of TIC, phrases against the phrases nearest to them.
         ranking: Weight of CMR, a margin that follows the training.
         pooled: Weight of CON, regions against all texts of the hard block. The paper does not have it.

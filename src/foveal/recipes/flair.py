@@ -48,10 +48,10 @@ class SubCaptions:
         Raises:
             ValueError: If it has neither captions nor a long caption.
         """
-        said = [*sample.captions, *sentences(sample.long_caption)]
-        if not said:
+        parts = [*sample.captions, *sentences(sample.long_caption)]
+        if not parts:
             raise ValueError(f"Sample {sample.id} has no caption to draw sub-captions from; add one.")
-        drawn = ([said[index].rstrip(" .") for index in self._draw(len(said), rng)] for _ in range(self.count))
+        drawn = ([parts[index].rstrip(" .") for index in self._draw(len(parts), rng)] for _ in range(self.count))
         return [Text(". ".join(texts) + ".") for texts in drawn]
 
     def _draw(self, available: int, rng: np.random.Generator) -> list[int]:

@@ -1,9 +1,9 @@
-"""foveal: everything the papers found, in one training: whole images, regions, near misses and tokens.
+"""foveal: everything the papers found, in one training: whole images, regions, hard negatives and tokens.
 
     foveal train foveal --init openai-clip-b16 --data 'fine_hard/*.json' --out runs/foveal
 
-Beside FG-CLIP's terms it tells whole captions from their near misses, and compares captions and images token by token.
-Regions with the same phrase are no negatives of each other.
+Beside FG-CLIP's terms it tells whole captions from their hard negatives, and compares captions and images token by
+token. Regions with the same phrase are no negatives of each other.
 """
 
 from dataclasses import dataclass, replace
@@ -34,11 +34,11 @@ class Objective:
 
     Attributes:
         region: Weight of regions against phrases.
-        hard_negative: Weight of regions against near misses of their phrases.
-        pooled: Weight of regions against all phrases and near misses of the batch (FG-CLIP 2's CON).
-        best_patch: Weight of phrases against their near misses where the place is not given: each by the patch of the
-            picture that fits it best. For near misses that are false of the whole picture.
-        caption_negative: Weight of images against near misses of their captions.
+        hard_negative: Weight of regions against hard negatives of their phrases.
+        pooled: Weight of regions against all phrases and hard negatives of the batch (FG-CLIP 2's CON).
+        best_patch: Weight of phrases against their hard negatives where the place is not given: each by the patch of
+            the image that fits it best. For hard negatives that are false of the whole picture.
+        caption_negative: Weight of images against hard negatives of their captions.
         token_negative: Weight of the same, token by token.
         token: Weight of the triplet loss on late interaction of captions, a mean over all pairs.
         margin: Of that loss.
@@ -65,8 +65,8 @@ class Objective:
         }
         if "caption_negative" in output.texts and "caption" in output.texts and self.caption_negative:
             negatives = output.need("caption_negative")
-            near = (output.need("caption").embedding, negatives.embedding, negatives.owner)
-            loss = hard_negative(output.image, *near, output.scale, world=world)
+            negative_rows = (output.need("caption").embedding, negatives.embedding, negatives.owner)
+            loss = hard_negative(output.image, *negative_rows, output.scale, world=world)
             terms["caption_negative"] = self.caption_negative * loss
         return terms | self._tokens(output, world)
 
@@ -93,13 +93,13 @@ class Objective:
         terms = {"region": self.region * loss}
         if "negative" in output.texts:
             negatives = output.need("negative")
-            near = (negatives.embedding, negatives.owner, output.negative_scale)
-            terms["hard_negative"] = self.hard_negative * hard_negative(*pairs, *near, world=world)
+            negative_rows = (negatives.embedding, negatives.owner, output.negative_scale)
+            terms["hard_negative"] = self.hard_negative * hard_negative(*pairs, *negative_rows, world=world)
             if self.pooled:
-                terms["pooled"] = self.pooled * pooled_negatives(*pairs, *near, world=world)
+                terms["pooled"] = self.pooled * pooled_negatives(*pairs, *negative_rows, world=world)
             if self.best_patch and output.image_tokens is not None and output.region_image is not None:
-                shown = (output.image_tokens, output.image_token_mask, phrases.embedding, output.region_image)
-                terms["best_patch"] = self.best_patch * best_patch_negative(*shown, *near, world=world)
+                patch_rows = (output.image_tokens, output.image_token_mask, phrases.embedding, output.region_image)
+                terms["best_patch"] = self.best_patch * best_patch_negative(*patch_rows, *negative_rows, world=world)
         return terms
 
 

@@ -38,8 +38,8 @@ class Objective:
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
         """Return the weighted terms by name: Long-CLIP's, and "caption_negative"."""
         negatives = output.need("caption_negative")
-        near = (output.need("caption").embedding, negatives.embedding, negatives.owner)
-        loss = margin_negative(output.image, *near, margin=self.margin, world=world)
+        caption_rows = (output.need("caption").embedding, negatives.embedding, negatives.owner)
+        loss = margin_negative(output.image, *caption_rows, margin=self.margin, world=world)
         return self.whole(output, world) | {"caption_negative": self.weight * loss}
 
 

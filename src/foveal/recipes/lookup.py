@@ -26,21 +26,21 @@ def find(name: str) -> Recipe:
         ValueError: If there is none. The message lists those there are.
     """
     module_name, colon, function = name.partition(":")
-    own = module_name in names()
-    if not own and not colon:
+    is_ours = module_name in names()
+    if not is_ours and not colon:
         raise ValueError(
             f"There is no recipe '{name}'. There are: {', '.join(names())}; or your own as module:function."
         )
     try:
-        module = import_module(f"{__package__}.{module_name}" if own else module_name)
+        module = import_module(f"{__package__}.{module_name}" if is_ours else module_name)
     except ModuleNotFoundError as error:
         raise ValueError(f"Recipe '{name}': {error}. Ours are: {', '.join(names())}.") from error
     recipes = recipes_of(module)
-    wanted = function or module_name
-    if wanted not in recipes:
-        there = ", ".join(recipes) or "none; a recipe is a function without arguments that says '-> Run'"
-        raise ValueError(f"'{module_name}' has no recipe '{wanted}'. It has: {there}.")
-    return recipes[wanted]
+    recipe = function or module_name
+    if recipe not in recipes:
+        available = ", ".join(recipes) or "none; a recipe is a function without arguments that says '-> Run'"
+        raise ValueError(f"'{module_name}' has no recipe '{recipe}'. It has: {available}.")
+    return recipes[recipe]
 
 
 def recipes_of(module: object) -> dict[str, Recipe]:

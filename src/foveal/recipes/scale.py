@@ -38,7 +38,7 @@ def smoke_scale(run: Run) -> Run:
 
 
 def _at_home(data: object) -> Feed:
-    """The same parts of made-up scenes, with fewer near misses: four teach nearly as much as ten for half the cost."""
+    """Return the same parts of made-up scenes, four hard negatives each: nearly as good as ten at half the cost."""
     assert isinstance(data, Feed)
     return replace(
         data,

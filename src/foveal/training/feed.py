@@ -32,8 +32,8 @@ class Feed:
         captions: Short captions are wanted.
         long_captions: Long captions are wanted.
         regions: Most regions per image.
-        negatives: Most near misses per region.
-        caption_negatives: Most near misses per short caption.
+        negatives: Most hard negatives per region.
+        caption_negatives: Most hard negatives per short caption.
         groups: Further groups of texts, a recipe's own.
         edits: Change a sample's texts first, in this order.
         transform: From pictures to pixels; its size, or its patch, is the model's.
@@ -103,12 +103,12 @@ class Feed:
             ValueError: If there is no whole checkpoint.
         """
         protocol = protocol_of(place)
-        theirs = protocol.transform(model.vision)
-        transform = replace(self.transform, mean=theirs.mean, std=theirs.std, resample=theirs.resample)
-        if theirs.mode == transform.mode == "crop":
-            transform = replace(transform, crop_rounding=theirs.crop_rounding)
-        if theirs.mode == "native" != transform.mode:
-            transform = replace(transform, mode="native", max_patches=theirs.max_patches, buckets=theirs.buckets)
+        original = protocol.transform(model.vision)
+        transform = replace(self.transform, mean=original.mean, std=original.std, resample=original.resample)
+        if original.mode == transform.mode == "crop":
+            transform = replace(transform, crop_rounding=original.crop_rounding)
+        if original.mode == "native" != transform.mode:
+            transform = replace(transform, mode="native", max_patches=original.max_patches, buckets=original.buckets)
         tokenizer = tokenizer_of(place, model.text, protocol) or self.tokenizer
         return replace(self, transform=transform, tokenizer=tokenizer)
 

@@ -125,7 +125,7 @@ def check(folder: Path, now: Sequence[Fingerprint]) -> None:
 
 def write(folder: Path, fingerprints: Sequence[Fingerprint]) -> None:
     """Write down the fingerprints of a run's sources."""
-    write_text(folder / FILE, json.dumps([asdict(one) for one in fingerprints], indent=2) + "\n")
+    write_text(folder / FILE, json.dumps([asdict(fingerprint) for fingerprint in fingerprints], indent=2) + "\n")
 
 
 def _settings(source: Source) -> dict[str, Any]:
@@ -174,10 +174,15 @@ def _words(sample: Sample | None) -> str:
     """All that a sample says, and what tells its picture, if that lies in a file beside the source's own."""
     if sample is None:
         return "broken"
-    regions = [[region.box, region.phrase, [miss.text for miss in region.negatives]] for region in sample.regions]
-    near = [[miss.text for miss in misses] for misses in (sample.caption_negatives, sample.long_caption_negatives)]
+    regions = [
+        [region.box, region.phrase, [negative.text for negative in region.negatives]] for region in sample.regions
+    ]
+    hard_negatives = [
+        [negative.text for negative in negatives]
+        for negatives in (sample.caption_negatives, sample.long_caption_negatives)
+    ]
     picture = picture_key(sample.image) if isinstance(sample.image, Path) else ""
-    return json.dumps([sample.id, sample.captions, sample.long_caption, regions, near, picture])
+    return json.dumps([sample.id, sample.captions, sample.long_caption, regions, hard_negatives, picture])
 
 
 def _hash(*texts: str) -> str:

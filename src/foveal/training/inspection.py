@@ -44,11 +44,11 @@ def remarks(run: Run, stream: object) -> Iterator[str]:
     if not isinstance(feed, Feed) or not isinstance(stream, Stream):
         return
     excerpts = [_read(feed, spec, excerpt(source, SAMPLES, SECONDS)) for spec, source in _named(feed, stream)]
-    for one in filter(lambda one: one.samples, excerpts):
-        yield from _texts(one, feed)
-        yield from _pictures(one)
+    for part in filter(lambda part: part.samples, excerpts):
+        yield from _texts(part, feed)
+        yield from _pictures(part)
     yield from _sizes(run, feed, stream)
-    yield from _absent([sample for one in excerpts for sample in one.samples], feed)
+    yield from _absent([sample for part in excerpts for sample in part.samples], feed)
 
 
 def _read(feed: Feed, spec: str, samples: Sequence[Sample | None]) -> Excerpt:
@@ -70,17 +70,17 @@ def _named(feed: Feed, stream: Stream[object, object]) -> Iterator[tuple[str, So
     return zip(feed.sources, stream.sources, strict=True)
 
 
-def _texts(one: Excerpt, feed: Feed) -> Iterator[str]:
+def _texts(part: Excerpt, feed: Feed) -> Iterator[str]:
     """What is wrong with the captions of a source."""
     if feed.captions:
-        firsts = [next((text for text in sample.captions if text.strip()), "") for sample in one.samples]
-        yield from _of_kind(one, "caption", firsts, "--set data.captions=false")
+        firsts = [next((text for text in sample.captions if text.strip()), "") for sample in part.samples]
+        yield from _of_kind(part, "caption", firsts, "--set data.captions=false")
     if feed.long_captions:
-        longs = [sample.long_caption for sample in one.samples]
-        yield from _of_kind(one, "long caption", longs, "--set data.long_captions=false")
+        longs = [sample.long_caption for sample in part.samples]
+        yield from _of_kind(part, "long caption", longs, "--set data.long_captions=false")
 
 
-def _of_kind(one: Excerpt, name: str, texts: Sequence[str], change: str) -> Iterator[str]:
+def _of_kind(part: Excerpt, name: str, texts: Sequence[str], change: str) -> Iterator[str]:
     plain = [" ".join(text.lower().split()) for text in texts]
     empty = plain.count("")
     if empty:
@@ -89,22 +89,22 @@ def _of_kind(one: Excerpt, name: str, texts: Sequence[str], change: str) -> Iter
         if empty == len(texts):
             way = f"train without {name}s, where the recipe can: {change}"
         yield (
-            f"{one.spec!r}: {empty} of {len(texts)} samples looked at have no {name}, or an empty one, and count as"
+            f"{part.spec!r}: {empty} of {len(texts)} samples looked at have no {name}, or an empty one, and count as"
             f" broken. Add what is missing, or {way}."
         )
-    yield from _shared(one, name, [text for text in plain if text])
+    yield from _shared(part, name, [text for text in plain if text])
 
 
-def _pictures(one: Excerpt) -> Iterator[str]:
-    yield from _shared(one, "picture", [key for sample in one.samples if (key := picture_key(sample.image))])
+def _pictures(part: Excerpt) -> Iterator[str]:
+    yield from _shared(part, "picture", [key for sample in part.samples if (key := picture_key(sample.image))])
 
 
-def _shared(one: Excerpt, name: str, values: Sequence[str]) -> Iterator[str]:
+def _shared(part: Excerpt, name: str, values: Sequence[str]) -> Iterator[str]:
     """Whether many samples have what another one has too."""
     shared = sum(count for count in Counter(values).values() if count > 1)
     if shared > SHARED * len(values):
         yield (
-            f"{one.spec!r}: {shared} of {len(values)} samples looked at have a {name} that another one has too."
+            f"{part.spec!r}: {shared} of {len(values)} samples looked at have a {name} that another one has too."
             " In one batch they are negatives of each other."
         )
 
@@ -112,12 +112,12 @@ def _shared(one: Excerpt, name: str, values: Sequence[str]) -> Iterator[str]:
 def _sizes(run: Run, feed: Feed, stream: Stream[object, object]) -> Iterator[str]:
     """Whether a batch takes more of a source than it has."""
     for (spec, source), weight in zip(_named(feed, stream), stream.weights, strict=True):
-        wanted = run.batch_size * weight / sum(stream.weights)
-        count = fewer_than(wanted, source)
+        share = run.batch_size * weight / sum(stream.weights)
+        count = fewer_than(share, source)
         if count is not None:
             fitting = max(1, int(count * sum(stream.weights) / weight))
             yield (
-                f"{spec!r} has {count} samples, fewer than the {wanted:.0f} of each batch that come from it: pictures"
+                f"{spec!r} has {count} samples, fewer than the {share:.0f} of each batch that come from it: pictures"
                 f" are their own negatives. Add samples, or take a smaller batch: --set batch_size={fitting}."
             )
 
@@ -126,16 +126,16 @@ def _absent(samples: Sequence[Sample], feed: Feed) -> Iterator[str]:
     """What is asked for and no source has."""
     regions = any(sample.regions for sample in samples)
     negatives = any(region.negatives for sample in samples for region in sample.regions)
-    near = any(sample.caption_negatives for sample in samples)
+    caption_negatives = any(sample.caption_negatives for sample in samples)
     absent = []
     if feed.regions and not regions:
         absent.append(("regions", "data.regions=0 --set data.negatives=0"))
     elif feed.negatives and not negatives:
         absent.append(("hard negatives of regions", "data.negatives=0"))
-    if feed.caption_negatives and not near:
+    if feed.caption_negatives and not caption_negatives:
         absent.append(("hard negatives of captions", "data.caption_negatives=0"))
-    for what, change in absent if samples else ():
+    for name, change in absent if samples else ():
         yield (
-            f"None of the {len(samples)} samples looked at has {what}, so the terms of the objective that need them"
+            f"None of the {len(samples)} samples looked at has {name}, so the terms of the objective that need them"
             f" learn nothing. Add a source that has, or leave them out: --set {change}."
         )

@@ -46,8 +46,8 @@ def backward(
     terms = objective(whole)
     leaves = {name: leaf for name, leaf in tensors_of(whole).items() if leaf.requires_grad}
     total = torch.stack([*terms.values()]).sum()
-    found = torch.autograd.grad(total, [*leaves.values()], allow_unused=True, materialize_grads=True)
-    shares = _shares(dict(zip(leaves, found, strict=True)), outputs)
+    gradients = torch.autograd.grad(total, [*leaves.values()], allow_unused=True, materialize_grads=True)
+    shares = _shares(dict(zip(leaves, gradients, strict=True)), outputs)
     for batch, share in zip(batches, shares, strict=True):
         with _without_averaging(model, share is not shares[-1]):
             _carry(outputs[0] if len(batches) == 1 else model(batch), share)
@@ -55,7 +55,7 @@ def backward(
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """Micro-batches of neighboring images, each with its own regions and near misses.
+    """Micro-batches of neighboring images, each with its own regions and hard negatives.
 
     Args:
         batch: A rank's batch.
@@ -97,13 +97,13 @@ def _take(batch: Batch, start: int, end: int) -> Batch:
     else:
         rows["pixels"] = pixels[start:end]
     device = next((texts.owner.device for texts in batch.texts.values()), None)
-    kept = {"image": torch.arange(start, end, device=device)}
+    members = {"image": torch.arange(start, end, device=device)}
     if batch.region_image is not None and batch.boxes is not None:
-        kept["region"] = _within(batch.region_image, start, end)
-        rows["region_image"] = batch.region_image[kept["region"]] - start
-        rows["boxes"] = batch.boxes[kept["region"]]
+        members["region"] = _within(batch.region_image, start, end)
+        rows["region_image"] = batch.region_image[members["region"]] - start
+        rows["boxes"] = batch.boxes[members["region"]]
     counts = {"image": len(batch.ids), "region": 0 if batch.boxes is None else len(batch.boxes)}
-    rows["texts"] = {name: _owned(texts, kept[texts.of], counts[texts.of]) for name, texts in batch.texts.items()}
+    rows["texts"] = {name: _owned(texts, members[texts.of], counts[texts.of]) for name, texts in batch.texts.items()}
     return Batch(**rows)
 
 
@@ -157,9 +157,9 @@ def _carry(output: Output, gradients: dict[str, Tensor]) -> None:
     torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
 
 
-def _without_averaging(model: Any, wanted: bool) -> AbstractContextManager[None]:
+def _without_averaging(model: Any, postpone: bool) -> AbstractContextManager[None]:
     """DistributedDataParallel averages gradients once a step, in the last micro-batch."""
-    return model.no_sync() if wanted and hasattr(model, "no_sync") else nullcontext()
+    return model.no_sync() if postpone and hasattr(model, "no_sync") else nullcontext()
 
 
 def _single(tensor: Tensor) -> Tensor:

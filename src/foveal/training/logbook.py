@@ -89,9 +89,9 @@ class Logbook:
         line = record | {"speed": {name: float(f"{value:.4g}") for name, value in speed.items()}}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-        shown = {"loss": record["loss"]} | record["terms"]
-        shown |= {name: speed[name] for name in ("pairs/s", "tokens/s")}
-        self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, refresh=False)
+        postfix = {"loss": record["loss"]} | record["terms"]
+        postfix |= {name: speed[name] for name in ("pairs/s", "tokens/s")}
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in postfix.items()}, refresh=False)
         self._bar.update()
         if self._board is not None:
             for name, value in _flat(line):

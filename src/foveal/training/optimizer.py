@@ -112,7 +112,7 @@ def clip_gradients(model: nn.Module, most: float | None) -> Float[Tensor, ""]:
     # Parameters sharded over ranks and whole ones (scales) can't be added up by one call.
     sharded = [g for g in gradients if is_sharded(g)]
     plain = [g for g in gradients if not is_sharded(g)]
-    norms = [whole(get_total_norm(some)) for some in (sharded, plain) if some]
+    norms = [whole(get_total_norm(members)) for members in (sharded, plain) if members]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     if most is not None:
         share = (most / (norm + 1e-6)).clamp(max=1.0)
@@ -125,6 +125,6 @@ def clip_scales(model: nn.Module, max_scale: float) -> None:
     """Keep every inverse temperature at or below `max_scale`; they are the parameters named `log_..scale`."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            own = name.rpartition(".")[2]
-            if own.startswith("log_") and own.endswith("scale"):
+            leaf = name.rpartition(".")[2]
+            if leaf.startswith("log_") and leaf.endswith("scale"):
                 parameter.clamp_(max=math.log(max_scale))

@@ -37,7 +37,7 @@ def processes() -> Iterator[tuple[World, torch.device]]:
         dist.destroy_process_group()
 
 
-def spread(model: nn.Module, kind: Literal["ddp", "fsdp"], world: World) -> nn.Module:
+def wrapped(model: nn.Module, kind: Literal["ddp", "fsdp"], world: World) -> nn.Module:
     """The model as every rank trains it, gradients averaged over ranks. Alone, the model itself.
 
     Args:

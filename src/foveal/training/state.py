@@ -18,7 +18,7 @@ from . import checkpoint
 from .average import Average
 from .feed import Feed
 from .optimizer import adamw
-from .parallel import of_every_rank, share, spread, whole
+from .parallel import of_every_rank, share, whole, wrapped
 from .run import CarryingObjective, Objective, Run, Stateful, Stream
 
 
@@ -31,7 +31,7 @@ class Training:
         world: The ranks.
         device: Of this rank.
         model: The model itself.
-        spread: The model as it is called, see `parallel.spread`.
+        wrapped: The model as it is called, see `parallel.wrapped`.
         adam: The optimizer.
         average: The moving average of the weights, if the run has one.
         objective: What is minimized, with what it carries from step to step.
@@ -43,7 +43,7 @@ class Training:
     world: World
     device: torch.device
     model: nn.Module
-    spread: nn.Module
+    wrapped: nn.Module
     adam: torch.optim.Optimizer
     average: Average | None
     objective: Objective
@@ -56,13 +56,13 @@ class Training:
         Raises:
             ValueError: If it can't be written.
         """
-        mine = {"stream": self.stream.state_dict(), "chance": _chance(self.device)}
+        local = {"stream": self.stream.state_dict(), "chance": _rng_state(self.device)}
         state = {
             "step": self.step,
             "optimizer": self._moments(),
             "average": self._averaged(),
             "objective": self.objective.state_dict() if isinstance(self.objective, Stateful) else None,
-            "ranks": of_every_rank(mine, self.world),
+            "ranks": of_every_rank(local, self.world),
         }
         tensors = self._weights()
         if self.world.rank == 0:
@@ -100,9 +100,9 @@ class Training:
             }
         if isinstance(self.objective, Stateful):
             self.objective.load_state_dict(state["objective"])
-        mine = state["ranks"][self.world.rank]
-        self.stream.load_state_dict(mine["stream"])
-        _set_chance(mine["chance"], self.device)
+        local = state["ranks"][self.world.rank]
+        self.stream.load_state_dict(local["stream"])
+        _set_rng_state(local["chance"], self.device)
 
     def save_result(self, folder: Path) -> None:
         """Write the trained model: the averaged weights if there are any. Every rank must call it."""
@@ -169,13 +169,13 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
     if machine.precision == "bf16":
         torch.set_float32_matmul_precision("high")  # the losses' similarities are fp32, and large
         model.forward = torch.autocast(device.type, torch.bfloat16)(model.forward)  # type: ignore[method-assign]
-    spread_model = spread(model, machine.parallel, world)
+    wrapped_model = wrapped(model, machine.parallel, world)
     return Training(
         run=run,
         world=world,
         device=device,
         model=model,
-        spread=spread_model,
+        wrapped=wrapped_model,
         adam=adamw(model, run.optimizer),
         average=None if run.ema is None else Average(model, run.ema),
         objective=run.objective.start() if isinstance(run.objective, CarryingObjective) else run.objective,
@@ -194,12 +194,12 @@ def _check_needs(run: Run) -> None:
         check_groups(run.data.batcher(run.model).names, getattr(run.objective, "needs", ()))
 
 
-def _chance(device: torch.device) -> dict[str, Tensor]:
+def _rng_state(device: torch.device) -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
     return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
-def _set_chance(state: dict[str, Tensor], device: torch.device) -> None:
+def _set_rng_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -112,7 +112,7 @@ def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]
     lr = lr_at(training.step, run.optimizer, run.steps)
     set_lr(training.adam, lr)
     training.step += 1
-    seen: dict[str, Any] = {}
+    logged: dict[str, Any] = {}
 
     def objective(output: Output) -> dict[str, Tensor]:
         terms = training.objective(output, world)
@@ -123,13 +123,13 @@ def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]
             )
         local = torch.stack([*terms.values(), output.scale.new_tensor(float(stop))]).detach()
         *values, stopping = world.mean(local).tolist()
-        seen.update(terms=dict(zip(terms, values, strict=True)), stop=stopping > 0)
-        _check_terms(training.step, seen["terms"], output, batch)
+        logged.update(terms=dict(zip(terms, values, strict=True)), stop=stopping > 0)
+        _check_terms(training.step, logged["terms"], output, batch)
         return terms
 
     parts = [to_device(part, training.device) for part in split(batch, run.machine.micro_batches)]
-    _, output = backward(training.spread, parts, objective)
-    average_whole_gradients(training.spread, world)
+    _, output = backward(training.wrapped, parts, objective)
+    average_whole_gradients(training.wrapped, world)
     norm = clip_gradients(training.model, run.optimizer.clip_gradient_norm).item()
     if not math.isfinite(norm):
         raise NotFiniteError(f"Step {training.step}: the gradient's norm is {norm}. {_ids(batch.ids)}")
@@ -138,9 +138,9 @@ def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]
     clip_scales(training.model, run.optimizer.max_scale)
     if training.average is not None:
         training.average.update()
-    terms = seen["terms"]
+    terms = logged["terms"]
     record = {"step": training.step, "loss": sum(terms.values()), "terms": terms, "lr": lr}
-    return record | {"scale": output.scale.item(), "gradient_norm": norm}, seen["stop"]
+    return record | {"scale": output.scale.item(), "gradient_norm": norm}, logged["stop"]
 
 
 def _check_terms(step: int, terms: dict[str, float], output: Output, batch: Batch) -> None:

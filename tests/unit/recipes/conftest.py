@@ -18,7 +18,7 @@ def unit(*shape):
 
 @pytest.fixture
 def output():
-    """Five images with four regions, two of them with the same phrase; near misses of three regions and two images."""
+    """Five images with four regions, two with the same phrase; hard negatives of three regions and two images."""
     scales = (torch.tensor(value, dtype=DOUBLE) for value in (4.0, 5.0, 6.0, -2.0))
     scale, region_scale, negative_scale, bias = scales
     return Output(
@@ -86,7 +86,7 @@ def without_regions(output):
 
 @pytest.fixture
 def without_rows(output):
-    """The same where regions and near misses were asked for and the batch has none."""
+    """The same where regions and hard negatives were asked for and the batch has none."""
     empty = {name: first_rows(output.texts[name], 0) for name in (*REGIONS, "caption_negative")}
     regions, owner = output.regions[:0], output.region_image[:0]
     return replace(output, texts={**output.texts, **empty}, regions=regions, region_image=owner)
@@ -109,7 +109,7 @@ def info_nce():
 
 @pytest.fixture
 def near_misses():
-    """Cross entropy of each anchor's positive among its own near misses, a loop over anchors that have any."""
+    """Cross entropy of each anchor's positive among its own hard negatives, a loop over anchors that have any."""
 
     def loss(anchors, positives, negatives, owner, scale):
         losses = []

@@ -21,7 +21,7 @@ def sigmoid(left, right, scale, bias):
 
 
 def leads(output):
-    """By how much each near miss's region prefers its phrase, in logits."""
+    """By how much each hard negative's region prefers its phrase, in logits."""
     owner = output.texts["negative"].owner
     right = (output.regions * output.texts["phrase"].embedding).sum(1)[owner]
     return 6.0 * (right - (output.regions[owner] * output.texts["negative"].embedding).sum(1))
@@ -37,7 +37,7 @@ def apart(phrases):
 
 
 def pooled(output):
-    """Regions with near misses find their phrase among all texts, phrases their region."""
+    """Regions with hard negatives find their phrase among all texts, phrases their region."""
     part = output.texts["negative"].owner.unique()
     regions, phrases = output.regions[part], output.texts["phrase"].embedding[part]
     target = torch.arange(len(part))

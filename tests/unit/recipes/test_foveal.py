@@ -25,7 +25,7 @@ def all_pairs(texts, text_mask, output):
 
 
 def token_terms(output):
-    """Other captions and other images by a margin, over all pairs; near misses by cross entropy."""
+    """Other captions and other images by a margin, over all pairs; hard negatives by cross entropy."""
     s = all_pairs(output.texts["caption"].tokens, output.texts["caption"].token_mask, output)
     pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
     triplet = sum((0.3 + s[i, j] - s[i, i]).relu() + (0.3 + s[i, j] - s[j, j]).relu() for i, j in pairs) / len(pairs)
@@ -39,7 +39,7 @@ def token_terms(output):
 
 
 def best_patches(output):
-    """Each phrase and its near misses by the patch of its picture that each fits best."""
+    """Each phrase and its hard negatives by the patch of its picture that each fits best."""
     losses = []
     for region in output.texts["negative"].owner.unique().tolist():
         patches = output.image_tokens[output.region_image[region]][output.image_token_mask[output.region_image[region]]]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from foveal.distributed import ALONE
 from foveal.training.logbook import read
-from foveal.training.parallel import of_every_rank, processes, spread
+from foveal.training.parallel import of_every_rank, processes, wrapped
 from foveal.training.trainer import fit
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -73,7 +73,7 @@ def test_all_processes_stop_at_a_damaged_checkpoint_with_the_same_words(tmp_path
 
 def test_alone_nothing_is_wrapped_and_nothing_is_sent():
     model = torch.nn.Linear(1, 1)
-    assert spread(model, "fsdp", ALONE) is model
+    assert wrapped(model, "fsdp", ALONE) is model
     assert of_every_rank("mine", ALONE) == ["mine"]
     with processes() as (world, device):
         assert world is ALONE

@@ -44,7 +44,7 @@ def texts(count: int, length: int, generator: torch.Generator) -> Tensor:
 
 
 def random_batch(images: int, seed: int, dtype: torch.dtype = torch.float32) -> Batch:
-    """Images with captions, and regions and near misses in unequal number; the last image has none."""
+    """Images with captions, and regions and hard negatives in unequal number; the last image has none."""
     g = torch.Generator().manual_seed(seed)
     region_image = torch.randint(0, images - 1, (2 * images,), generator=g).sort().values
     regions = len(region_image)
@@ -70,7 +70,7 @@ class Objective:
     """A term for every field of an output. Sums over regions are per image, so ranks of unequal number agree.
 
     Attributes:
-        hard: Weight of the terms of near misses.
+        hard: Weight of the terms of hard negatives.
     """
 
     hard: float = 0.5

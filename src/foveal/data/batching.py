@@ -91,7 +91,7 @@ class Batcher:
             raise ValueError(f"Two groups of texts are named '{twice}'. Rename one, or leave out the run's own.")
 
     def prepare(self, sample: Sample, rng: np.random.Generator | None = None) -> Prepared:
-        """Everything about one sample that needs no other.
+        """Prepare everything about one sample that needs no other.
 
         Args:
             sample: As a format gave it.
@@ -129,7 +129,7 @@ class Batcher:
         )
 
     def collate(self, samples: Sequence[Prepared]) -> Batch:
-        """Prepared samples as one batch.
+        """Stack prepared samples into one batch.
 
         Raises:
             ValueError: If a text is too long and `overflow` is "error".
@@ -157,7 +157,7 @@ class Batcher:
         return [*(name for name, setting in settings.items() if setting), *(group.name for group in self.groups)]
 
     def _texts(self, samples: Sequence[Prepared], regions: Sequence[Region]) -> dict[str, TextRows]:
-        """The groups that the settings ask for. Losses compare tokens of long captions, or of what has negatives."""
+        """Build the groups that the settings ask for. Long captions and texts with negatives get tokens."""
         groups: dict[str, TextRows] = {}
         if self.captions:
             captions = [[sample.caption or ""] for sample in samples]
@@ -179,7 +179,7 @@ class Batcher:
         return groups
 
     def _group_rows(self, samples: Sequence[Prepared]) -> dict[str, TextRows]:
-        """The further groups."""
+        """Build the further groups."""
         groups: dict[str, TextRows] = {}
         for number, group in enumerate(self.groups):
             counts = [1 if group.of == "image" else len(sample.regions) for sample in samples]
@@ -195,18 +195,18 @@ class Batcher:
         return groups
 
     def _rows(self, texts: Sequence[Sequence[str]], owner_kind: Owner, kind: Kind, tokens: bool = False) -> TextRows:
-        """Texts of each owner as rows of one group."""
+        """Build the rows of one group from the texts of each owner."""
         flat = [text for owned in texts for text in owned]
         ids = self.tokenizer.encode(flat, self.lengths[kind], self.overflow)
         return TextRows(ids, _owners([len(owned) for owned in texts]), owner_kind, kind, tokens=tokens)
 
     def _starts(self, rows: TextRows, shifts: Sequence[float]) -> Int[Tensor, " M"]:
-        """Positions of first tokens that leave these shares of the free positions before each text."""
+        """Return positions of first tokens that leave these shares of the free positions before each text."""
         length = (rows.ids == self.tokenizer.eos_id).int().argmax(dim=1) + 1
         return (torch.tensor(shifts) * (self.lengths[rows.kind] - length)).round().long()
 
     def _caption(self, sample: Sample, rng: np.random.Generator) -> tuple[str | None, tuple[str, ...]]:
-        """A short caption and hard negatives of it."""
+        """Return a short caption and hard negatives of it."""
         if not self.captions:
             return None, ()
         captions = [text for text in sample.captions if text.strip()]
@@ -221,7 +221,7 @@ class Batcher:
         return captions[int(rng.integers(len(captions)))], ()
 
     def _regions(self, sample: Sample, view: View, rng: np.random.Generator) -> tuple[Region, ...]:
-        """Regions that the view still shows, and hard negatives of each."""
+        """Return regions that the view still shows, and hard negatives of each."""
         visible = [
             replace(region, box=box) for region, box in zip(sample.regions, view.boxes, strict=False) if box is not None
         ]
@@ -234,24 +234,24 @@ class Batcher:
 
 
 def phrase_key(phrase: str) -> int:
-    """The same number for the same phrase in every process: 63 bits of a hash, blind to case and white space."""
+    """Return the same number for the same phrase in every process: 63 bits of a hash, blind to case and space."""
     plain = " ".join(phrase.lower().split())
     return int.from_bytes(blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
 
 
 def _generator(sample_id: str) -> np.random.Generator:
-    """Randomness that is the same for a sample in every process."""
+    """Return randomness that is the same for a sample in every process."""
     name = sample_id.encode("utf-8", "surrogatepass")
     return np.random.default_rng(int.from_bytes(blake2b(name, digest_size=16).digest()))
 
 
 def _draw(available: int, most: int, rng: np.random.Generator) -> list[int]:
-    """At most `most` different indices in rising order, every set of them as likely."""
+    """Return at most `most` different indices in rising order, every set of them as likely."""
     if available <= most:
         return list(range(available))
     return sorted(int(index) for index in rng.choice(available, most, replace=False))
 
 
 def _owners(counts: list[int]) -> Int[Tensor, " n"]:
-    """For each of the rows that lie one behind another, whose it is. Counts 2, 0, 1 give 0, 0, 2."""
+    """Return the owner of each of the rows that lie one behind another. Counts 2, 0, 1 give 0, 0, 2."""
     return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts, dtype=torch.int64))

@@ -84,7 +84,7 @@ def _records(source: Source, most: int) -> Iterator[Record]:
 
 
 def _until_broken(shard: Shard) -> Iterator[Record]:
-    """The records of a shard up to where it breaks off, if it does: the stream says so when it comes there."""
+    """Yield the records of a shard up to where it breaks off, if it does, of which the stream tells."""
     try:
         yield from shard.records()
     except (ValueError, OSError):

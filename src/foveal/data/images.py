@@ -149,7 +149,7 @@ class ImageTransform:
         rng: np.random.Generator | None = None,
         units: Units = "fractions",
     ) -> View:
-        """The view of one picture.
+        """Return the view of one picture.
 
         Args:
             image: A file, its bytes, or a picture already open.
@@ -182,7 +182,7 @@ class ImageTransform:
         return View(pixels[:, ::-1] if flip else pixels, moved)
 
     def stack(self, views: Sequence[View]) -> Float[Tensor, "B 3 Y X"] | PatchedPixels:
-        """Views as one normalized tensor, or as patches where pictures keep their aspect.
+        """Stack views into one normalized tensor, or into patches where pictures keep their aspect.
 
         Returns:
             A picture that is `mean` everywhere gives zeros.
@@ -193,7 +193,7 @@ class ImageTransform:
         return self._normalize(torch.empty(rows.shape).copy_(rows), (3, 1, 1))
 
     def _plan(self, width: int, height: int, rng: np.random.Generator | None) -> tuple[Box, tuple[int, int]]:
-        """Which part of a picture is seen, in fractions, and its size in pixels, (columns, rows)."""
+        """Choose the visible part of a picture, in fractions, and its size in pixels, (columns, rows)."""
         across, down = 1.0, 1.0
         left, top = 0.0, 0.0
         if self.mode == "crop":
@@ -215,18 +215,18 @@ class ImageTransform:
         return (left, top, min(left + across, 1.0), min(top + down, 1.0)), size
 
     def _margin(self, side: int) -> int:
-        """Pixels cut off at the beginning of a side of the scaled picture."""
+        """Return the pixels cut off at the beginning of a side of the scaled picture."""
         surplus = side - self.size
         return surplus // 2 if self.crop_rounding == "floor" else round(surplus / 2)  # Python rounds halves to even
 
     def _without_cut(self, window: Box) -> Box:
-        """A window without what is cut off."""
+        """Return a window without what is cut off."""
         left, top, right, bottom = window
         share = 1 - self.cut / self.size
         return (left, top, left + share * (right - left), top + share * (bottom - top))
 
     def _scale(self, picture: Image.Image, window: Box, size: tuple[int, int]) -> Image.Image:
-        """A window of a picture, of the size wanted."""
+        """Scale a window of a picture to a size."""
         filtering = _RESAMPLE[self.resample]
         columns, rows = round(size[0] / (window[2] - window[0])), round(size[1] / (window[3] - window[1]))
         if self.mode == "crop" and columns * rows <= _WHOLE * size[0] * size[1]:
@@ -251,13 +251,13 @@ class ImageTransform:
         return PatchedPixels(values, torch.arange(longest) < counts[:, None], grid)
 
     def _normalize(self, colors: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """In place, from 0 to 255; one multiplication and one addition a number."""
+        """Normalize numbers from 0 to 255 in place; one multiplication and one addition each."""
         mean, std = torch.tensor(self.mean).view(shape), torch.tensor(self.std).view(shape)
         return colors.mul_(1 / (255 * std)).sub_(mean / std)
 
 
 def open_upright(image: Path | bytes, longest_side: int) -> tuple[Image.Image, bool]:
-    """A whole picture in RGB, turned upright as its EXIF says, scaled down where it is larger than wanted.
+    """Decode a whole picture to RGB, turned upright as its EXIF says, scaled down where it is larger than wanted.
 
     Args:
         image: A file, or its bytes.
@@ -284,7 +284,7 @@ def open_upright(image: Path | bytes, longest_side: int) -> tuple[Image.Image, b
 
 
 def stored_size(image: Path | bytes) -> tuple[int, int]:
-    """Width and height of a picture as it is stored, from its header.
+    """Return width and height of a picture as it is stored, from its header.
 
     Args:
         image: A file, or its bytes.
@@ -339,7 +339,7 @@ def reduce_upright(picture: Image.Image, factor: int) -> Image.Image:
 
 
 def fit_patches(width: float, height: float, most: int) -> tuple[int, int]:
-    """Rows and columns of square patches that cover a picture at the largest scale that needs no more than `most`.
+    """Return rows and columns of square patches that cover a picture, at the largest scale with at most `most` patches.
 
     NaFlex (arXiv:2502.14786, section 2.4.2) as FG-CLIP 2 uses it: up or down, aspect kept up to the last patch,
     which is made whole. A search for the scale stops near it; here it is found where a side is whole.
@@ -362,7 +362,7 @@ def fit_patches(width: float, height: float, most: int) -> tuple[int, int]:
 
 @contextmanager
 def _named(image: Path | bytes | Image.Image) -> Iterator[None]:
-    """Says which picture it was that could not be read."""
+    """Name the picture in errors of reading it."""
     try:
         yield
     except _BROKEN as error:
@@ -373,7 +373,7 @@ def _named(image: Path | bytes | Image.Image) -> Iterator[None]:
 
 
 def _open(image: Path | bytes) -> Image.Image:
-    """The header of a picture; its pixels are decoded later."""
+    """Read the header of a picture; its pixels are decoded later."""
     content = image if isinstance(image, bytes) else read_file(image)
     if not content:
         raise ValueError("it is empty")
@@ -417,7 +417,7 @@ def _is_one_scan(content: bytes) -> bool:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """How EXIF says that a picture is to be turned once it is decoded."""
+    """Return the turn that EXIF asks for once a picture is decoded."""
     return 1 if _turns_itself(picture) else _noted_turn(picture)
 
 
@@ -427,7 +427,7 @@ def _turns_itself(picture: Image.Image) -> bool:
 
 
 def _noted_turn(picture: Image.Image) -> int:
-    """How EXIF says that the picture was held. A broken EXIF block says nothing, and the pixels may still be good."""
+    """Return the turn that EXIF notes; 1 if its block is broken, as the pixels may still be good."""
     try:
         turn = picture.getexif().get(_ORIENTATION, 1)
     except _BROKEN:
@@ -436,14 +436,14 @@ def _noted_turn(picture: Image.Image) -> int:
 
 
 def _decode_smaller(picture: Image.Image, turn: int, window: Box, size: tuple[int, int]) -> None:
-    """Asks the JPEG decoder for a half, a quarter or an eighth, where that is enough for a window of this size."""
+    """Ask the JPEG decoder for a half, a quarter or an eighth, where that is enough for a window of this size."""
     columns = math.ceil(_SPARE * size[0] / (window[2] - window[0]))
     rows = math.ceil(_SPARE * size[1] / (window[3] - window[1]))
     picture.draft(None, (rows, columns) if turn >= 5 else (columns, rows))
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """Eight bits of red, green and blue."""
+    """Convert to eight bits of red, green and blue."""
     if picture.mode == "F":
         raise ValueError("its floating-point pixels have no known range, convert it to 8 bits")
     if picture.mode.startswith("I"):
@@ -455,7 +455,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 
 def _move(box: Box, window: Box, flip: bool, visible: float) -> Box | None:
-    """A box as fractions of a window, cut at its edges. None if less than `visible` of it is left."""
+    """Move a box into a window, in fractions of it, cut at its edges. None if less than `visible` of it is left."""
     x0, y0, x1, y1 = (min(max(value, 0.0), 1.0) for value in box)
     if not (x0 < x1 and y0 < y1 and all(map(math.isfinite, box))):
         raise ValueError(f"Box {box} is empty; give (x0, y0, x1, y1) in fractions of the picture, x0 < x1, y0 < y1.")

@@ -40,7 +40,7 @@ class Shard(Protocol):
     """A piece of a source that is read from front to back."""
 
     def records(self) -> Iterator[Record]:
-        """What is read of each sample; calling it gives the sample, or a ValueError that names its place."""
+        """Yield the records of samples; calling one gives the sample, or a ValueError that names its place."""
 
 
 @runtime_checkable
@@ -48,7 +48,7 @@ class Sharded(Protocol):
     """A source that is read shard by shard, such as tar files. Each worker reads its own."""
 
     def shards(self) -> Sequence[Shard]:
-        """The shards."""
+        """Return the shards."""
 
 
 @runtime_checkable
@@ -60,7 +60,7 @@ class Indexed(Protocol):
     """
 
     def sample(self, index: int) -> Sample:
-        """One sample, or a ValueError that names its place."""
+        """Return one sample, or raise a ValueError that names its place."""
 
 
 Source = Indexed | Sharded
@@ -97,7 +97,7 @@ class Stream(Generic[Item, Collated]):
         broken_budget: float = 0.001,
         prefetch: int = 4,
     ) -> None:
-        """A stream at its beginning.
+        """Begin a stream.
 
         Args:
             sources: One source, or several, each with its weight in the mixture.
@@ -143,7 +143,7 @@ class Stream(Generic[Item, Collated]):
         return sum(state.get("left_out", 0) for state in self._states)
 
     def state_dict(self) -> State:
-        """Where the stream is, after the last batch it gave: plain numbers and lists, for this rank alone."""
+        """Return the stream's place, after the last batch it gave: plain numbers and lists, for this rank alone."""
         return {**self._settings(), "turn": self._turn, "consumers": [_copied(state) for state in self._states]}
 
     def load_state_dict(self, state: State) -> None:
@@ -162,7 +162,7 @@ class Stream(Generic[Item, Collated]):
         self._states = [_copied(consumer) for consumer in state["consumers"]]
 
     def __iter__(self) -> Iterator[Collated]:
-        """The batches from here on, without end.
+        """Yield the batches from here on, without end.
 
         Raises:
             ValueError: If more samples are broken than the budget allows.
@@ -189,7 +189,7 @@ class Stream(Generic[Item, Collated]):
             yield packet.batch
 
     def _settings(self) -> State:
-        """All that the order of samples depends on."""
+        """Return all settings that the order of samples depends on."""
         return {
             "seed": self.seed,
             "batch_size": self.batch_size,
@@ -203,7 +203,7 @@ class Stream(Generic[Item, Collated]):
 
 
 def permuted(index: int, count: int, key: int) -> int:
-    """Where an index goes when 0 to `count` - 1 are shuffled: a bijection that needs no table.
+    """Return the place of an index when 0 to `count` - 1 are shuffled: a bijection that needs no table.
 
     A Feistel network over the next power of four, walked until it lands below `count` (Black and Rogaway 2002,
     "Ciphers with arbitrary finite domains", method 2). A table of a billion samples would take 8 GB a worker.
@@ -228,7 +228,7 @@ def permuted(index: int, count: int, key: int) -> int:
 
 
 def mix(*numbers: int) -> int:
-    """64 bits that depend on all the numbers, the same on every machine (SplitMix64's finalizer, chained)."""
+    """Mix numbers to 64 bits, the same on every machine (SplitMix64's finalizer, chained)."""
     bits = 0
     for number in numbers:
         bits = (bits + number + 0x9E3779B97F4A7C15) & BITS
@@ -283,7 +283,7 @@ class _Consumer:
         ]
 
     def packets(self) -> Iterator[_Packet]:
-        """Batches without end, or one packet that says why there is none."""
+        """Yield batches without end, or one packet that says why there is none."""
         while True:
             ready: list[Any] = []
             notes: list[str] = []
@@ -319,7 +319,7 @@ class _Consumer:
                 ) from error
 
     def _choose(self) -> int:
-        """The source of the next sample."""
+        """Choose the source of the next sample."""
         share = mix(self.stream.seed, self.number, self.seen) / 2**64 * self.shares[-1]
         return min(bisect(self.shares, share), len(self.shares) - 1)
 
@@ -378,7 +378,7 @@ class _Buffered:
         return next(self.draws)
 
     def _shuffle(self) -> Iterator[Record]:
-        """The records of each run in another order."""
+        """Yield the records of each run in another order."""
         skip = self.state["given"]
         runs = (run for _, run in groupby(self._deal(), key=lambda read: read.run))
         window = list(next(runs))
@@ -396,7 +396,7 @@ class _Buffered:
             window, skip = following, 0
 
     def _deal(self) -> Iterator[_Read]:
-        """The records of the consumer's cards, in order, from where the state says."""
+        """Yield the records of the consumer's cards, in order, from where the state says."""
         card, skip = self.state["card"], self.state["record"]
         epoch, read, empty = -1, 0, 0
         while empty <= max(self.cards, 1000):
@@ -413,7 +413,7 @@ class _Buffered:
 
 
 def _until_broken(shard: Shard) -> Iterator[Record]:
-    """The records of a shard. If it breaks off, the last one says why."""
+    """Yield the records of a shard. If it breaks off, the last one says why."""
     try:
         yield from shard.records()
     except (ValueError, OSError) as error:
@@ -425,7 +425,7 @@ def _fail(error: Exception) -> Sample:
 
 
 def _with_weights(sources: Source | Sequence[tuple[Source, float]]) -> tuple[tuple[Source, ...], tuple[float, ...]]:
-    """Sources and weights, apart."""
+    """Return sources and weights, apart."""
     pairs = list(sources) if isinstance(sources, Sequence) else [(sources, 1.0)]
     if not pairs:
         raise ValueError("A stream needs a source; there is none.")
@@ -441,7 +441,7 @@ def count_of(source: Any) -> int | None:
 
 
 def _size(source: Any) -> int | None:
-    """The number of samples or of shards. Asked before workers start, so that they share a source's index."""
+    """Return the number of samples or of shards. Asked before workers start, so that they share a source's index."""
     if isinstance(source, Indexed):
         size = count_of(source)
     elif isinstance(source, Sharded):
@@ -454,12 +454,12 @@ def _size(source: Any) -> int | None:
 
 
 def _beginning(sources: int) -> State:
-    """The state of a consumer that has drawn nothing."""
+    """Return the state of a consumer that has drawn nothing."""
     return {"seen": 0, "broken": 0, "left_out": 0, "sources": [{} for _ in range(sources)]}
 
 
 def _copied(state: State) -> State:
-    """A consumer's state that shares nothing with the original."""
+    """Return a consumer's state that shares nothing with the original."""
     return {**state, "sources": [dict(position) for position in state["sources"]]}
 
 
@@ -468,5 +468,5 @@ def _unchanged(packet: Any) -> Any:
 
 
 def _use_one_thread(_worker: int) -> None:
-    """Workers are the parallelism; threads within them would only compete."""
+    """Set one thread for a worker: workers are the parallelism; threads within them would only compete."""
     torch.set_num_threads(1)

@@ -57,14 +57,14 @@ _END = re.compile(r"[.!?][\"'\u201d\u2019)\]]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, with their full stops, without the white space between them. None for an empty text."""
+    """Return the sentences of a text, with full stops, without white space between them. An empty text has none."""
     starts = [0, *(end.end() for end in _END.finditer(text)), len(text)]
     parts = (text[start:stop].strip() for start, stop in pairwise(starts))
     return [part for part in parts if part]
 
 
 def first_sentence(text: str) -> str:
-    """The text before the first ". ", as Long-CLIP (arXiv:2403.15378) makes short captions of long ones."""
+    """Return the text before the first ". ", as Long-CLIP (arXiv:2403.15378) makes short captions of long ones."""
     return " ".join(text.split()).split(". ")[0]
 
 
@@ -79,7 +79,7 @@ class FirstSentence:
     only_missing: bool = False
 
     def __call__(self, sample: Sample, _rng: np.random.Generator) -> Sample:
-        """Hard negatives of a caption that is replaced are dropped, since they are not its own."""
+        """Replace the caption and drop hard negatives of the old one."""
         if not sample.long_caption.strip() or (self.only_missing and any(text.strip() for text in sample.captions)):
             return sample
         return replace(sample, captions=(first_sentence(sample.long_caption),), caption_negatives=())
@@ -96,7 +96,7 @@ class DropSummary:
     probability: float = 1.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Captions of one sentence stay."""
+        """Drop the first sentence of a long caption, unless it is the only one."""
         parts = sentences(sample.long_caption)
         if rng.random() >= self.probability or len(parts) < 2:
             return sample
@@ -122,7 +122,7 @@ class SampleSentences:
             raise ValueError(f"most is a number of sentences, at least 1, not {self.most}.")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """A caption that comes out as it was keeps its hard negatives."""
+        """Draw sentences. A caption that comes out as it was keeps its hard negatives."""
         parts = sentences(sample.long_caption)
         count = min(int(rng.integers(1, self.most + 1)) if self.vary else self.most, len(parts))
         drawn = rng.choice(len(parts), count, replace=False) if parts else np.arange(0)
@@ -144,7 +144,7 @@ class Prefix:
     words: str = "a photo of "
 
     def __call__(self, sample: Sample, _rng: np.random.Generator) -> Sample:
-        """Captions and hard negatives alike, lest the prefix tell them apart."""
+        """Prefix captions and hard negatives alike, lest the prefix tell them apart."""
         captions = tuple(self.words + caption for caption in sample.captions if caption.strip())
         hard_negatives = tuple(
             Negative(self.words + negative.text, negative.kind) for negative in sample.caption_negatives

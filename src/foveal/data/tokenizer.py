@@ -105,7 +105,7 @@ class Tokenizer:
         pad_id: int = 0,
         drop_punctuation: bool = False,
     ) -> "Tokenizer":
-        """The tokenizer of a `tokenizer.json`.
+        """Open the tokenizer of a `tokenizer.json`.
 
         Args:
             path: The file, or the model folder that holds it.
@@ -143,11 +143,11 @@ class Tokenizer:
         return _vocabulary(self.path, self.cleaning).size
 
     def backend(self) -> tokenizers.Tokenizer:
-        """A tokenizer in Rust of one's own, to change and to write. CLIP's has neither OpenAI's cleaning nor marks."""
+        """Return a tokenizer in Rust of one's own, to change and to write. CLIP's lacks OpenAI's cleaning and marks."""
         return _clip_backend(self.cleaning) if self.path is None else tokenizers.Tokenizer.from_file(str(self.path))
 
     def encode(self, texts: Sequence[str], length: int, overflow: Overflow = "error") -> Int[Tensor, "B L"]:
-        """Token ids of texts, padded on the right.
+        """Encode texts as token ids, padded on the right.
 
         Args:
             texts: Any number of texts, also none.
@@ -178,12 +178,12 @@ class Tokenizer:
         return torch.from_numpy(padded)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Number of tokens of each text, marks included. 2 for an empty text with CLIP's tokenizer."""
+        """Count the tokens of each text, marks included. 2 for an empty text with CLIP's tokenizer."""
         vocabulary = _vocabulary(self.path, self.cleaning)
         return [len(ids) + len(vocabulary.prefix) + len(vocabulary.suffix) for ids in self._ids(texts)]
 
     def decode(self, token_ids: Int[Tensor, "B L"]) -> list[str]:
-        """The texts of rows of token ids, up to the end mark. CLIP's gives words and signs parted by spaces."""
+        """Decode rows of token ids, up to the end mark. CLIP's gives words and signs parted by spaces."""
         vocabulary = _vocabulary(self.path, self.cleaning)
         texts = []
         for row in token_ids.tolist():
@@ -193,7 +193,7 @@ class Tokenizer:
         return texts
 
     def _ids(self, texts: Sequence[str]) -> Iterable[list[int]]:
-        """Token ids of each text, without marks."""
+        """Return token ids of each text, without marks."""
         if isinstance(texts, str):
             raise ValueError(f"Texts come as a list, not as one string: {texts[:40]!r}.")  # noqa: TRY004
         vocabulary = _vocabulary(self.path, self.cleaning)
@@ -225,11 +225,11 @@ class _Vocabulary:
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of a text, without marks."""
+        """Return token ids of a text, without marks."""
         return self.backend.encode(_whole_pairs(text), add_special_tokens=False).ids
 
     def text(self, ids: list[int]) -> str:
-        """The text of token ids."""
+        """Return the text of token ids."""
         words = self.backend.decode(ids, skip_special_tokens=False)
         word_end = getattr(self.backend.model, "end_of_word_suffix", None)
         return (words.replace(word_end, " ") if word_end else words).strip()
@@ -252,7 +252,7 @@ class _ClipVocabulary(_Vocabulary):
         return ids
 
     def _learn(self, word: str) -> list[int]:
-        """Token ids of a new word, remembered while there is room."""
+        """Encode a new word and remember it while there is room."""
         ids: list[int] = self.backend.encode(word).ids
         if len(word) <= 32 and len(self.words) < _REMEMBERED_WORDS:
             self.words[word] = ids
@@ -260,7 +260,7 @@ class _ClipVocabulary(_Vocabulary):
 
 
 def _words(text: str) -> list[str]:
-    """A clean text in pieces that share no token: ASCII words, and whatever else lies between two spaces."""
+    """Split a clean text into pieces that share no token: ASCII words, and whatever else lies between two spaces."""
     if text.isascii():
         return _ASCII_WORDS.findall(text)
     parts = ([part] if not part.isascii() else _ASCII_WORDS.findall(part) for part in text.split(" "))
@@ -268,7 +268,7 @@ def _words(text: str) -> list[str]:
 
 
 def _clean(text: str, cleaning: Cleaning) -> str:
-    """A text as CLIP's encoding takes it. ftfy straightens quotes, mends broken encodings and composes letters."""
+    """Clean a text for CLIP's encoding. ftfy straightens quotes, mends broken encodings and composes letters."""
     if _CLEAN.fullmatch(text):
         return text.lower()
     if cleaning == "nfc":
@@ -278,12 +278,12 @@ def _clean(text: str, cleaning: Cleaning) -> str:
 
 
 def _whole_pairs(text: str) -> str:
-    """A text without halves of surrogate pairs, which JSON lets through and which have no UTF-8 form."""
+    """Replace halves of surrogate pairs in a text, which JSON lets through and which have no UTF-8 form."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def is_clips(path: Path) -> bool:
-    """Whether a tokenizer.json is the one that `transformers` has for CLIP: "nfc" and CLIP's encoding.
+    """True if a tokenizer.json is the one that `transformers` has for CLIP: "nfc" and CLIP's encoding.
 
     Raises:
         ValueError: If the file is broken.
@@ -327,7 +327,7 @@ def _vocabulary(path: Path | None, cleaning: Cleaning = "ftfy") -> _Vocabulary:
 
 
 def _marks_around(backend: tokenizers.Tokenizer, config: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The marks before and behind a text: as the config beside says (Gemma's, Llama's), else as the file does."""
+    """Return the marks before and behind a text: by the config beside (Gemma's, Llama's), else by the file."""
     if config.get("add_eos_token"):
         start = _mark(backend, config, "bos_token") if config.get("add_bos_token") else None
         end = _mark(backend, config, "eos_token")
@@ -340,7 +340,7 @@ def _marks_around(backend: tokenizers.Tokenizer, config: dict[str, Any]) -> tupl
 
 
 def padding_id(folder: Path) -> int | None:
-    """What fills the rows of a folder's tokenizer. None if neither of its files says it.
+    """Return the id that fills the rows of a folder's tokenizer. None if neither of its files says it.
 
     Raises:
         ValueError: If a file is broken.
@@ -350,7 +350,7 @@ def padding_id(folder: Path) -> int | None:
 
 
 def _mark(backend: tokenizers.Tokenizer, config: dict[str, Any], kind: str) -> int | None:
-    """The id of a mark that a config names: a string, or an object that holds one."""
+    """Return the id of a mark that a config names: a string, or an object that holds one."""
     token = config.get(kind)
     token = token.get("content") if isinstance(token, dict) else token
     return backend.token_to_id(token) if isinstance(token, str) else None
@@ -362,7 +362,7 @@ def _config_beside(path: Path) -> dict[str, Any]:
 
 
 def _clip_backend(cleaning: Cleaning = "ftfy") -> tokenizers.Tokenizer:
-    """CLIP's byte-pair encoding: 256 bytes, the same as word ends, 48,894 merges, two marks."""
+    """Build CLIP's byte-pair encoding: 256 bytes, the same as word ends, 48,894 merges, two marks."""
     with gzip.open(_VOCABULARY, "rt", encoding="utf-8") as lines:
         next(lines)
         merges = [(left, right) for left, right in map(str.split, lines)]
@@ -382,13 +382,13 @@ def _clip_backend(cleaning: Cleaning = "ftfy") -> tokenizers.Tokenizer:
 
 
 def _byte_letters() -> list[str]:
-    """The letters that stand for bytes, in the order of their ids: printable ones first, as themselves."""
+    """Return the letters that stand for bytes, in the order of their ids: printable ones first, as themselves."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(256 - len(printable))]
 
 
 def _too_long(text: str, tokens: int, length: int) -> str:
-    """What to say of a text that does not fit."""
+    """Return the message about a text that does not fit."""
     beginning = text if len(text) <= 60 else text[:57] + "..."
     return (
         f"Text of {tokens} tokens exceeds the length of {length}: {beginning!r}. Shorten it, cut it with "

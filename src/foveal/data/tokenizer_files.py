@@ -12,7 +12,7 @@ _PUNCTUATION = r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"""
 
 
 def whole(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
-    """A tokenizer in Rust that prepares texts and sets marks by itself, as ours does before and after it.
+    """Return a tokenizer in Rust that prepares texts and sets marks by itself, as ours does around it.
 
     CLIP's lacks OpenAI's mending of broken encodings and HTML entities, as that of `transformers` does.
     """

@@ -30,7 +30,7 @@ def check_whole(content: bytes) -> None:
 
 
 def _pixels(content: bytes) -> int:
-    """Where the pixels of a JPEG of one scan begin, if its segments fill it exactly. 0 if not."""
+    """Return the place where the pixels of a one-scan JPEG begin, if its segments fill it exactly. 0 if not."""
     position, pixels = len(_START), 0
     if not content.startswith(_START):
         return 0

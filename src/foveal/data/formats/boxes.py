@@ -127,7 +127,7 @@ def _cut(ends: Ends, least: float, name: str, hint: str = "") -> Box:
 
 
 def _numbers(values: Any, names: str) -> Ends:
-    """Four finite numbers."""
+    """Return four values as finite numbers."""
     if isinstance(values, list | tuple) and not any(isinstance(value, bool) for value in values):
         with suppress(TypeError, ValueError, OverflowError):  # said below
             first, second, third, fourth = map(float, values)

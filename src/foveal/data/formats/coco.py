@@ -114,7 +114,7 @@ class Coco:
         return len(images)
 
     def _file(self, image: Mapping[str, Any]) -> str:
-        """An image's file below the folder. Of an address, the last two parts count, or the last one."""
+        """Return an image's file below the folder. Of an address, the last two parts count, or the last one."""
         name = _place_of(image)
         if "://" not in name:
             return name
@@ -122,19 +122,19 @@ class Coco:
         return f"{folder}/{file}" if (self.root / folder).is_dir() else file
 
     def _phrase(self, name: str) -> str:
-        """A category's name as a phrase."""
+        """Return the phrase of a category's name."""
         return name
 
     def _name(self, phrase: str) -> str:
-        """A phrase as a category's name."""
+        """Return the name of a phrase's category."""
         return phrase
 
     def _box(self, frame: Frame, values: Any) -> Box:
-        """A box in pixels as one in fractions."""
+        """Convert a box in pixels to one in fractions."""
         return frame.box(values)
 
     def _regions(self, entry: "_Entry", image: Path, notes: list[str]) -> Iterator[Region]:
-        """The boxes of an image as regions."""
+        """Yield the boxes of an image as regions."""
         boxes = [
             annotation
             for annotation in entry.annotations
@@ -158,7 +158,7 @@ class Coco:
                 notes.append(str(error))
 
     def _image(self, sample: Sample, number: int) -> dict[str, Any]:
-        """The entry of an image."""
+        """Build the entry of an image."""
         refuse_loss(sample, self.holds, type(self).__name__.upper())
         data = encoded(sample)
         width, height, turn = stored_frame(data)
@@ -176,7 +176,7 @@ class Coco:
         }
 
     def _annotations(self, sample: Sample, image: dict[str, Any], numbers: dict[str, int]) -> Iterator[dict[str, Any]]:
-        """The annotations of an image."""
+        """Yield the annotations of an image."""
         for caption in sample.captions:
             yield {"image_id": image["id"], "caption": caption}
         wide, high = image["width"], image["height"]
@@ -236,7 +236,7 @@ class _Content:
     """
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Begin with no file."""
         self.images: list[_Entry] = []
         self.categories: dict[Any, str] = {}
         self.passed_over: Counter[str] = Counter()
@@ -279,7 +279,7 @@ class _Content:
         self._annotations = []
 
     def _add_image(self, image: Any) -> None:
-        """One entry of the list of images."""
+        """Add one entry of the list of images."""
         if not isinstance(image, dict):
             self.images.append(_Entry("", {}, problem=f"{shown(image)} is no object with fields"))
             return
@@ -306,7 +306,7 @@ class _Content:
         entry.annotations += [box for box in inside if isinstance(box, dict)] if isinstance(inside, list) else []
 
     def _add_categories(self, categories: Any) -> None:
-        """Categories as a list of objects, or as one object of names by number."""
+        """Add categories from a list of objects, or from one object of names by number."""
         if isinstance(categories, dict):
             categories = [
                 {"id": int(key) if key.isdecimal() else key, "name": name} for key, name in categories.items()
@@ -332,7 +332,7 @@ def _check_frame(sample: Sample, image: bytes, width: int, height: int) -> None:
 
 
 def _place_of(image: Mapping[str, Any]) -> str:
-    """The file of an image, or its address; without either, its number in COCO's twelve digits.
+    """Return the file of an image, or its address; without either, its number in COCO's twelve digits.
 
     Raises:
         ValueError: If there is none of these.
@@ -347,5 +347,5 @@ def _place_of(image: Mapping[str, Any]) -> str:
 
 
 def _key(number: Any) -> str:
-    """An image's number as a text; empty if it has none."""
+    """Return an image's number as a text; empty if it has none."""
     return identity_of({"id": number})

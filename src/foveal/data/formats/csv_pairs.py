@@ -96,14 +96,14 @@ class CsvPairs(RowFile):
         return self.path.parent
 
     def _caption(self, sample: Sample) -> str:
-        """The one caption of a sample that a row can hold."""
+        """Return the one caption of a sample that a row can hold."""
         refuse_loss(sample, self.holds, "CSV")
         if len(sample.captions) > 1:
             raise ValueError(f"CSV holds one caption; sample '{sample.id}' has {len(sample.captions)}.")
         return "".join(sample.captions)
 
     def _rows(self, start: int, number: int) -> Iterator[tuple[int, int, bytes]]:
-        """The rows from one on."""
+        """Yield the rows, beginning with a given one."""
         with self.path.open("rb") as file:
             file.seek(start)
             while line := file.readline():
@@ -143,7 +143,7 @@ class _Header:
     """The columns of a table, and how its rows are read."""
 
     def __init__(self, separator: str, cells: list[str], columns: Columns, end: int, lines: int) -> None:
-        """A header.
+        """Read a header.
 
         Args:
             separator: Between cells.
@@ -214,7 +214,7 @@ def _is_picture(cell: bytes) -> bool:
 
 
 def _separator(header: str, columns: Columns, is_tsv: bool) -> str:
-    """The separator by which a header names most of what we look for, and else most columns."""
+    """Return the separator by which a header names most of what we look for, and else most columns."""
     candidates = sorted(SEPARATORS, key=lambda separator: separator != "\t") if is_tsv else SEPARATORS
 
     def fit(separator: str) -> tuple[int, int]:
@@ -229,7 +229,7 @@ def _split(header: str, separator: str) -> list[str]:
 
 
 def _unlike(names: Iterable[str]) -> tuple[str, ...]:
-    """Names, those that were there before with a number behind them."""
+    """Return names, each that was there before with a number behind it."""
     unlike: dict[str, None] = {}
     for name in names:
         number, free = 1, name
@@ -241,7 +241,7 @@ def _unlike(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _value(cell: str) -> str | list[str]:
-    """What a cell holds: a text, or several as a JSON list."""
+    """Return what a cell holds: a text, or several as a JSON list."""
     if cell.startswith('["') and cell.endswith('"]'):
         try:
             texts = json.loads(cell)

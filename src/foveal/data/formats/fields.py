@@ -147,7 +147,7 @@ def listed(names: Iterable[str]) -> str:
 
 @lru_cache(1024)
 def _columns(names: tuple[str, ...], columns: Columns) -> Mapping[str, tuple[tuple[str, ...], ...]]:
-    """The columns of each field, by spelling; those of one spelling are read together."""
+    """Return the columns of each field, by spelling; those of one spelling are read together."""
     table = {
         field: tuple(group for spelling in spellings if (group := _spelled(names, spelling, field == "captions")))
         for field, spellings in SPELLINGS.items()
@@ -159,7 +159,7 @@ def _columns(names: tuple[str, ...], columns: Columns) -> Mapping[str, tuple[tup
 
 
 def _spelled(names: Iterable[str], spelling: str, numbered: bool = False) -> tuple[str, ...]:
-    """The columns of a spelling: the first one, or the numbered ones in order."""
+    """Return the columns of a spelling: the first one, or the numbered ones in order."""
     places = re.compile(re.escape(plain(spelling)) + (r"(\d{0,6})" if numbered else "()"))
     matches = [(match[1], name) for name in names if (match := places.fullmatch(plain(name)))]
     if numbered:
@@ -173,7 +173,7 @@ def _is_there(name: str, names: Iterable[str]) -> bool:
 
 
 def _value(row: Mapping[str, Any], name: str) -> Any:
-    """What a row has under a name, or under `outer.inner`."""
+    """Return what a row has under a name, or under `outer.inner`."""
     if name in row or "." not in name:
         return row.get(name)
     value: Any = row

@@ -45,7 +45,7 @@ class FineHard:
         return self.images or (self.path if self.path.is_dir() else self.path.parent)
 
     def shards(self) -> tuple["FineHard", ...]:
-        """The files, each by itself."""
+        """Return the files, each by itself."""
         files = expand(self.path / "*.json" if self.path.is_dir() else self.path)
         return tuple(replace(self, path=file) for file in files)
 
@@ -58,7 +58,7 @@ class FineHard:
         return (record() for record in self.records())
 
     def records(self) -> Iterator[Callable[[], Sample]]:
-        """The items, read but not yet checked; calling one gives the sample."""
+        """Yield the items, read but not yet checked; calling one gives the sample."""
         for shard in self.shards():
             for number, (_, item) in enumerate(scan_items(shard.path)):
                 yield partial(self._sample, shard.path, number, item)
@@ -75,7 +75,7 @@ class FineHard:
             return write_items(unfinished, map(self._item, count(), samples))
 
     def _sample(self, path: Path, number: int, encoded: bytes) -> Sample:
-        """The sample of one item."""
+        """Return the sample of one item."""
         try:
             row = self._row(parsed_object(encoded))
             image = str(picture_of(row))
@@ -84,7 +84,7 @@ class FineHard:
             raise ValueError(f"{path}: item {number}: not a sample: {error}") from error
 
     def _row(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """An item as the row of a sample."""
+        """Convert an item to the row of a sample."""
         boxes = item.get("bbox_info")
         return {
             "id": item.get("id"),
@@ -95,7 +95,7 @@ class FineHard:
         }
 
     def _region(self, box: Any) -> Any:
-        """One box as the row of a region. Its hard negatives count where the flag says so."""
+        """Convert one box to the row of a region. Its hard negatives count where the flag says so."""
         if not isinstance(box, dict):
             return box
         corners, hard_negatives = box.get("bbox"), None
@@ -108,7 +108,7 @@ class FineHard:
         }
 
     def _item(self, number: int, sample: Sample) -> dict[str, Any]:
-        """One sample in FineHARD's layout."""
+        """Convert one sample to FineHARD's layout."""
         refuse_loss(sample, self.holds, "FineHARD")
         if len(sample.captions) > 1:
             raise ValueError(f"FineHARD holds one short caption; sample '{sample.id}' has {len(sample.captions)}.")

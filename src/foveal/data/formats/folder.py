@@ -289,7 +289,7 @@ class _Walk:
             waiting += (below + name + "/" for name in sorted(names.folders, reverse=True))
 
     def _names(self, below: str) -> _Names | None:
-        """The names of one folder; None if it was there before, or cannot be read."""
+        """Return the names of one folder; None if it was there before, or cannot be read."""
         place = self._place(below)
         names = _Names()
         try:
@@ -370,7 +370,7 @@ class _Walk:
         return is_folder or suffix_of(target) in self.suffixes
 
     def _files(self, below: str, names: _Names) -> Iterator[_Picture]:
-        """The files of one folder, and the texts beside them."""
+        """Yield the files of one folder, and the texts beside them."""
         used: set[str] = set()
         for name in sorted(names.files):
             place = below + name
@@ -384,13 +384,13 @@ class _Walk:
         self._pass_over(".txt", len(names.texts - used))
 
     def _text_status(self, below: str, name: str, used: set[str]) -> os.stat_result | None:
-        """What is known of the text beside a picture; None if it cannot be read."""
+        """Return the status of the text beside a picture; None if it cannot be read."""
         first = name not in used
         used.add(name)
         return self._status(below + name, MOST_TEXT) if first or below + name not in self.broken else None
 
     def _status(self, place: str, most: int) -> os.stat_result | None:
-        """What is known of a file; None if it must not be read."""
+        """Return the status of a file; None if it must not be read."""
         try:
             place.encode()
             status = os.stat(self._place(place))  # noqa: PTH116  # many: no object for each
@@ -426,7 +426,7 @@ class _Walk:
 
 
 def _stamp(picture: os.stat_result, text: os.stat_result | None) -> int:
-    """When a picture was changed; where a text lies beside it, one number that changes with either."""
+    """Return the time a picture was changed; where a text lies beside it, one number that changes with either."""
     stamp = picture.st_mtime_ns
     if text is not None:
         state = zlib.crc32(f"{stamp} {text.st_mtime_ns} {text.st_size}".encode())

@@ -53,7 +53,7 @@ def read_json(path: Path) -> Any:
 
 
 def scan_items(path: Path, chunk: int = CHUNK) -> Iterator[tuple[int, bytes]]:
-    """The first byte of each item of a list, and the item's bytes, which `json.loads` reads.
+    """Yield the first byte of each item of a list, and the item's bytes, which `json.loads` reads.
 
     Args:
         path: A file that holds one JSON list.
@@ -87,7 +87,7 @@ def scan_items(path: Path, chunk: int = CHUNK) -> Iterator[tuple[int, bytes]]:
 
 
 def read_item(path: Path, start: int, end: int) -> bytes:
-    """The item between two bytes."""
+    """Return the item between two bytes."""
     with path.open("rb") as file:
         file.seek(start)
         return file.read(end - start)
@@ -106,7 +106,7 @@ def write_items(path: Path, items: Iterator[Any]) -> int:
 
 
 def _item_end(text: str, position: int) -> tuple[int, str]:
-    """The place past the item that begins at a position, and what is wrong with it as far as it has been read."""
+    """Return the end of the item that begins at a position, and the problem with what has been read of it."""
     try:
         end = json.JSONDecoder().raw_decode(text, position)[1]
     except json.JSONDecodeError as error:

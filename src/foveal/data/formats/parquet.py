@@ -51,7 +51,7 @@ class Parquet:
     )
 
     def shards(self) -> tuple["RowGroup", ...]:
-        """The row groups of all files."""
+        """Return the row groups of all files."""
         files = files_below(self.path, (".parquet",)) if self.path.is_dir() else expand(self.path)
         return tuple(group for file in files for group in _row_groups(file, self.columns))
 
@@ -90,7 +90,7 @@ class RowGroup:
     columns: Columns = BY_NAME
 
     def records(self) -> Iterator[Callable[[], Sample]]:
-        """The rows, read but not yet checked; calling one gives the sample. Those of one image are one record."""
+        """Yield the rows, not yet checked; calling one gives the sample. Those of one image are one record."""
         rows: list[tuple[int, dict[str, Any]]] = []
         image: str | bytes = b""
         caption = ""
@@ -118,7 +118,7 @@ class RowGroup:
             raise ValueError(f"{self.path}: row group {self.number} is damaged: {error}") from error
 
     def _sample(self, rows: list[tuple[int, dict[str, Any]]]) -> Sample:
-        """The sample of rows of one image."""
+        """Return the sample of rows of one image."""
         samples = []
         for number, row in rows:
             identity = f"{self.path.stem}/{self.first + number}"
@@ -133,7 +133,7 @@ class RowGroup:
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    """The optional package, and its Parquet half."""
+    """Import the optional package, and its Parquet half."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -143,7 +143,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _row_groups(path: Path, columns: Columns) -> Iterator[RowGroup]:
-    """The row groups of a file.
+    """Yield the row groups of a file.
 
     Raises:
         ValueError: If it is no Parquet file, or none of its columns holds images.
@@ -161,7 +161,7 @@ def _row_groups(path: Path, columns: Columns) -> Iterator[RowGroup]:
 
 
 def _schema() -> Any:
-    """The columns that `write` makes."""
+    """Build the schema of the columns that `write` makes."""
     arrow = _pyarrow()[0]
     negatives = arrow.list_(arrow.struct({"text": arrow.string(), "kind": arrow.string()}))
     region = {"box": arrow.list_(arrow.float64()), "phrase": arrow.string(), "negatives": negatives}
@@ -179,6 +179,6 @@ def _schema() -> Any:
 
 
 def _table(samples: Iterable[Sample], schema: Any) -> Any:
-    """Samples as columns."""
+    """Build a table from samples."""
     rows = [{**row_from_sample(sample), "image": {"bytes": encoded(sample)}} for sample in samples]
     return _pyarrow()[0].Table.from_pylist(rows, schema=schema)

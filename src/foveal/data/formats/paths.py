@@ -21,7 +21,7 @@ def suffix_of(name: str) -> str:
 
 
 def expand(pattern: str | Path) -> tuple[Path, ...]:
-    """The files a pattern names, in order: braces as a shell reads them, then `*`, `?` and `[...]`.
+    """Return the files a pattern names, in order: braces as a shell reads them, then `*`, `?` and `[...]`.
 
     Args:
         pattern: For example "shard-{000000..000009}.tar", "{a,b}.parquet" or "shards/*.tar".
@@ -44,7 +44,7 @@ def expand(pattern: str | Path) -> tuple[Path, ...]:
 
 
 def _braces(text: str) -> list[str]:
-    """The texts that a text with braces stands for."""
+    """Return the texts that a text with braces stands for."""
     group = re.search(r"\{([^{}]*)\}", text)
     if not group:
         return [text]
@@ -74,7 +74,7 @@ def refuse_utf16(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to. It becomes `path` when all went well, else it goes."""
+    """Yield a temporary name beside `path` to write to. It becomes `path` when all went well, else it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:

@@ -19,7 +19,7 @@ def encoded(sample: Sample) -> bytes:
 
 
 def place(sample: Sample, root: Path, stem: str) -> str:
-    """How a file in `root` names the sample's picture.
+    """Return the name by which a file in `root` refers to the sample's picture.
 
     A picture that is a file stays where it is: named from `root` if it lies below, else by its whole path.
     Bytes are written to `root`/`stem`.

@@ -102,7 +102,7 @@ class RowFile(ABC):
         """The folder that paths of images start from."""
 
     def _sample(self, start: int, place: int) -> Sample:
-        """What one row says."""
+        """Return the sample of one row alone."""
         try:
             row = self.parse(self.read(start, place))
             image = picture_of(row, self.columns)
@@ -195,7 +195,7 @@ class _Mentions:
 
 
 def _first_of_each(keys: Int[np.ndarray, " rows"], values: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-    """Of each row, the first value but 0 among the rows with its key; 0 if there is none."""
+    """Return for each row the first value but 0 among the rows with its key; 0 if there is none."""
     _, group = np.unique(keys, return_inverse=True)
     filled = np.flatnonzero(values)
     groups, place = np.unique(group[filled], return_index=True)
@@ -205,7 +205,7 @@ def _first_of_each(keys: Int[np.ndarray, " rows"], values: Int[np.ndarray, " row
 
 
 def _earlier(keys: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """How many earlier ones are equal to each."""
+    """Count for each value the earlier ones that are equal to it."""
     order = np.argsort(keys, kind="stable")
     runs = np.flatnonzero(np.diff(keys[order], prepend=keys[order][:1] - 1))
     starts = np.repeat(runs, np.diff(np.append(runs, len(keys))))

@@ -130,7 +130,7 @@ def joined(samples: Sequence[Sample]) -> Sample:
 
 
 def row_from_sample(sample: Sample) -> dict[str, Any]:
-    """The row of a sample, without its picture. Fields that say nothing are left out."""
+    """Build the row of a sample, without its picture and without empty fields."""
     row = {
         "id": sample.id,
         "captions": list(sample.captions),
@@ -165,7 +165,7 @@ def refuse_loss(sample: Sample, holds: tuple[str, ...], file_format: str) -> Non
 
 
 def text(row: Mapping[str, Any], key: str, default: str | None = None) -> str:
-    """The text under a key.
+    """Return the text under a key.
 
     Raises:
         TypeError: If it is no text, or absent and there is no default.
@@ -178,7 +178,7 @@ def text(row: Mapping[str, Any], key: str, default: str | None = None) -> str:
 
 
 def items(row: Mapping[str, Any], key: str) -> list[Any]:
-    """The list under a key, empty where the key is absent.
+    """Return the list under a key, empty where the key is absent.
 
     Raises:
         TypeError: If it is no list.
@@ -223,7 +223,7 @@ def negatives(row: Mapping[str, Any], key: str, notes: list[str]) -> tuple[Negat
 
 
 def _path(row: Mapping[str, Any], value: str) -> str:
-    """The path of a picture, whose folder may stand in a column of its own (Karpathy's splits of COCO)."""
+    """Return the path of a picture, whose folder may stand in a column of its own (Karpathy's splits of COCO)."""
     if _ADDRESS.match(value):
         raise ValueError(f"'image' is an address, not a file: {shown(value)}. Download the pictures first")
     if "\0" in value or not is_unicode(value):
@@ -234,12 +234,12 @@ def _path(row: Mapping[str, Any], value: str) -> str:
 
 
 def _texts(values: Iterable[Any], name: str, notes: list[str]) -> list[str]:
-    """The texts of several columns."""
+    """Return the texts of several columns."""
     return [words for value in values for words in texts(value, name, notes)]
 
 
 def _regions(value: Any, notes: list[str]) -> Iterator[Region]:
-    """The regions of a list. What is none is noted."""
+    """Yield the regions of a list, and note what is none."""
     if value is not None and not isinstance(value, list | tuple):
         notes.append(f"no list in 'regions': {shown(value)}")
         return
@@ -263,7 +263,7 @@ def _region_row(region: Region) -> dict[str, Any]:
 
 
 def _negative(row: Any, name: str, notes: list[str]) -> tuple[Negative, ...]:
-    """One hard negative, or none."""
+    """Return one hard negative, or none."""
     if type(row) is dict and type(row.get("text")) is str and row["text"] and row["text"].isascii():
         kind = row.get("kind")  # as nearly all are; they are most of what a row holds
     elif isinstance(row, str) or _is_object(row):

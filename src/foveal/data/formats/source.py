@@ -31,7 +31,7 @@ def open_source(
     images: Path | None = None,
     schemes: Mapping[str, Callable[[str], Iterable[Sample]]] = _NO_SCHEMES,
 ) -> Iterable[Sample]:
-    """The part that reads what a name stands for, told by its ending and, for JSON, by what is inside.
+    """Open the source that a name stands for, told by its ending and, for JSON, by what is inside.
 
     Args:
         spec: A file, a folder of pictures or of shards, or a pattern ("shard-{000000..000009}.tar"). Behind "::" may
@@ -94,7 +94,7 @@ def with_columns(spec: str, image: str | None = None, caption: str | None = None
 
 
 def _open_folder(path: Path, images: Path | None) -> Iterable[Sample]:
-    """The pictures of a folder, or its shards where no picture lies in it."""
+    """Open the pictures of a folder, or its shards where no picture lies in it."""
     content = content_of(path)
     if content == "pictures":
         return Folder(path)
@@ -108,7 +108,7 @@ def _open_folder(path: Path, images: Path | None) -> Iterable[Sample]:
 
 
 def _open_file(path: Path, images: Path | None) -> Iterable[Sample]:
-    """A file or a pattern."""
+    """Open a file or a pattern."""
     first = expand(path)[0]
     ending = suffix_of(first.name)
     if ending == ".json":
@@ -125,7 +125,7 @@ def _open_file(path: Path, images: Path | None) -> Iterable[Sample]:
 
 
 def _open_json(path: Path, first: Path, images: Path | None) -> Iterable[Sample]:
-    """The JSON format that the keys of `first` speak of."""
+    """Open the JSON format that the keys of `first` speak of."""
     with first.open("rb") as file:
         is_list = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
     if is_list:
@@ -144,7 +144,7 @@ def _open_json(path: Path, first: Path, images: Path | None) -> Iterable[Sample]
 
 
 def _annotations(path: Path) -> type[Coco] | None:
-    """COCO or LVIS, by a key that only LVIS has; None if neither. Sought as text: such files take long to parse."""
+    """Return COCO or LVIS, by a key that only LVIS has, sought as text as parsing takes long; None if neither."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         if content.find(b'"images"') < 0:
             return None

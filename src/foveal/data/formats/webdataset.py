@@ -59,7 +59,7 @@ class WebDataset:
     )
 
     def shards(self) -> tuple["WebDataset", ...]:
-        """The shards, each of one file."""
+        """Return the shards, each of one file."""
         files = files_below(self.path, TARS) if self.path.is_dir() else expand(self.path)
         return tuple(replace(self, path=file) for file in files)
 
@@ -72,7 +72,7 @@ class WebDataset:
         return (record() for record in self.records())
 
     def records(self, passed_over: Counter[str] | None = None) -> Iterator[Callable[[], Sample]]:
-        """What each sample is made of, read but not yet parsed; calling it gives the sample.
+        """Yield the parts of each sample, read but not yet parsed; calling it gives the sample.
 
         Args:
             passed_over: Counts the members that belong to no sample, by suffix or by what they are.
@@ -126,7 +126,7 @@ def _write_shard(path: Path, samples: Iterable[Sample], notice: str) -> int:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    """One more file of a tar. `addfile` does the same by way of a file object, in small pieces."""
+    """Add a file to a tar as `addfile` would by way of a file object, but at once."""
     member = tarfile.TarInfo(name)
     member.size = len(data)
     block = member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
@@ -135,7 +135,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _records(path: Path, passed_over: Counter[str]) -> Iterator[Callable[[], Sample]]:
-    """The samples of a tar. If it breaks off, the last run of members counts where it is like the one before."""
+    """Yield the samples of a tar. If it breaks off, the last run of members counts if it is like the one before."""
     run, endings = _Run(""), set[str]()
     try:
         for name, data in _members(path, passed_over):
@@ -157,14 +157,14 @@ def _records(path: Path, passed_over: Counter[str]) -> Iterator[Callable[[], Sam
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Key and ending of a member, as WebDataset has them: a key ends at the first dot behind the folders."""
+    """Split a member's name into key and ending, as WebDataset does, at the first dot behind the folders."""
     folder, slash, base = name.rpartition("/")
     stem, dot, ending = base.partition(".")
     return folder + slash + stem, (dot + ending).lower()
 
 
 def _last(ending: str) -> str:
-    """The last suffix of an ending: ".jpg" of ".left.jpg"."""
+    """Return the last suffix of an ending: ".jpg" of ".left.jpg"."""
     return "." + ending.rpartition(".")[2]
 
 
@@ -188,13 +188,13 @@ class _Run:
         )
 
     def taken(self, ending: str) -> dict[str, bytes | None]:
-        """What belongs to a picture that is yet to come, taken out."""
+        """Remove and return the members that belong to a picture that is yet to come."""
         stem = ending.rpartition(".")[0]
         endings = [part for part in self.parts if stem and part.rpartition(".")[0] == stem]
         return {part: self.parts.pop(part) for part in endings}
 
     def samples(self, path: Path, passed_over: Counter[str]) -> Iterator[Callable[[], Sample]]:
-        """The samples of the run."""
+        """Yield the samples of the run."""
         pictures = self.pictures
         plain = min((picture for picture in pictures if picture in SUFFIXES), key=SUFFIXES.index, default=None)
         texts = {ending: data for ending, data in self.parts.items() if ending in _READ}
@@ -214,7 +214,7 @@ class _Run:
 
 
 def _members(path: Path, passed_over: Counter[str]) -> Iterator[tuple[str, bytes | None]]:
-    """Name and content of a tar's pictures and texts; None of a picture that is too large."""
+    """Yield name and content of a tar's pictures and texts; None of a picture that is too large."""
     last = "the beginning"
     try:
         with tarfile.open(path) as tar:
@@ -237,7 +237,7 @@ def _members(path: Path, passed_over: Counter[str]) -> Iterator[tuple[str, bytes
 
 
 def _passed_over(member: tarfile.TarInfo) -> str:
-    """What a member is that belongs to no sample; empty of others."""
+    """Return the kind of a member that belongs to no sample; empty for others."""
     *folders, base = member.name.split("/")
     if member.isdir():
         return "folders"
@@ -254,7 +254,7 @@ def _passed_over(member: tarfile.TarInfo) -> str:
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """What a file of a tar holds."""
+    """Return the bytes of a file in a tar."""
     if member.issparse():
         file = tar.extractfile(member)
         assert file is not None
@@ -268,7 +268,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """A tar ends in a block of zeros; tarfile takes a damaged header for an end, too, and stops at the first end."""
+    """Check that a tar ends in zeros, as tarfile takes a damaged header for an end, and stops at the first end."""
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("no end mark where the last member ends")
@@ -277,7 +277,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def _sample(path: Path, key: str, picture: str | None, parts: dict[str, bytes | None]) -> Sample:
-    """The sample of one run of members."""
+    """Return the sample of one run of members."""
     try:
         if picture is None:
             raise ValueError("no picture beside it; the members of a sample must lie one behind another")

@@ -61,7 +61,7 @@ MASTER = 192  # pixels; more than the largest emoji of a picture of 448
 
 
 def noun_of(emoji: str) -> str:
-    """What one calls the tile that an emoji shows: its Unicode name without the words nobody says."""
+    """Return the common name of what an emoji shows: its Unicode name without the words nobody says."""
     return " ".join(word for word in unicodedata.name(emoji).lower().split() if word not in UNSAID)
 
 
@@ -69,7 +69,7 @@ NOUNS = {noun_of(emoji): emoji for emoji in EMOJI}
 
 
 def plural(noun: str) -> str:
-    """A noun of `NOUNS` for more than one: "apples", "foxes", "strawberries", "mice"."""
+    """Return a noun of `NOUNS` for more than one: "apples", "foxes", "strawberries", "mice"."""
     if noun in IRREGULAR:
         return IRREGULAR[noun]
     if noun.endswith(("s", "x", "ch", "sh")):
@@ -81,14 +81,14 @@ def plural(noun: str) -> str:
 
 @lru_cache(maxsize=1)
 def _font() -> ImageFont.FreeTypeFont:
-    """OpenMoji's layered color font; the simple layout engine draws alike with and without libraqm."""
+    """Load OpenMoji's layered color font; the simple layout engine draws alike with and without libraqm."""
     file = BytesIO((get_openmoji_font_data() / "glyf_colr0.ttf").read_bytes())
     return ImageFont.truetype(file, MASTER, layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=len(EMOJI))
 def _master(noun: str) -> Image.Image:
-    """The emoji drawn large and cropped to what is not transparent."""
+    """Draw an emoji large and crop it to what is not transparent."""
     canvas = Image.new("RGBA", (2 * MASTER, 2 * MASTER))
     draw = ImageDraw.Draw(canvas)
     draw.text((MASTER // 2, MASTER // 2), NOUNS[noun], font=_font(), embedded_color=True)
@@ -97,7 +97,7 @@ def _master(noun: str) -> Image.Image:
 
 @lru_cache(maxsize=4096)
 def artwork(noun: str, pixels: int) -> Image.Image:
-    """The picture of a noun on a transparent ground. Kept in memory; do not draw on it.
+    """Draw the picture of a noun on a transparent ground. It is kept in memory; do not draw on it.
 
     Args:
         noun: One of `NOUNS`.

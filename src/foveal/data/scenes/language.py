@@ -63,12 +63,12 @@ def _capital(text: str) -> str:
 
 
 def article(word: str) -> str:
-    """The indefinite article: "an" before "orange", "a" before "red"."""
+    """Return the indefinite article: "an" before "orange", "a" before "red"."""
     return "an" if word[0] in "aeiou" else "a"
 
 
 def describe(tile: Tile, form: int = 0, *, definite: bool = False) -> str:
-    """A phrase for a tile.
+    """Return a phrase for a tile.
 
     Args:
         tile: What to name.
@@ -83,12 +83,12 @@ def describe(tile: Tile, form: int = 0, *, definite: bool = False) -> str:
 
 
 def repeated(scene: Scene) -> tuple[str, int]:
-    """The most frequent noun and how often it is there."""
+    """Return the most frequent noun and how often it is there."""
     return Counter(tile.noun for tile in scene.tiles).most_common(1)[0]
 
 
 def place_name(place: tuple[int, int]) -> str:
-    """A place in words: "top left" for (0, 0), "center" for (1, 1)."""
+    """Return a place in words: "top left" for (0, 0), "center" for (1, 1)."""
     column, row = place
     return "center" if place == (1, 1) else f"{ROWS[row]} {COLUMNS[column]}"
 
@@ -101,7 +101,7 @@ class Opening:
     off: int = 0
 
     def __call__(self, scene: Scene) -> str:
-        """The sentence about a scene."""
+        """Return the sentence about a scene."""
         number = NUMBERS[len(scene.tiles) + self.off]
         return OPENINGS[self.template].format(
             number=number, Number=_capital(number), a=article(scene.background), background=scene.background
@@ -117,7 +117,7 @@ class Placed:
     form: int
 
     def __call__(self, scene: Scene) -> str:
-        """The sentence about a scene."""
+        """Return the sentence about a scene."""
         tile = scene.tiles[self.index]
         phrase = describe(tile, self.form)
         return PLACED[self.template].format(a=phrase, A=_capital(phrase), place=place_name(tile.place))
@@ -137,7 +137,7 @@ class Related:
     is_reversed: bool = False
 
     def __call__(self, scene: Scene) -> str:
-        """The sentence about a scene; brief names are used only where they name one tile."""
+        """Return the sentence about a scene; brief names are used only where they name one tile."""
         subject, reference = scene.tiles[self.subject], scene.tiles[self.reference]
         word = relation(subject, reference, self.axis)
         words = RELATION_WORDS[OPPOSITE[word] if self.is_reversed else word][self.variant]
@@ -158,7 +158,7 @@ class Twice:
     off: int = 0
 
     def __call__(self, scene: Scene) -> str:
-        """The sentence about a scene, which must have such a noun."""
+        """Return the sentence about a scene, which must have such a noun."""
         noun, count = repeated(scene)
         number = NUMBERS[count + self.off]
         return TWICE[self.template].format(number=number, Number=_capital(number), nouns=plural(noun))
@@ -179,7 +179,7 @@ class Caption:
     off: int = 0
 
     def __call__(self, scene: Scene) -> str:
-        """The sentence about a scene."""
+        """Return the sentence about a scene."""
         subject, reference = scene.tiles[:2]
         word = relation(subject, reference, self.axis)
         words = RELATION_WORDS[OPPOSITE[word] if self.is_reversed else word][self.variant]
@@ -189,7 +189,7 @@ class Caption:
 
 
 def draw_caption(rng: Random) -> Caption:
-    """A short caption's words, drawn at random."""
+    """Draw a short caption's words at random."""
     return Caption(
         template=rng.randrange(len(CAPTIONS)),
         form=rng.randrange(len(PHRASES)),
@@ -199,7 +199,7 @@ def draw_caption(rng: Random) -> Caption:
 
 
 def draw_long_caption(scene: Scene, rng: Random, relations: int) -> tuple[Sentence, ...]:
-    """A long caption's sentences in shuffled order, so that any fact may come last.
+    """Draw a long caption's sentences in shuffled order, so that any fact may come last.
 
     Args:
         scene: What it will be about; only the number of its tiles matters, and whether a noun repeats.
@@ -234,7 +234,7 @@ def draw_long_caption(scene: Scene, rng: Random, relations: int) -> tuple[Senten
 
 
 def draw_position(scene: Scene, index: int, rng: Random) -> Placed | Related:
-    """A sentence that says of one tile where it lies: in which part of the picture, or how to another tile.
+    """Draw a sentence on the place of one tile: in which part of the picture, or how to another tile.
 
     Args:
         scene: What it will be about; only the number of its tiles matters.
@@ -250,5 +250,5 @@ def draw_position(scene: Scene, index: int, rng: Random) -> Placed | Related:
 
 
 def write(sentences: Sequence[Sentence], scene: Scene) -> str:
-    """The text that sentences make of a scene."""
+    """Join what sentences say of a scene to a text."""
     return " ".join(sentence(scene) for sentence in sentences)

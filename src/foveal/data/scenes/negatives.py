@@ -31,7 +31,7 @@ NEAR_COLORS, FAR_COLORS = 2, 3  # wrong colors of a region: from the scene, and 
 def region_negatives(
     scene: Scene, index: int, form: int, nouns: Sequence[str], rng: Random, number: int
 ) -> tuple[Negative, ...]:
-    """Phrases that nearly fit one tile: its size, its color or what it is are another.
+    """Return phrases that nearly fit one tile: its size, its color or what it is are another.
 
     Args:
         scene: The truth.
@@ -62,7 +62,7 @@ def region_negatives(
 def position_negatives(
     sentence: Placed | Related, scene: Scene, nouns: Sequence[str], rng: Random, number: int
 ) -> tuple[Negative, ...]:
-    """Hard negatives of a sentence that says where one tile lies.
+    """Return hard negatives of a sentence that says where one tile lies.
 
     Args:
         sentence: The true sentence's words.
@@ -97,20 +97,20 @@ def _misplaced(sentence: Placed | Related, scene: Scene, rng: Random) -> Iterato
 
 
 def _is_false(sentence: Placed | Related, altered: Scene, scene: Scene) -> bool:
-    """Whether a sentence said of the altered scene is plainly false of the true one; places are never shared."""
+    """True if a sentence said of the altered scene is plainly false of the true one; places are never shared."""
     if isinstance(sentence, Placed):
         return True
     return _differs(altered.tiles[sentence.subject], altered.tiles[sentence.reference], sentence.axis, scene)
 
 
 def contradicts(caption: Caption, altered: Scene, scene: Scene) -> bool:
-    """Whether a short caption said of the altered scene is plainly false of the true one."""
+    """True if a short caption said of the altered scene is plainly false of the true one."""
     first, second = altered.tiles[:2]
     return _differs(first, second, caption.axis, scene)
 
 
 def _differs(first: Tile, second: Tile, axis: int, scene: Scene) -> bool:
-    """Whether a scene lacks one of two tiles, or they lie the opposite way."""
+    """True if a scene lacks one of two tiles, or they lie the opposite way."""
     subject, reference = scene.find(first), scene.find(second)
     if subject is None or reference is None:
         return True
@@ -118,7 +118,7 @@ def _differs(first: Tile, second: Tile, axis: int, scene: Scene) -> bool:
 
 
 def caption_negatives(caption: Caption, scene: Scene, nouns: Sequence[str], rng: Random) -> tuple[Negative, ...]:
-    """One hard negative of each kind that the short caption allows, in the order of `KINDS`.
+    """Return one hard negative of each kind that the short caption allows, in the order of `KINDS`.
 
     Args:
         caption: The true one's words.
@@ -145,7 +145,7 @@ def caption_negatives(caption: Caption, scene: Scene, nouns: Sequence[str], rng:
 def long_caption_negatives(
     sentences: Sequence[Sentence], scene: Scene, nouns: Sequence[str], rng: Random
 ) -> tuple[Negative, ...]:
-    """One hard negative of each kind that the long caption allows, in the order of `KINDS`.
+    """Return one hard negative of each kind that the long caption allows, in the order of `KINDS`.
 
     Args:
         sentences: The true one's words.
@@ -179,7 +179,7 @@ def long_caption_negatives(
 
 
 def _unrepeated(negatives: Sequence[Negative]) -> tuple[Negative, ...]:
-    """The first of each text: swapping the colors of two like tiles swaps their positions."""
+    """Return the first negative of each text: swapping the colors of two like tiles swaps their positions."""
     first: dict[str, Negative] = {}
     for negative in negatives:
         first.setdefault(negative.text, negative)
@@ -187,5 +187,5 @@ def _unrepeated(negatives: Sequence[Negative]) -> tuple[Negative, ...]:
 
 
 def _lie(scene: Scene, rng: Random) -> int:
-    """By how much to miscount: one more or one less, but never down to "one tiles"."""
+    """Return an error of counting: one more or one less, but never down to "one tiles"."""
     return rng.choice((-1, 1)) if len(scene.tiles) > 2 else 1

@@ -53,7 +53,7 @@ class Scenes:
     siblings: int = 1
 
     def __post_init__(self) -> None:
-        """Refuses what no scene can be made of."""
+        """Refuse settings that no scene can be made of."""
         if self.split not in ("train", "test"):
             raise ValueError(f'Split {self.split!r} is unknown; there are "train" and "test".')
         if not 2 <= self.objects[0] <= self.objects[1] <= 9:
@@ -75,7 +75,7 @@ class Scenes:
                 raise ValueError(f"Scenes with {name} {value} cannot be made; it must be {bound}.")
 
     def __len__(self) -> int:
-        """How many scenes an iteration yields.
+        """Return the number of scenes that an iteration yields.
 
         Raises:
             ValueError: If the source is endless.
@@ -85,11 +85,11 @@ class Scenes:
         return self.count
 
     def __iter__(self) -> Iterator[Sample]:
-        """The samples from `first` on."""
+        """Yield the samples from `first` on."""
         return (self.sample(index) for index in islice(count(self.first), self.count))
 
     def sample(self, index: int) -> Sample:
-        """One scene's picture and texts, without making those before it.
+        """Build one scene's picture and texts, without making those before it.
 
         Args:
             index: Which, from 0; iteration gives `first`, `first + 1`, and so on.
@@ -127,7 +127,7 @@ class Scenes:
         )
 
     def truth(self, index: int) -> Scene:
-        """All facts about one scene. Draws no picture.
+        """Return all facts about one scene, without drawing a picture.
 
         Args:
             index: Which, from 0.
@@ -152,7 +152,7 @@ class Scenes:
         return scenes[member]
 
     def boxes(self, index: int) -> tuple[PixelBox, ...]:
-        """The tiles of one scene in whole pixels.
+        """Return the tiles of one scene in whole pixels.
 
         Args:
             index: Which scene, from 0.
@@ -166,5 +166,5 @@ class Scenes:
         return list(NOUNS)[: self.nouns]
 
     def _random(self, purpose: str, index: int) -> Random:
-        """Chance for one purpose of one scene. Text seeds are hashed alike on every machine, unlike tuples."""
+        """Return randomness for one purpose of one scene. Text seeds hash alike on every machine, unlike tuples."""
         return Random(f"{purpose} {self.seed} {self.split} {index}")

@@ -60,7 +60,7 @@ class Scene:
     background: str
 
     def with_exchange(self, first: int, second: int, fields: Sequence[str]) -> "Scene":
-        """The scene in which two tiles have exchanged some of their facts."""
+        """Return the scene with some facts of two tiles exchanged."""
         tiles = list(self.tiles)
         first_tile, second_tile = tiles[first], tiles[second]
         tiles[first] = first_tile._replace(**{name: getattr(second_tile, name) for name in fields})
@@ -68,7 +68,7 @@ class Scene:
         return replace(self, tiles=tuple(tiles))
 
     def find(self, likeness: Tile) -> Tile | None:
-        """The tile of the same noun, size and color, wherever it is; there is at most one."""
+        """Return the tile of the same noun, size and color, wherever it is; there is at most one."""
         return next((tile for tile in self.tiles if tile[:3] == likeness[:3]), None)
 
 
@@ -78,7 +78,7 @@ def is_distinct(scene: Scene) -> bool:
 
 
 def split_of(scene: Scene) -> str:
-    """Which split a scene may appear in, decided by the multiset of its nouns, sizes and colors alone.
+    """Return the split that a scene may appear in, decided by the multiset of its nouns, sizes and colors alone.
 
     One in eight compositions is for testing. As places and background do not count, no train scene is a
     test scene rearranged, whatever the seeds.
@@ -89,7 +89,7 @@ def split_of(scene: Scene) -> str:
 
 
 def relation(subject: Tile, reference: Tile, axis: int) -> str:
-    """How one tile lies to another along an axis, or along the other axis where they are level.
+    """Return the relation of one tile to another along an axis, or along the other axis where they are level.
 
     Args:
         subject: What is left, right, above or below.
@@ -106,14 +106,14 @@ def relation(subject: Tile, reference: Tile, axis: int) -> str:
 
 
 def holds(subject: Tile, word: str, reference: Tile) -> bool:
-    """Whether a relation is plainly true; tiles in one column are neither left nor right of each other."""
+    """True if a relation is plainly true; tiles in one column are neither left nor right of each other."""
     axis = 0 if word in ("left", "right") else 1
     first, second = (subject, reference) if word in ("left", "above") else (reference, subject)
     return first.place[axis] < second.place[axis]
 
 
 def draw_scene(rng: Random, nouns: Sequence[str], objects: tuple[int, int]) -> Scene:
-    """A random scene, of either split.
+    """Draw a random scene, of either split.
 
     Args:
         rng: Where chance comes from.
@@ -145,7 +145,7 @@ def draw_scene(rng: Random, nouns: Sequence[str], objects: tuple[int, int]) -> S
 def alterations(
     scene: Scene, kind: str, nouns: Sequence[str], rng: Random, among: int | None = None
 ) -> Iterator[Scene]:
-    """Other scenes that are nearly this one, in random order.
+    """Yield other scenes that are nearly this one, in random order.
 
     Args:
         scene: The truth.
@@ -171,7 +171,7 @@ def alterations(
 
 
 def _changes(scene: Scene, kind: str, nouns: Sequence[str], rng: Random, members: range) -> Iterator[Scene]:
-    """Scenes in which one fact is any of those it could be, the true one included."""
+    """Yield scenes in which one fact is any of those it could be, the true one included."""
     taken = {tile.noun for tile in scene.tiles}
     values = {
         "object": [noun for noun in rng.sample(nouns, min(16, len(nouns))) if noun not in taken],

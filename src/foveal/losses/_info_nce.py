@@ -22,7 +22,7 @@ def symmetric(
     label_smoothing: float = 0.0,
     budget: int = BUDGET,
 ) -> Tensor:
-    """For each own row, the mean of both directions' cross entropy against the rows of every rank.
+    """Return per local row the mean of both directions' cross entropy against the rows of every rank.
 
     Args:
         left: Own rows.
@@ -58,7 +58,7 @@ def one_way(
     keys: Keys | None = None,
     budget: int = BUDGET,
 ) -> Tensor:
-    """For each row, the cross entropy of finding its match, column `first` + row, among all columns."""
+    """Return per row the cross entropy of finding its match, column `first` + row, among all columns."""
     losses: Tensor
     losses, _ = _CrossEntropy.apply(scale * rows, columns, first, keys, False, budget)  # type: ignore[no-untyped-call]
     return losses
@@ -108,7 +108,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _logits(rows: Tensor, columns: Tensor, block: slice, first: int, keys: Keys | None) -> Tensor:
-    """Logits of some rows; minus infinity where another row says the same as the match."""
+    """Return logits of a block of rows; minus infinity where another row says the same as the match."""
     logits = rows[block] @ columns.T
     if keys is not None:
         repeats = keys[0][block, None] == keys[1]

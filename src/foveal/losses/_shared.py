@@ -17,7 +17,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def full_precision(loss: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
-    """The same loss, computed in float32 at least, whatever autocast or the precision of its arguments say."""
+    """Compute a loss in float32 at least, whatever autocast or the precision of its arguments say."""
 
     @wraps(loss)
     def in_full_precision(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
@@ -29,7 +29,7 @@ def full_precision(loss: Callable[Arguments, Tensor]) -> Callable[Arguments, Ten
 
 
 def widen(value: Any) -> Any:
-    """A floating-point tensor in float32 at least; anything else as it is."""
+    """Convert a floating-point tensor to float32 at least; return anything else as it is."""
     if isinstance(value, Tensor) and value.is_floating_point():
         return value.to(torch.promote_types(value.dtype, torch.float32))
     return value
@@ -38,7 +38,7 @@ def widen(value: Any) -> Any:
 def in_blocks(
     block: Callable[[Tensor, int], Tensor | tuple[Tensor, ...]], rows: Tensor, columns: int, budget: int
 ) -> list[Any]:
-    """What `block` gives for some rows at a time, and the number of the first of them.
+    """Return the results of `block` on chunks of rows, given each chunk and the number of its first row.
 
     Where there are several blocks, their matrices of `columns` columns are not kept but computed again on the way
     back.
@@ -54,7 +54,7 @@ def in_blocks(
 
 
 def mean_over_ranks(total: Tensor, count: Tensor | int, world: World) -> Tensor:
-    """This rank's total, so weighted that the mean over ranks is the mean over the rows of all of them.
+    """Weight this rank's total so that the mean over ranks is the mean over the rows of all of them.
 
     Every rank must call it, also one that has no rows. Zero if no rank has any.
     """
@@ -63,7 +63,7 @@ def mean_over_ranks(total: Tensor, count: Tensor | int, world: World) -> Tensor:
 
 
 def margins(anchors: Tensor, positives: Tensor, negatives: Tensor, owner: Tensor, scale: Tensor) -> Tensor:
-    """By how much each negative's anchor prefers its positive, in logits. One number per negative."""
+    """Return each negative's margin, in logits: how much more its anchor prefers its positive."""
     same_rows(anchors=anchors, positives=positives)
     same_rows(negatives=negatives, owner=owner)
     right = (anchors * positives).sum(dim=1)
@@ -72,7 +72,7 @@ def margins(anchors: Tensor, positives: Tensor, negatives: Tensor, owner: Tensor
 
 
 def same_rows(**sides: Tensor) -> None:
-    """Refuses tensors that should pair up row by row and do not."""
+    """Refuse tensors that should pair up row by row and do not."""
     counts = {name: len(side) for name, side in sides.items()}
     if len(set(counts.values())) > 1:
         sizes = " and ".join(f"{count} {name}" for name, count in counts.items())

@@ -21,7 +21,7 @@ def best_patch_negative(
     *,
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """Somewhere in its picture each phrase should fit better than its hard negatives fit anywhere in it.
+    """Push each phrase to fit some patch of its picture better than its hard negatives fit any patch of it.
 
     `hard_negative` holds the place fixed: a lemon's box need not be told from a pencil's by "a lemon in the top
     right" as long as "a pencil" fits the lemon's worse. Whoever looks for a phrase does not know the place. Then a
@@ -59,7 +59,7 @@ def _best(
     texts: Float[Tensor, "T E"],
     image: Int[Tensor, " T"],
 ) -> Float[Tensor, " T"]:
-    """Cosine of each text with the patch of its picture that fits it best: a matrix product per picture."""
+    """Return the cosine of each text with its picture's best patch: a matrix product per picture."""
     counts = image.bincount(minlength=len(patches))
     order = image.argsort(stable=True)
     place = image.new_empty(len(image))  # of a text among those of its picture

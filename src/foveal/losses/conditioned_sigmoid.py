@@ -26,7 +26,7 @@ def conditioned_sigmoid(
     world: World = ALONE,
     budget: int = BUDGET,
 ) -> Float[Tensor, ""]:
-    """An image pooled by a text, compared with that text: is the text one of the image's?
+    """Compare each text with the image pooled by it, and ask: is the text one of the image's?
 
     TCS of FLAIR (arXiv:2412.03561). An image is pooled by all of its own texts, which match, and by the first text of
     every other image, which does not; texts are drawn at random, so the first is any of them. Each rank judges its own

@@ -18,7 +18,7 @@ def contrastive(
     world: World = ALONE,
     budget: int = BUDGET,
 ) -> Float[Tensor, ""]:
-    """Symmetric InfoNCE: row i of `left` should find row i of `right`, and the other way round.
+    """Compute symmetric InfoNCE: row i of `left` should find row i of `right`, and the other way round.
 
     CLIP's loss (arXiv:2103.00020, fig. 3). Each rank scores its own rows against everyone's, block by block, so
     memory grows with the rows and not with their pairs. Averaged over ranks it equals the loss of the whole batch.

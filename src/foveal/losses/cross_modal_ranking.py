@@ -21,7 +21,7 @@ def cross_modal_ranking(
     *,
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """Each anchor's positive should beat each of its negatives by a threshold.
+    """Push each anchor's positive to beat each of its negatives by a threshold.
 
     CMR of FG-CLIP 2. As in the authors' code it compares logits; the paper's equation compares cosines. Ranks are
     weighted by their number of negatives, so that the mean over ranks is the loss of the whole batch.
@@ -70,7 +70,7 @@ class RankingThreshold:
         *,
         world: World = ALONE,
     ) -> None:
-        """Sets the next step's threshold from this step's batch, the same on every rank.
+        """Set the next step's threshold from this step's batch, the same on every rank.
 
         Every rank must call it, also one without negatives. Stays as it is if no rank has any.
 
@@ -87,9 +87,9 @@ class RankingThreshold:
         self.value = torch.where(count > 0, (total / count).clamp(0, self.most), self.value.to(total))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"value": self.value}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Takes up where `state_dict` left off."""
+        """Take up where `state_dict` left off."""
         self.value = state["value"].clone()

@@ -17,7 +17,7 @@ def hard_negative(
     *,
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """Each anchor should prefer its positive to its own negatives, of which there may be any number.
+    """Push each anchor to prefer its positive to its own negatives, of which there may be any number.
 
     FG-CLIP's L_hard (arXiv:2505.05071) for regions and phrases, FGT in FG-CLIP 2; as well for images and captions.
     Anchors without negatives do not count. Negatives stay on their rank; ranks are weighted by their number of
@@ -45,7 +45,7 @@ def hard_negative(
 def softmax_over_owned(
     lead: Float[Tensor, " K"], owner: Int[Tensor, " K"], anchors: int, world: World
 ) -> Float[Tensor, ""]:
-    """Mean over the anchors that own any of log(1 + sum of exp(lead)), where a negative leads its anchor's positive.
+    """Average, over anchors that own any, log(1 + sum of exp(lead)): a negative's lead over its anchor's positive.
 
     Args:
         lead: Of each negative over the positive of its anchor, in logits.

@@ -17,7 +17,7 @@ def intra_modal(
     world: World = ALONE,
     budget: int = BUDGET,
 ) -> Float[Tensor, ""]:
-    """Each phrase should be unlike the phrases nearest to it.
+    """Push each phrase away from the phrases nearest to it.
 
     TIC of FG-CLIP 2. As in the authors' code there is no temperature, it is a mean where the paper's equation sums,
     and phrases too alike to be told apart count with a similarity of zero instead of not at all. Phrases are

@@ -17,7 +17,7 @@ def margin_negative(
     margin: float = 0.2,
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """Each anchor should prefer its positive to each of its negatives by margin * (1 - <positive, negative>).
+    """Push each anchor to prefer its positive to each negative by margin * (1 - <positive, negative>).
 
     HN-CLIP (arXiv:2608.18521): a negative that says nearly the same as the true text needs to be told from it by less.
     The margin is a target and takes no gradient. Ranks are weighted by their number of negatives, so that the mean over

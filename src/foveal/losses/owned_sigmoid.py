@@ -26,7 +26,7 @@ def owned_sigmoid(
     world: World = ALONE,
     budget: int = BUDGET,
 ) -> Float[Tensor, ""]:
-    """For every image and every text, a yes or no: is the text one of the image's?
+    """Ask of every image and every text, as a yes or no: is the text one of the image's?
 
     MPS of FLAIR (arXiv:2412.03561), and NPC and XAC of C2LIP (arXiv:2603.25722). Each rank judges its own images
     against everyone's texts. Averaged over ranks it equals the loss of the whole batch.

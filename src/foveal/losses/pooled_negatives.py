@@ -19,7 +19,7 @@ def pooled_negatives(
     *,
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """Each anchor should find its positive among all positives and negatives; each positive its anchor.
+    """Push each anchor to find its positive among all positives and negatives, and each positive its anchor.
 
     CON in the code of FG-CLIP 2; the paper does not have it. Where `hard_negative` sets an anchor's own negatives
     against it, this sets everyone's. Anchors without negatives take no part. Texts are pooled within a rank; ranks

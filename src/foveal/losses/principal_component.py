@@ -19,7 +19,7 @@ def principal_component(
     label_smoothing: float = 0.1,
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """Symmetric InfoNCE of short captions and images reduced to their principal components.
+    """Compute symmetric InfoNCE of short captions and images reduced to their principal components.
 
     Long-CLIP's primary component matching (arXiv:2403.15378): a short caption says the main things only, so it is
     matched with what of the images' embeddings varies most. As in the authors' code, components are those of the
@@ -44,7 +44,7 @@ def principal_component(
 
 
 def onto_principal(rows: Float[Tensor, "B E"], components: int) -> Float[Tensor, "B E"]:
-    """Rows projected onto their principal components, their mean kept.
+    """Project rows onto their principal components, and keep their mean.
 
     The derivative of an SVD divides by differences of all singular values and is infinite where two are equal. What
     is projected onto depends only on the kept components as a whole, so only differences of a kept and a dropped

@@ -18,7 +18,7 @@ def regional(
     world: World = ALONE,
     gather: bool = False,
 ) -> Float[Tensor, ""]:
-    """Symmetric InfoNCE over the regions of a batch: each should find its phrase, and the other way round.
+    """Compute symmetric InfoNCE over a batch's regions: each should find its phrase, and the other way round.
 
     FG-CLIP's regional loss (arXiv:2505.05071), FGV in FG-CLIP 2. The paper contrasts within a rank and takes a
     repeated phrase for a negative; `gather` and `phrase_key` do better. Ranks may bring different numbers of

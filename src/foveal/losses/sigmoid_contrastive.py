@@ -19,7 +19,7 @@ def sigmoid_contrastive(
     world: World = ALONE,
     budget: int = BUDGET,
 ) -> Float[Tensor, ""]:
-    """For every pair of rows, a yes or no: do they match?
+    """Ask of every pair of rows, as a yes or no: do they match?
 
     SigLIP's loss (arXiv:2303.15343, eq. 1), the global loss of FG-CLIP 2. Each rank judges its own rows of `left`
     against everyone's `right`, block by block. Averaged over ranks it equals the loss of the whole batch.

@@ -25,7 +25,7 @@ def soft_contrastive(
     world: World = ALONE,
     budget: int = BUDGET,
 ) -> Float[Tensor, ""]:
-    """Row i of `left` should find row i of `right` and, with a weight of `beta`, the other rows of its group.
+    """Push row i of `left` to row i of `right` and, with a weight of `beta`, to the other rows of its group.
 
     L_beta of beta-CLIP (arXiv:2512.12678). "ce": softmax cross entropy in both directions, where a row's target is 1
     for its match and `beta` for the rest of its group, normalized. "bce": a yes or no for every pair, yes within a

@@ -21,7 +21,7 @@ def token_hard_negative(
     leak: float = 0.1,
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """Each image should be closer, token by token, to its text than to hard negatives of it.
+    """Push each image closer, token by token, to its text than to hard negatives of it.
 
     `hard_negative` with late interaction in place of the cosine. A swapped attribute leaves nearly the same words,
     which one vector for a whole text can hardly tell; tokens that have read their own noun and color can.

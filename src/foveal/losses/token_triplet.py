@@ -25,7 +25,7 @@ def token_triplet(
     reduction: Literal["sum", "mean"] = "sum",
     world: World = ALONE,
 ) -> Float[Tensor, ""]:
-    """A text and its image should be closer, token by token, than either is to any other, by a margin.
+    """Push a text and its image closer, token by token, than either is to any other, by a margin.
 
     FineLIP's loss (CVPR 2025) on its late interaction `similarity.clim`, the sum over all negatives as in the
     authors' code; `hardest` keeps each row's and each column's worst (VSE++, arXiv:1707.05612). Every rank compares
@@ -72,7 +72,7 @@ def token_triplet(
 
 
 def _gather_sets(tokens: Tensor, mask: Tensor | None, world: World) -> tuple[Tensor, Tensor | None]:
-    """Token sets of every rank; ranks may have padded theirs to different lengths."""
+    """Gather token sets of every rank; ranks may have padded theirs to different lengths."""
     if world.size == 1:
         return tokens, mask
     size, length = tokens.shape[:2]

@@ -100,7 +100,7 @@ class Objective:
 
 
 def _by_owner(texts: Tensor, owner: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Each image's texts side by side, padded with zeros, and the slot of each text there."""
+    """Return each image's texts side by side, padded with zeros, and the slot of each text there."""
     order = owner.argsort(stable=True)
     counts = torch.bincount(owner, minlength=count)
     slot = torch.empty_like(owner)
@@ -111,7 +111,7 @@ def _by_owner(texts: Tensor, owner: Tensor, count: int) -> tuple[Tensor, Tensor]
 
 
 def beta_clip() -> Run:
-    """ViT-B/16 with 248 tokens, ten passes over ShareGPT4V's 1.2M, batch 512. The pool learns 100 times faster."""
+    """Train ViT-B/16 with 248 tokens: ten passes over ShareGPT4V's 1.2M, batch 512, the pool 100 times faster."""
     return Run(
         name="beta_clip",
         model=replace(long_text(vit_b_16()), tokens="raw", parts=(POOL,)),
@@ -125,15 +125,15 @@ def beta_clip() -> Run:
 
 
 def bce() -> Run:
-    """The same with a yes or no for every pair."""
+    """Train the same with a yes or no for every pair."""
     return replace(beta_clip(), name="beta_clip.bce", objective=Objective(form="bce"))
 
 
 def demo() -> Run:
-    """The same at demo scale."""
+    """Train the same at demo scale."""
     return demo_scale(beta_clip())
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

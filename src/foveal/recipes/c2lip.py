@@ -77,14 +77,14 @@ class Objective:
 
 
 def _pooled_similarity(patches: Tensor, mask: Tensor, texts: Tensor) -> Tensor:
-    """Cosine of each text and of an image's patches, weighted by a softmax of their products with it."""
+    """Return the cosine of each text and an image's patches, weighted by a softmax of their products with it."""
     products = (patches @ texts.T).masked_fill(~mask[..., None], -float("inf"))  # (B, P, m)
     pooled = F.normalize(products.softmax(dim=1).transpose(1, 2) @ patches, dim=-1)  # (B, m, E)
     return (pooled * texts).sum(dim=-1)
 
 
 def c2lip() -> Run:
-    """SigLIP's B/16, five passes over CC3M's short captions, batch 768. Needs SigLIP's tokenizer.
+    """Train SigLIP's B/16: five passes over CC3M's short captions, batch 768. Needs SigLIP's tokenizer.
 
     --set data.tokenizer.path=tokenizer.json
     """
@@ -106,7 +106,7 @@ def c2lip() -> Run:
 
 
 def demo() -> Run:
-    """The same from nothing, at demo scale, with CLIP's tokenizer and texts that end at their first end mark."""
+    """Train the same from nothing, at demo scale, with CLIP's tokenizer and texts to their first end mark."""
     run = demo_scale(c2lip())
     assert isinstance(run.data, Feed)
     text = replace(run.model.text, eos_id=49407, start=True, context=64, pooling="first_eos")
@@ -115,5 +115,5 @@ def demo() -> Run:
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

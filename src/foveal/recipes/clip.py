@@ -30,7 +30,7 @@ class Objective:
     label_smoothing: float = 0.0
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
-        """The terms by name: "caption", and "long_caption" where there are any."""
+        """Return the terms by name: "caption", and "long_caption" where there are any."""
         return {
             name: contrastive(
                 output.image, texts.embedding, output.scale, label_smoothing=self.label_smoothing, world=world
@@ -41,7 +41,7 @@ class Objective:
 
 
 def clip() -> Run:
-    """ViT-B/16 at the paper's scale: 32 passes over 400M pairs, batch 32,768."""
+    """Train ViT-B/16 at the paper's scale: 32 passes over 400M pairs, batch 32,768."""
     return Run(
         name="clip",
         model=vit_b_16(),
@@ -55,10 +55,10 @@ def clip() -> Run:
 
 
 def demo() -> Run:
-    """Short and long captions, cut at 77 tokens, at demo scale."""
+    """Train on short and long captions, cut at 77 tokens, at demo scale."""
     return demo_scale(replace(clip(), data=Feed(long_captions=True)))
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

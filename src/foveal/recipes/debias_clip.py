@@ -66,7 +66,7 @@ EDITS = (DropSummary(), AnySentence())
 
 
 def debias_clip() -> Run:
-    """ViT-B/16, three passes over ShareGPT4V's 1.2M, batch 2048. Begin from OpenAI's weights with --init."""
+    """Train ViT-B/16: three passes over ShareGPT4V's 1.2M, batch 2048. Begin from OpenAI's with --init."""
     return Run(
         name="debias_clip",
         model=replace(long_text(vit_b_16()), initial_scale=100.0),
@@ -80,14 +80,14 @@ def debias_clip() -> Run:
 
 
 def demo() -> Run:
-    """The same at demo scale."""
+    """Train the same at demo scale."""
     run = demo_scale(debias_clip())
     assert isinstance(run.data, Feed)
     return replace(run, data=replace(run.data, edits=EDITS))
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     run = smoke_scale(demo())
     assert isinstance(run.data, Feed)
     return replace(run, data=replace(run.data, edits=EDITS))

@@ -35,7 +35,7 @@ class Objective:
     gather_regions: bool = False
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
-        """The weighted terms by name. What the data does not hold has no term."""
+        """Return the weighted terms by name. What the data does not hold has no term."""
         terms = {
             name: contrastive(output.image, texts.embedding, output.scale, world=world)
             for name, texts in output.texts.items()
@@ -55,7 +55,7 @@ class Objective:
 
 
 def stage1() -> Run:
-    """Whole images against short and long captions: one pass over 1.6 billion, batch 61,440."""
+    """Train whole images against short and long captions: one pass over 1.6 billion, batch 61,440."""
     return Run(
         name="fg_clip.stage1",
         model=sizes.fg_clip(sizes.vit_b_16()),
@@ -69,7 +69,7 @@ def stage1() -> Run:
 
 
 def stage2() -> Run:
-    """With regions and hard negatives: one pass over FineHARD's 12 million, 512 images on each of 8 GPUs."""
+    """Train with regions and hard negatives: one pass over FineHARD's 12 million, 512 images on each of 8 GPUs."""
     return replace(
         stage1(),
         name="fg_clip.stage2",
@@ -81,10 +81,10 @@ def stage2() -> Run:
 
 
 def demo() -> Run:
-    """Stage 2 from nothing, at demo scale. Regions weigh ten times as much as where a trained model is refined."""
+    """Train stage 2 from nothing, at demo scale, regions ten times as heavy as where a trained model is refined."""
     return demo_scale(replace(stage2(), objective=Objective(alpha=1.0, beta=2.0)))
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

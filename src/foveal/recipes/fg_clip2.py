@@ -49,7 +49,7 @@ class Objective:
     pooled: float = 0.3
 
     def start(self) -> "Carrying":
-        """The objective at the first step, with its threshold at zero."""
+        """Return the objective at the first step, with its threshold at zero."""
         return Carrying(self)
 
 
@@ -61,7 +61,7 @@ class Carrying:
     threshold: RankingThreshold = field(default_factory=RankingThreshold)
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
-        """The weighted terms by name."""
+        """Return the weighted terms by name."""
         terms = {
             name: sigmoid_contrastive(output.image, texts.embedding, output.scale, output.bias, world=world)
             for name, texts in output.texts.items()
@@ -76,7 +76,7 @@ class Carrying:
         return terms
 
     def _hard(self, output: Output, world: World) -> dict[str, Tensor]:
-        """The terms of hard negatives; the threshold they leave behind is the next step's."""
+        """Return the terms of hard negatives; the threshold they leave behind is the next step's."""
         if "negative" not in output.texts or output.regions is None:
             return {}
         weights, phrases, negatives = self.weights, output.need("phrase"), output.need("negative")
@@ -90,16 +90,16 @@ class Carrying:
         return terms
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return self.threshold.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up where `state_dict` left off."""
+        """Take up where `state_dict` left off."""
         self.threshold.load_state_dict(state)
 
 
 def stage2() -> Run:
-    """One pass over 24 million images with regions, batch 4096, weighted as the code does.
+    """Train one pass over 24 million images with regions, batch 4096, weighted as the code does.
 
     Needs SigLIP 2's tokenizer: --set data.tokenizer.path=tokenizer.json
     """
@@ -124,13 +124,13 @@ def stage2() -> Run:
 
 
 def stage2_paper() -> Run:
-    """The same with the weights of the paper's equation 4."""
+    """Train the same with the weights of the paper's equation 4."""
     paper = Objective(region=0.1, hard_negative=0.5, intra_modal=0.1, ranking=0.4, pooled=0.0)
     return replace(stage2(), name="fg_clip2.stage2_paper", objective=paper)
 
 
 def demo() -> Run:
-    """Stage 2 from nothing, at demo scale, with CLIP's tokenizer and texts that end at their first end mark."""
+    """Train stage 2 from nothing, at demo scale, with CLIP's tokenizer and texts to their first end mark."""
     run = demo_scale(stage2())
     assert isinstance(run.data, Feed)
     text = replace(run.model.text, eos_id=49407, start=True, context=64, pooling="first_eos")
@@ -139,5 +139,5 @@ def demo() -> Run:
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

@@ -39,7 +39,7 @@ class Objective:
     needs: ClassVar[tuple[str, ...]] = ("long_caption",)
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
-        """The terms by name: "token_triplet", and "long_caption" where it has a weight."""
+        """Return the terms by name: "token_triplet", and "long_caption" where it has a weight."""
         texts, images = output.need_tokens("long_caption")
         terms = {
             "token_triplet": token_triplet(
@@ -60,7 +60,7 @@ class Objective:
 
 
 def finelip() -> Run:
-    """ViT-B/16 with 39 slots, six passes over ShareGPT4V's 1.2M in fp32. Refinement learns 200 times faster.
+    """Train ViT-B/16 with 39 slots: six passes over ShareGPT4V's 1.2M in fp32, refinement 200 times faster.
 
     Batch 512 as the authors accumulate, but all of it are each other's negatives, not 128 at a time.
     """
@@ -82,7 +82,7 @@ def finelip() -> Run:
 
 
 def released() -> Run:
-    """With the schedule that the authors' code really follows. Only to reproduce the published numbers."""
+    """Train with the schedule that the authors' code really follows, to reproduce the published numbers."""
     run = finelip()
     return replace(
         run, name="finelip.released", optimizer=replace(run.optimizer, schedule="finelip_release", warmup_steps=200)
@@ -90,10 +90,10 @@ def released() -> Run:
 
 
 def demo() -> Run:
-    """The same at demo scale."""
+    """Train the same at demo scale."""
     return demo_scale(finelip())
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

@@ -79,7 +79,7 @@ class Objective:
 
 
 def flair() -> Run:
-    """ViT-B/16 from nothing: 32 passes over 2.8M recaptioned images of CC3M, batch 512."""
+    """Train ViT-B/16 from nothing: 32 passes over 2.8M recaptioned images of CC3M, batch 512."""
     return Run(
         name="flair",
         model=replace(vit_b_16(), tokens="raw", parts=(TextPool(),), bias=True, initial_scale=10.0),
@@ -93,10 +93,10 @@ def flair() -> Run:
 
 
 def demo() -> Run:
-    """The same at demo scale."""
+    """Train the same at demo scale."""
     return demo_scale(flair())
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

@@ -54,7 +54,7 @@ class Objective:
     margin: float = 0.2
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
-        """The weighted terms by name. What the data does not hold has no term."""
+        """Return the weighted terms by name. What the data does not hold has no term."""
         return self._whole(output, world) | self._regions(output, world)
 
     def _whole(self, output: Output, world: World) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ class Objective:
 
 
 def foveal() -> Run:
-    """ViT-B/16, one pass over 12 million images with regions, batch 4096. Begin from OpenAI's weights with --init."""
+    """Train ViT-B/16: one pass over 12M images with regions, batch 4096. Begin from OpenAI's with --init."""
     model = replace(sizes.fg_clip(sizes.vit_b_16()), tokens="raw")
     return Run(
         name="foveal",
@@ -123,10 +123,10 @@ def foveal() -> Run:
 
 
 def demo() -> Run:
-    """The same from nothing, at demo scale."""
+    """Train the same from nothing, at demo scale."""
     return demo_scale(foveal())
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

@@ -44,7 +44,7 @@ class Objective:
 
 
 def hn_clip() -> Run:
-    """ViT-B/16, six passes over ShareGPT4V's 1.2M with hard negatives of captions, batch 2048."""
+    """Train ViT-B/16: six passes over ShareGPT4V's 1.2M with hard negatives of captions, batch 2048."""
     return Run(
         name="hn_clip",
         model=replace(long_text(vit_b_16()), initial_scale=100.0),
@@ -58,10 +58,10 @@ def hn_clip() -> Run:
 
 
 def demo() -> Run:
-    """The same at demo scale."""
+    """Train the same at demo scale."""
     return demo_scale(hn_clip())
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

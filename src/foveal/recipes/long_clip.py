@@ -37,7 +37,7 @@ class Objective:
     needs: ClassVar[tuple[str, ...]] = ("caption", "long_caption")
 
     def __call__(self, output: Output, world: World = ALONE) -> dict[str, Tensor]:
-        """The terms by name: "long_caption" and "principal_component"."""
+        """Return the terms by name: "long_caption" and "principal_component"."""
         smoothing, long_caption = self.label_smoothing, output.need("long_caption").embedding
         long = contrastive(output.image, long_caption, output.scale, label_smoothing=smoothing, world=world)
         short = principal_component(
@@ -52,7 +52,7 @@ class Objective:
 
 
 def long_clip() -> Run:
-    """ViT-B/16, six passes over ShareGPT4V's 1.2M, batch 2048. Begin from OpenAI's weights with --init."""
+    """Train ViT-B/16: six passes over ShareGPT4V's 1.2M, batch 2048. Begin from OpenAI's with --init."""
     return Run(
         name="long_clip",
         model=replace(long_text(vit_b_16()), initial_scale=100.0),
@@ -66,10 +66,10 @@ def long_clip() -> Run:
 
 
 def demo() -> Run:
-    """The same at demo scale, with the data's own short captions."""
+    """Train the same at demo scale, with the data's own short captions."""
     return demo_scale(long_clip())
 
 
 def smoke() -> Run:
-    """Six steps of the demo."""
+    """Train six steps of the demo."""
     return smoke_scale(demo())

@@ -12,12 +12,12 @@ NO_RECIPES = ("__init__", "lookup", "scale")
 
 
 def names() -> list[str]:
-    """The recipes of this folder."""
+    """List the recipes of this folder."""
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in NO_RECIPES)
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a name.
+    """Find the recipe of a name.
 
     Args:
         name: "clip" (one of this folder, its main function), "fg_clip:stage2", or "my.module:mine" for one's own.
@@ -44,7 +44,7 @@ def find(name: str) -> Recipe:
 
 
 def recipes_of(module: object) -> dict[str, Recipe]:
-    """The functions without arguments that a module defines and that return a run."""
+    """Return the functions without arguments that a module defines and that return a run."""
     functions = inspect.getmembers(module, inspect.isfunction)
     return {
         name: function

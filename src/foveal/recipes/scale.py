@@ -11,7 +11,7 @@ SCENES = "scenes:seed=0"
 
 
 def demo_scale(run: Run) -> Run:
-    """Minutes on two cores: towers of a million parameters on pictures of 96 pixels, trained from nothing."""
+    """Scale a run to minutes on two cores: a million parameters a tower, pictures of 96 pixels, from nothing."""
     optimizer = Optimizer(lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup_steps=40, clip_gradient_norm=1.0)
     return replace(
         run,
@@ -25,7 +25,7 @@ def demo_scale(run: Run) -> Run:
 
 
 def smoke_scale(run: Run) -> Run:
-    """Seconds on one core: shows that a recipe runs, not what it learns."""
+    """Scale a run to seconds on one core, which shows that a recipe runs, not what it learns."""
     small = demo_scale(run)
     return replace(
         small,
@@ -54,7 +54,7 @@ def _at_home(data: object) -> Feed:
 def _smaller(
     model: ModelConfig, *, width: int, layers: int, image_size: int, embed_width: int, slots: int
 ) -> ModelConfig:
-    """A small model of the same build, 8 x 8 patches. Towers without projection are as wide as the shared space."""
+    """Shrink a model to the same build at 8 x 8 patches; towers without projection take the shared width."""
     vision_width = width if model.vision.projection else embed_width
     vision = replace(
         model.vision,

@@ -115,7 +115,7 @@ def _set(node: Any, path: list[str], text: str) -> Any:
 
 
 def _read(text: str, hint: Any, old: Any = None) -> Any:
-    """What a text means for a type."""
+    """Read a text as a value of a type."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return _read_union(text, get_args(hint), old)
@@ -156,7 +156,7 @@ def _read_union(text: str, hints: tuple[Any, ...], old: Any) -> Any:
 
 
 def _read_tuple(text: str, hints: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A tuple from JSON ("[0.9, 0.98]") or from plain words ("0.9,0.98")."""
+    """Read a tuple from JSON ("[0.9, 0.98]") or from plain words ("0.9,0.98")."""
     try:
         members = json.loads(text) if text.startswith("[") else [part.strip() for part in text.split(",") if part]
     except json.JSONDecodeError:

@@ -25,11 +25,11 @@ class World:
     size: int = 1
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows of every rank, in rank order, differentiable. Every rank must bring as many."""
+        """Gather rows of every rank, in rank order, differentiable. Every rank must bring as many."""
         return rows if self.size == 1 else _Gather.apply(rows, self.rank, self.size)  # type: ignore[no-untyped-call]
 
     def counts(self, rows: Tensor) -> list[int]:
-        """How many rows each rank brings."""
+        """Count the rows that each rank brings."""
         if self.size == 1:
             return [len(rows)]
         count = torch.tensor([len(rows)], device=rows.device)
@@ -38,7 +38,7 @@ class World:
         return [int(count) for count in everyone]
 
     def gather_uneven(self, rows: Tensor, counts: list[int]) -> Tensor:
-        """Rows of every rank, in rank order, differentiable, where ranks bring different numbers of rows.
+        """Gather rows of every rank, in rank order, differentiable, where ranks bring different numbers of rows.
 
         Args:
             rows: This rank's rows; there may be none.
@@ -52,7 +52,7 @@ class World:
         return torch.cat([padded[rank, :count] for rank, count in enumerate(counts)])
 
     def mean(self, value: Tensor) -> Tensor:
-        """The average of every rank's value, without a gradient."""
+        """Average every rank's value, without a gradient."""
         value = value.detach().clone()
         if self.size > 1:
             dist.all_reduce(value)

@@ -71,7 +71,10 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(
-        each if each in keep or each in _JOINERS or category(each) not in _STEERING else _escape(each) for each in text
+        character
+        if character in keep or character in _JOINERS or category(character) not in _STEERING
+        else _escape(character)
+        for character in text
     )
 
 
@@ -84,7 +87,7 @@ def _too_deep(path: Path) -> str:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """True if lists and objects lie in one another more than so many levels deep. Works level by level, so it ends."""
+    """True if lists and objects nest deeper than so many levels. Works level by level, so it ends."""
     level = [value]
     for _ in range(levels + 1):
         level = [inner for outer in level for inner in _members(outer)]

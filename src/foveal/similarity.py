@@ -15,7 +15,7 @@ BUDGET = 64 * 2**20
 
 
 def cosine(left: Float[Tensor, "B E"], right: Float[Tensor, "N E"]) -> Float[Tensor, "B N"]:
-    """Cosine of every pair, in float32 at least whatever autocast says.
+    """Return the cosine of every pair, in float32 at least whatever autocast says.
 
     Args:
         left: Unit-length embeddings.
@@ -42,7 +42,7 @@ def late_interaction(
     leak: float | None = None,
     budget: int = BUDGET,
 ) -> Float[Tensor, "B N"]:
-    """Mean over one set's tokens of each one's best match in the other set, for every text and image.
+    """Average, over one set's tokens, the best match of each in the other set, for every text and image.
 
     ColBERT's MaxSim (arXiv:2004.12832), averaged instead of summed, so that sets of any size compare. Pairs are
     compared block by block; autograd keeps the tokens and, per pair, the place and value of each best match, never
@@ -89,7 +89,7 @@ def paired_late_interaction(
     *,
     leak: float | None = None,
 ) -> Float[Tensor, " B"]:
-    """`late_interaction` in both directions of text i and image i alone: the diagonal, without the other pairs.
+    """Return `late_interaction` in both directions of text i and image i alone: the diagonal, nothing else.
 
     Args:
         text_tokens: Unit-length token embeddings.
@@ -126,7 +126,7 @@ def clim(
     leak: float = 0.1,
     budget: int = BUDGET,
 ) -> Float[Tensor, "B N"]:
-    """FineLIP's cross-modal late interaction R: the sum, not the mean, of both directions of `late_interaction`.
+    """Return FineLIP's cross-modal late interaction R: the sum, not the mean, of both directions.
 
     FineLIP (CVPR 2025) passes cosines through a LeakyReLU, which its code has and its equation leaves out. Margins
     of `losses.token_triplet` are on this scale.
@@ -149,7 +149,7 @@ def clim(
 
 
 def fused(cosine: Float[Tensor, "*pairs"], late: Float[Tensor, "*pairs"], weight: float) -> Float[Tensor, "*pairs"]:
-    """Weighted mean of global and late similarity.
+    """Return the weighted mean of global and late similarity.
 
     FineLIP's published score is 0.8 * cosine + 0.2 * R; as R is twice the mean of both directions, it ranks as
     `fused` does with a weight of 2 / 3.
@@ -173,7 +173,7 @@ def fused(cosine: Float[Tensor, "*pairs"], late: Float[Tensor, "*pairs"], weight
 def _mean_best(
     text: Tensor, image: Tensor, text_weight: Tensor, image_weight: Tensor, direction: Direction, leak: float | None
 ) -> Tensor:
-    """`late_interaction` of one block of pairs."""
+    """Return `late_interaction` of one block of pairs."""
     axes = {"text": (IMAGE_TOKENS,), "image": (TEXT_TOKENS,), "both": (IMAGE_TOKENS, TEXT_TOKENS)}[direction]
     if torch.is_grad_enabled() and (text.requires_grad or image.requires_grad):
         best = _Best.apply(text, image, axes)  # type: ignore[no-untyped-call]
@@ -221,13 +221,13 @@ class _Best(torch.autograd.Function):
 
 
 def _similarity(text: Tensor, image: Tensor) -> Tensor:
-    """Cosines of all tokens of a block, in autocast's precision where it is on."""
+    """Return cosines of all tokens of a block, in autocast's precision where it is on."""
     flat = text.flatten(0, 1) @ image.flatten(0, 1).T
     return flat.view(*text.shape[:2], *image.shape[:2])  # (b, T, n, S)
 
 
 def _real(side: str, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Tokens with padding replaced by a real token of the same set, and each token's share of the set's mean.
+    """Replace padding by a real token of the same set. Return tokens, and each one's share of the set's mean.
 
     A repeated token changes no maximum, so the large blocks need no mask.
     """
@@ -249,7 +249,7 @@ def _real(side: str, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
 
 
 def _block_sizes(text: Tensor, image: Tensor, budget: int) -> tuple[int, int]:
-    """How many texts and images to compare at once: about as many of each, to read both as rarely as possible."""
+    """Return the numbers of texts and images to compare at once, about equal, to read both as rarely as possible."""
     pairs = max(1, budget // (text.shape[1] * image.shape[1] * text.element_size()))
     texts = max(1, min(len(text), isqrt(pairs)))
     images = max(1, min(len(image), pairs // texts))
@@ -261,7 +261,7 @@ def _split(size: int, tokens: Tensor, weight: Tensor) -> list[tuple[Tensor, Tens
 
 
 def _widen(values: Tensor) -> Tensor:
-    """In float32 at least."""
+    """Convert to float32 at least."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

@@ -41,7 +41,7 @@ def _replaced(node: Any, tensors: Mapping[str, Tensor], path: str) -> Any:
 
 
 def _members(node: Any) -> dict[str, Any] | None:
-    """What lies one step down. None below a leaf."""
+    """Return the members one step down. None below a leaf."""
     if is_dataclass(node):
         return {field.name: getattr(node, field.name) for field in fields(node)}
     return dict(node) if isinstance(node, Mapping) else None

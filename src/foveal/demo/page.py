@@ -65,12 +65,12 @@ class Answer:
     """One query and what was found.
 
     Attributes:
-        query: The sample that the query was written about.
+        target: The sample that the query was written about.
         hits: The best pictures with their similarities.
         phrases: For each region of the right picture: its phrase, its hard negatives, and their similarities to it.
     """
 
-    query: Sample
+    target: Sample
     hits: list[tuple[Sample, float]]
     phrases: list[tuple[Region, list[tuple[str, float]]]]
 
@@ -107,25 +107,25 @@ def _headlines(reports: Sequence[Report]) -> str:
     return "".join(rows)
 
 
-def _answer(encoder: Encoder, gallery: list[Sample], images: Float[Tensor, "N E"], query: Sample) -> Answer:
-    embedding = encoder.encode_texts([query.long_caption], "long_caption")
+def _answer(encoder: Encoder, gallery: list[Sample], images: Float[Tensor, "N E"], target: Sample) -> Answer:
+    embedding = encoder.encode_texts([target.long_caption], "long_caption")
     best = cosine(embedding, images)[0].topk(TOP)
     hits = [(gallery[i], score) for i, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-    regions = encoder.encode_regions([query.image], [[region.box for region in query.regions]])[0]
+    regions = encoder.encode_regions([target.image], [[region.box for region in target.regions]])[0]
     phrases = []
-    for region, content in zip(query.regions, regions, strict=True):
+    for region, vector in zip(target.regions, regions, strict=True):
         texts = [region.phrase, *(negative.text for negative in region.negatives)]
-        scores = cosine(content[None], encoder.encode_texts(texts, "phrase"))[0]
+        scores = cosine(vector[None], encoder.encode_texts(texts, "phrase"))[0]
         order = scores.argsort(descending=True).tolist()
         phrases.append((region, [(texts[i], scores[i].item()) for i in order]))
-    return Answer(query, hits, phrases)
+    return Answer(target, hits, phrases)
 
 
 def _section(answer: Answer) -> str:
-    figures = "".join(_figure(sample, score, right=sample.id == answer.query.id) for sample, score in answer.hits)
-    phrases = "".join(_phrase(answer.query, region, ranked) for region, ranked in answer.phrases)
+    figures = "".join(_figure(sample, score, right=sample.id == answer.target.id) for sample, score in answer.hits)
+    phrases = "".join(_phrase(answer.target, region, ranked) for region, ranked in answer.phrases)
     return (
-        f"<section><p>{escape(answer.query.long_caption)}</p><div class=found>{figures}</div>"
+        f"<section><p>{escape(answer.target.long_caption)}</p><div class=found>{figures}</div>"
         f"<h3>Its regions, and what their phrases were told from</h3><div class=found>{phrases}</div></section>"
     )
 

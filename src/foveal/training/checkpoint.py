@@ -81,7 +81,7 @@ def save(folder: Path, step: int, model: DualEncoder, state: Any, *, keep: int =
 
 
 def load(checkpoint: Path) -> tuple[dict[str, Tensor], Any]:
-    """The weights and the rest of a checkpoint, on the CPU.
+    """Load the weights and the rest of a checkpoint, on the CPU.
 
     Raises:
         ValueError: If a file can't be read. The message names it.
@@ -96,7 +96,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint: one of its files, and how it differs from what was written.
+    """Return the damage of a checkpoint: one of its files, and how it differs from what was written.
 
     Empty if nothing is. Without hashes, as checkpoints were written once, whatever can be opened passes.
     """
@@ -143,7 +143,7 @@ def check(model: Path) -> None:
 
 
 def latest(folder: Path) -> Path | None:
-    """The last finished checkpoint of a folder."""
+    """Return the last finished checkpoint of a folder."""
     return max(_finished(folder), default=None, key=_step)
 
 
@@ -200,7 +200,7 @@ def _write_hashes(folder: Path) -> None:
 
 
 def _refusal(damaged: dict[Path, str], whole: Path | None) -> str:
-    """Why a training is not resumed from its last checkpoint, and how it is from the one before the damaged."""
+    """Explain why a training is not resumed from its last checkpoint, and how it is from the last whole one."""
     last, problem = next(iter(damaged.items()))
     removal = shlex.join(["rm", "-r", *map(str, damaged)])
     way = "No older one is whole: start again in another folder"
@@ -210,7 +210,7 @@ def _refusal(damaged: dict[Path, str], whole: Path | None) -> str:
 
 
 def _mismatch(checkpoint: Path) -> str:
-    """The first file that is not as its hash says, and why; empty if all are."""
+    """Return the first file that is not as its hash says, and why; empty if all are."""
     content = _opened(checkpoint / HASHES, _read_json)
     table = content.get("files")
     if not isinstance(table, dict) or content.get("sha256") != _hash_of_table(table):
@@ -236,7 +236,7 @@ def _hash_of_table(table: dict[str, Any]) -> str:
 
 
 def _opened(file: Path, read: Callable[[Path], T]) -> T:
-    """What a file of a checkpoint holds."""
+    """Return the content of a checkpoint's file."""
     try:
         return read(file)
     except FileNotFoundError as error:
@@ -246,7 +246,7 @@ def _opened(file: Path, read: Callable[[Path], T]) -> T:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
+    """Return the object in a JSON file."""
     content = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise TypeError("it holds no object")
@@ -254,7 +254,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _take_down(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """A tree as JSON, its tensors put aside. What JSON does not know becomes {"kind of thing": content}."""
+    """Convert a tree to JSON, its tensors put aside. What JSON does not know becomes {"kind of thing": content}."""
     if isinstance(node, bool | int | float | str | None):
         return node
     if isinstance(node, Tensor):
@@ -271,7 +271,7 @@ def _take_down(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _hang(node: Any, tensors: dict[str, Tensor]) -> Any:
-    """The tree as it was."""
+    """Rebuild the tree as it was."""
     if isinstance(node, list):
         return [_hang(member, tensors) for member in node]
     if not isinstance(node, dict):

@@ -62,7 +62,7 @@ class Feed:
     def open(
         self, model: ModelConfig, *, batch_size: int, seed: int, world: World, workers: int
     ) -> Stream[Prepared, Batch]:
-        """This rank's stream of batches for a model.
+        """Open this rank's stream of batches for a model.
 
         Raises:
             ValueError: If there is no source, its name is of no known kind, or the tokenizer is not the model's.
@@ -90,7 +90,7 @@ class Feed:
         return stream
 
     def following(self, place: Path, model: ModelConfig) -> "Feed":
-        """The feed for a model that begins from a checkpoint: its colors, its filter and its tokenizer.
+        """Return the feed for a model that begins from a checkpoint: its normalization, its filter and its tokenizer.
 
         How pictures are fitted stays the recipe's, as papers change it (FG-CLIP squashes what CLIP crops); but
         towers that began with pictures of any aspect (NaFlex) go on with them.
@@ -127,7 +127,7 @@ class Feed:
         self.tokenizer.save(folder)
 
     def batcher(self, model: ModelConfig) -> Batcher:
-        """How samples become batches for a model. Texts beyond its length are cut.
+        """Build the batcher of a model. Texts beyond its length are cut.
 
         Raises:
             ValueError: If the tokenizer is not the model's.
@@ -159,7 +159,7 @@ class Feed:
 
 
 def open_data(spec: str, image_size: int = 224) -> Any:
-    """The source that a name stands for, as a stream takes it.
+    """Open the source that a name stands for, as a stream takes it.
 
     Args:
         spec: As in `Feed.sources`.

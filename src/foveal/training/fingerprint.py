@@ -129,14 +129,14 @@ def write(folder: Path, fingerprints: Sequence[Fingerprint]) -> None:
 
 
 def _settings(source: Source) -> dict[str, Any]:
-    """The fields of a source but for places in the file system."""
+    """Return the fields of a source but for places in the file system."""
     part: Any = source
     values = {field.name: getattr(part, field.name) for field in fields(part)} if is_dataclass(part) else {}
     return {name: describe(value) for name, value in values.items() if not isinstance(value, Path | None)}
 
 
 def _files(source: Source) -> list[Path]:
-    """The files that a source reads its samples from, in its order. None for made-up scenes."""
+    """Return the files that a source reads its samples from, in its order. None for made-up scenes."""
     parts = [source] if isinstance(source, Indexed) else source.shards()
     paths = dict.fromkeys(Path(part.path) for part in parts if hasattr(part, "path"))
     return [file for path in paths for file in _files_at(path)]
@@ -149,7 +149,7 @@ def _files_at(path: Path) -> Sequence[Path]:
 
 
 def _content(files: Sequence[Path], sizes: Sequence[int]) -> str:
-    """A hash of all names and sizes, and of what fits into `BYTES`."""
+    """Hash all names and sizes, and what fits into `BYTES`."""
     root = commonpath([file.absolute().parent for file in files]) if files else ""
     names = [f"{file.absolute().relative_to(root).as_posix()} {size}" for file, size in zip(files, sizes, strict=True)]
     numbers = evenly_spaced(len(files), FILES)
@@ -160,7 +160,7 @@ def _content(files: Sequence[Path], sizes: Sequence[int]) -> str:
 
 
 def _blocks(file: Path, size: int, share: int) -> str:
-    """A hash of a file, or of as many blocks of it as a share of bytes allows."""
+    """Hash a file, or as many blocks of it as a share of bytes allows."""
     last = (size - 1) // BLOCK
     digest = blake2b(digest_size=16)
     with file.open("rb") as opened:
@@ -171,7 +171,7 @@ def _blocks(file: Path, size: int, share: int) -> str:
 
 
 def _words(sample: Sample | None) -> str:
-    """All that a sample says, and what tells its picture, if that lies in a file beside the source's own."""
+    """Return all texts of a sample, and the key of its picture if that lies in a file beside the source's own."""
     if sample is None:
         return "broken"
     regions = [

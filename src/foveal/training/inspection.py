@@ -71,7 +71,7 @@ def _named(feed: Feed, stream: Stream[object, object]) -> Iterator[tuple[str, So
 
 
 def _texts(part: Excerpt, feed: Feed) -> Iterator[str]:
-    """What is wrong with the captions of a source."""
+    """Yield remarks on the captions of a source."""
     if feed.captions:
         firsts = [next((text for text in sample.captions if text.strip()), "") for sample in part.samples]
         yield from _of_kind(part, "caption", firsts, "--set data.captions=false")
@@ -100,7 +100,7 @@ def _pictures(part: Excerpt) -> Iterator[str]:
 
 
 def _shared(part: Excerpt, name: str, values: Sequence[str]) -> Iterator[str]:
-    """Whether many samples have what another one has too."""
+    """Yield a remark if many samples have what another one has too."""
     shared = sum(count for count in Counter(values).values() if count > 1)
     if shared > SHARED * len(values):
         yield (
@@ -110,7 +110,7 @@ def _shared(part: Excerpt, name: str, values: Sequence[str]) -> Iterator[str]:
 
 
 def _sizes(run: Run, feed: Feed, stream: Stream[object, object]) -> Iterator[str]:
-    """Whether a batch takes more of a source than it has."""
+    """Yield a remark if a batch takes more of a source than it has."""
     for (spec, source), weight in zip(_named(feed, stream), stream.weights, strict=True):
         share = run.batch_size * weight / sum(stream.weights)
         count = fewer_than(share, source)
@@ -123,7 +123,7 @@ def _sizes(run: Run, feed: Feed, stream: Stream[object, object]) -> Iterator[str
 
 
 def _absent(samples: Sequence[Sample], feed: Feed) -> Iterator[str]:
-    """What is asked for and no source has."""
+    """Yield a remark on each kind of text that is asked for and that no source has."""
     regions = any(sample.regions for sample in samples)
     negatives = any(region.negatives for sample in samples for region in sample.regions)
     caption_negatives = any(sample.caption_negatives for sample in samples)

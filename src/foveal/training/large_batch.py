@@ -55,7 +55,7 @@ def backward(
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """Micro-batches of neighboring images, each with its own regions and hard negatives.
+    """Split a batch into micro-batches of neighboring images, each with its own regions and hard negatives.
 
     Args:
         batch: A rank's batch.
@@ -76,7 +76,7 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 
 
 def join(outputs: list[Output]) -> Output:
-    """The output of a whole batch from those of its micro-batches, with half precision raised to single.
+    """Join the outputs of micro-batches to that of the whole batch, with half precision raised to single.
 
     Token sets are padded to the longest; rows that name other rows are renumbered.
     """
@@ -89,7 +89,7 @@ def join(outputs: list[Output]) -> Output:
 
 
 def _take(batch: Batch, start: int, end: int) -> Batch:
-    """The images from `start` to `end` and all that belongs to them."""
+    """Return the images from `start` to `end` and all that belongs to them."""
     rows: dict[str, Any] = {"ids": batch.ids[start:end]}
     pixels = batch.pixels
     if isinstance(pixels, PatchedPixels):
@@ -108,7 +108,7 @@ def _take(batch: Batch, start: int, end: int) -> Batch:
 
 
 def _owned(texts: TextRows, owners: Tensor, count: int) -> TextRows:
-    """Those of a group's texts that belong to some of all `count` owners."""
+    """Return the texts of a group that belong to these of all `count` owners."""
     renumbered = torch.full((count,), -1, device=owners.device)
     renumbered[owners] = torch.arange(len(owners), device=owners.device)
     owner = renumbered[texts.owner]
@@ -121,7 +121,7 @@ def _within(owner: Tensor, start: int, end: int) -> Tensor:
 
 
 def _aligned(name: str, parts: list[dict[str, Tensor]], outputs: list[Output]) -> list[Tensor]:
-    """One tensor of each output, ready to be concatenated."""
+    """Return one tensor of each output, ready to be concatenated."""
     values = [part[name] for part in parts]
     if name == "region_image" or name.endswith(".owner"):
         group = name.split(".")[1] if "." in name else ""
@@ -135,7 +135,7 @@ def _aligned(name: str, parts: list[dict[str, Tensor]], outputs: list[Output]) -
 
 
 def _shares(gradients: dict[str, Tensor], outputs: list[Output]) -> list[dict[str, Tensor]]:
-    """Each micro-batch's share of the gradients. What all have in common goes to the last one."""
+    """Split the gradients by micro-batch. What all have in common goes to the last one."""
     shares: list[dict[str, Tensor]] = [{} for _ in outputs]
     parts = [tensors_of(output) for output in outputs]
     for name, gradient in gradients.items():
@@ -158,7 +158,7 @@ def _carry(output: Output, gradients: dict[str, Tensor]) -> None:
 
 
 def _without_averaging(model: Any, postpone: bool) -> AbstractContextManager[None]:
-    """DistributedDataParallel averages gradients once a step, in the last micro-batch."""
+    """Postpone DistributedDataParallel's averaging, which comes once a step, in the last micro-batch."""
     return model.no_sync() if postpone and hasattr(model, "no_sync") else nullcontext()
 
 
@@ -167,7 +167,7 @@ def _single(tensor: Tensor) -> Tensor:
 
 
 def _leaves(output: Output) -> Output:
-    """The output cut off from the model, collecting gradients."""
+    """Cut the output off from the model, so that it collects gradients."""
     leaves = {name: tensor.detach() for name, tensor in tensors_of(output).items()}
     for leaf in leaves.values():
         leaf.requires_grad_(leaf.is_floating_point())

@@ -109,7 +109,7 @@ class Logbook:
 
 
 def read(path: Path) -> list[Record]:
-    """The whole lines of a log. A last line that was cut off is left out.
+    """Read the whole lines of a log. A last line that was cut off is left out.
 
     Raises:
         ValueError: If a line is no step of a training.

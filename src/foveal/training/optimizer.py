@@ -45,7 +45,7 @@ class Optimizer:
 
 
 def lr_at(step: int, optimizer: Optimizer, steps: int) -> float:
-    """The learning rate of an update.
+    """Return the learning rate of an update.
 
     "finelip_release" is the released schedule of FineLIP: its horizon is counted in updates but it is asked
     at micro-batches, four to an update, and only after the update. So the first update runs at the full rate,
@@ -73,7 +73,7 @@ def lr_at(step: int, optimizer: Optimizer, steps: int) -> float:
 
 
 def adamw(model: nn.Module, optimizer: Optimizer) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters of a model, in groups of one decay and one factor of the rate.
+    """Build AdamW over a model's trainable parameters, in groups of one decay and one factor of the rate.
 
     Raises:
         ValueError: If a prefix of `lr_factors` fits no parameter.

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @contextmanager
 def processes() -> Iterator[tuple[World, torch.device]]:
-    """This process's world and device, as torchrun's environment says; alone where there is none.
+    """Yield this process's world and device, as torchrun's environment says; alone where there is none.
 
     Uses NCCL where there are CUDA devices, one to a process, and gloo elsewhere.
     """
@@ -38,7 +38,7 @@ def processes() -> Iterator[tuple[World, torch.device]]:
 
 
 def wrapped(model: nn.Module, kind: Literal["ddp", "fsdp"], world: World) -> nn.Module:
-    """The model as every rank trains it, gradients averaged over ranks. Alone, the model itself.
+    """Wrap a model as every rank trains it, gradients averaged over ranks. Alone, the model itself.
 
     Args:
         model: The same weights on every rank.
@@ -65,18 +65,18 @@ def average_whole_gradients(model: nn.Module, world: World) -> None:
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether a rank holds only its share of a tensor: whether it is a DTensor, whose import takes seconds."""
+    """True if a rank holds only its share of a tensor, as of a DTensor, whose import takes seconds."""
     return hasattr(tensor, "full_tensor")
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor with every rank's share. Every rank must ask."""
+    """Gather a tensor with every rank's share. Every rank must ask."""
     full: Tensor = cast(Any, tensor).full_tensor() if is_sharded(tensor) else tensor
     return full
 
 
 def share(tensor: Tensor, like: Tensor) -> Tensor:
-    """The share of a whole tensor that a rank holds of `like`."""
+    """Return the share of a whole tensor that a rank holds of `like`."""
     tensor = tensor.to(like.device)
     if not is_sharded(like):
         return tensor
@@ -87,7 +87,7 @@ def share(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def of_every_rank(value: T, world: World) -> list[T]:
-    """Any value of each rank, in rank order."""
+    """Gather any value of each rank, in rank order."""
     everyone: list[T] = [value] * world.size
     if world.size > 1:
         dist.all_gather_object(everyone, value)
@@ -95,7 +95,7 @@ def of_every_rank(value: T, world: World) -> list[T]:
 
 
 def of_first_rank(work: Callable[[], T], world: World) -> T:
-    """What `work` gives on the first rank, which alone does it. Where it fails, every rank fails with its words.
+    """Do `work` on the first rank alone and return its result. Where it fails, every rank fails with its words.
 
     Raises:
         ValueError: If `work` raises one, or an OSError.
@@ -135,11 +135,11 @@ def _shard(model: nn.Module) -> nn.Module:
 
 
 def _with_graph(_model: nn.Module, _inputs: Any, output: Output) -> Output:
-    """An output that is a parameter itself (a bias) is unused to DDP, which looks for parameters behind outputs."""
+    """Copy outputs that are parameters (a bias): DDP looks for parameters behind outputs and takes them for unused."""
     bare = {name: value.clone() for name, value in tensors_of(output).items() if isinstance(value, nn.Parameter)}
     return with_tensors(output, bare)
 
 
 def _scalars(model: nn.Module) -> list[nn.Parameter]:
-    """Parameters of one number without dimensions, which can't be sharded."""
+    """Return parameters of one number without dimensions, which can't be sharded."""
     return [parameter for parameter in model.parameters() if parameter.ndim == 0]

@@ -19,7 +19,7 @@ class Stateful(Protocol):
     """What has to be saved to go on exactly: tensors, numbers, strings, and lists and dictionaries of them."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All there is to save."""
+        """Return all there is to save."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
@@ -34,7 +34,7 @@ class Objective(Protocol):
     """
 
     def __call__(self, output: Output, world: World) -> dict[str, Tensor]:
-        """The weighted terms, by name."""
+        """Return the weighted terms, by name."""
 
 
 class Stream(Stateful, Protocol):
@@ -49,7 +49,7 @@ class CarryingObjective(Protocol):
     """An objective that carries something from step to step (FG-CLIP 2's threshold). Itself it stays a value."""
 
     def start(self) -> Objective:
-        """An objective at the first step, which is `Stateful`."""
+        """Return the objective of the first step, which is `Stateful`."""
 
 
 @runtime_checkable
@@ -57,7 +57,7 @@ class Data(Protocol):
     """What batches are made of and what they hold."""
 
     def open(self, model: ModelConfig, *, batch_size: int, seed: int, world: World, workers: int) -> Stream:
-        """This rank's stream, with `batch_size` images to a batch, sized and cut for this model."""
+        """Open this rank's stream, with `batch_size` images to a batch, sized and cut for this model."""
 
 
 @dataclass(frozen=True, kw_only=True)

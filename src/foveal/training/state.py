@@ -120,7 +120,7 @@ class Training:
         return {"updates": self.average.updates, "weights": averages}
 
     def _moments(self) -> dict[str, dict[str, Tensor]]:
-        """The optimizer's state by parameter name, so that it does not hang on an order."""
+        """Return the optimizer's state by parameter name, so that it does not hang on an order."""
         named = self.model.named_parameters()
         return {
             name: {key: whole(value.detach()).cpu() for key, value in self.adam.state[parameter].items()}
@@ -139,7 +139,7 @@ class Training:
 
 
 def begin(run: Run, world: World, device: torch.device, init: Path | None = None) -> Training:
-    """A training before its first step.
+    """Build a training before its first step.
 
     Args:
         run: What it is.
@@ -184,7 +184,7 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
 
 
 def _opened(run: Run, init: Path) -> DualEncoder:
-    """The model that a run begins from. What makes the run's own parts may make those of that model."""
+    """Load the model that a run begins from. What makes the run's own parts may make those of that model."""
     return weights.load(init, (*TRUSTED_MODULES, *(type(part).__module__ for part in run.model.parts)))
 
 

@@ -107,7 +107,7 @@ def fit(
 
 
 def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]:
-    """One step: what is logged of it, and whether any rank wants to stop."""
+    """Do one step. Return its record, and whether any rank wants to stop."""
     run, world = training.run, training.world
     lr = lr_at(training.step, run.optimizer, run.steps)
     set_lr(training.adam, lr)
@@ -161,7 +161,7 @@ def _ids(ids: tuple[str, ...]) -> str:
 
 
 def _tokens(batch: Batch, pad_id: int) -> int:
-    """How many text tokens a batch holds, padding left out."""
+    """Count the text tokens of a batch, padding left out."""
     return sum(int(torch.count_nonzero(rows.ids != pad_id)) for rows in batch.texts.values())
 
 
@@ -188,7 +188,7 @@ def _check_folder(run: Run, out: Path, *, resume: bool) -> None:
 
 
 def _description(path: Path) -> Any:
-    """A run as it was written down when its training began."""
+    """Read the run as it was written down when its training began."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -198,7 +198,7 @@ def _description(path: Path) -> Any:
 
 
 def _fingerprints(training: Training, begun: Path | None) -> list[Fingerprint]:
-    """What the run's sources hold; refused if a run that is resumed began with something else."""
+    """Take fingerprints of the run's sources. Refuse them if a resumed run began with something else."""
     feed, stream = training.run.data, training.stream
     if not isinstance(feed, Feed) or not isinstance(stream, Stream):
         return []

@@ -27,11 +27,11 @@ def png(color="red"):
 
 
 RIGHT = Region((0.25, 0.5, 0.75, 1.0), "a <b>pig</b>", (Negative("a \"cow\" & 'calf'"),))
-ASKED = Sample("asked", png(), ('it\'s a "pig" <i>',), "A pig <script>alert(1)</script> & a cow.", (RIGHT,))
+TARGET = Sample("asked", png(), ('it\'s a "pig" <i>',), "A pig <script>alert(1)</script> & a cow.", (RIGHT,))
 OTHER = Sample("other", png("blue"), ("a cow",), "A cow.")
 ANSWER = Answer(
-    asked=ASKED,
-    found=[(OTHER, 0.75), (ASKED, 0.5)],
+    target=TARGET,
+    hits=[(OTHER, 0.75), (TARGET, 0.5)],
     phrases=[(RIGHT, [(RIGHT.negatives[0].text, 0.625), (RIGHT.phrase, 0.25)])],
 )
 
@@ -63,9 +63,9 @@ def test_texts_are_shown_and_never_read_as_html(section):
     assert not section.of("script")
     assert not section.of("b")
     assert not section.of("i")
-    for text in (ASKED.long_caption, RIGHT.phrase, RIGHT.negatives[0].text):
+    for text in (TARGET.long_caption, RIGHT.phrase, RIGHT.negatives[0].text):
         assert text in section.texts
-    assert {image["alt"] for image in section.of("img")} == {ASKED.captions[0], OTHER.captions[0]}
+    assert {image["alt"] for image in section.of("img")} == {TARGET.captions[0], OTHER.captions[0]}
 
 
 def test_the_picture_asked_about_is_marked_and_no_other(section):
@@ -88,8 +88,8 @@ def test_pictures_are_in_the_page_itself(section):
     sources = [image["src"] for image in section.of("img")]
     assert [b64decode(source.removeprefix("data:image/png;base64,")) for source in sources] == [
         OTHER.image,
-        ASKED.image,
-        ASKED.image,
+        TARGET.image,
+        TARGET.image,
     ]
 
 
@@ -117,9 +117,9 @@ def test_an_answer_is_the_nearest_pictures_and_the_ranked_phrases_of_each_region
     images = encoder.encode_images([sample.image for sample in gallery])
     answer = page._answer(encoder, gallery, images, gallery[2])
     scores = (images @ encoder.encode_texts([gallery[2].long_caption], "long_caption")[0]).tolist()
-    best = sorted(range(6), key=lambda i: -scores[i])[: page.SHOWN]
-    assert [sample.id for sample, _ in answer.found] == [gallery[i].id for i in best]
-    assert [score for _, score in answer.found] == pytest.approx([scores[i] for i in best])
+    best = sorted(range(6), key=lambda i: -scores[i])[: page.TOP]
+    assert [sample.id for sample, _ in answer.hits] == [gallery[i].id for i in best]
+    assert [score for _, score in answer.hits] == pytest.approx([scores[i] for i in best])
     assert [region for region, _ in answer.phrases] == list(gallery[2].regions)
     for region, ranked in answer.phrases:
         assert sorted(text for text, _ in ranked) == sorted([region.phrase, *(n.text for n in region.negatives)])
@@ -143,9 +143,9 @@ def test_a_page_holds_table_model_attribution_and_the_longest_queries(encoder, m
 
 def test_the_gallery_is_of_test_scenes_that_no_training_saw(encoder, monkeypatch, tmp_path):
     monkeypatch.setattr(page, "GALLERY", 3)
-    asked = []
-    monkeypatch.setattr(page, "_section", lambda answer: asked.append(answer) or "")
-    monkeypatch.setattr(page, "SHOWN", 2)
+    answers = []
+    monkeypatch.setattr(page, "_section", lambda answer: answers.append(answer) or "")
+    monkeypatch.setattr(page, "TOP", 2)
     write_page(tmp_path / "index.html", encoder, [report("m", 1.0)], queries=2)
-    assert [len(answer.found) for answer in asked] == [2, 2]
-    assert all(sample.id.startswith("scenes-test-") for answer in asked for sample, _ in answer.found)
+    assert [len(answer.hits) for answer in answers] == [2, 2]
+    assert all(sample.id.startswith("scenes-test-") for answer in answers for sample, _ in answer.hits)

@@ -97,7 +97,7 @@ def _parse_fields(kind: Any, values: dict[str, Any], where: str) -> Any:
 
 
 class _UnreadableError(Exception):
-    """A text that does not fit a type; says what would."""
+    """A text does not fit a type. The message says what would."""
 
 
 def _set(node: Any, path: list[str], text: str) -> Any:

@@ -1,4 +1,4 @@
-"""The world of processes as a value: who I am, of how many, and what crosses between us with its gradient."""
+"""The world of processes as a value: rank, size, and gathering with gradients."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class World:
-    """Which process this is, of how many. A world of one needs no set-up and communicates nothing.
+    """A process's rank among all of them. A world of one needs no set-up and communicates nothing.
 
     Losses take a world as an argument and never ask for one, so no test patches `torch.distributed`.
     The convention of gradients is DistributedDataParallel's: a rank's loss is the mean over its own rows,

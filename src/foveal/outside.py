@@ -1,4 +1,4 @@
-"""What comes from outside: JSON of bounded size and depth, and how names and values are shown on a terminal."""
+"""Input from outside: JSON of bounded size and depth, and names and values escaped for a terminal."""
 
 import json
 from pathlib import Path

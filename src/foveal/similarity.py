@@ -1,4 +1,4 @@
-"""How alike embeddings and token sets are: one implementation for losses, evaluation and search."""
+"""Similarity of embeddings and token sets: one implementation for losses, evaluation and search."""
 
 from math import isqrt
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""The tensors in a tree of dataclasses and mappings, by name: batches and outputs taken apart and put together."""
+"""The tensors in a tree of dataclasses and mappings, by name, to take batches and outputs apart and rebuild them."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace

@@ -1,4 +1,4 @@
-"""The nouns of the house: what flows between its rooms.
+"""Types that cross between packages: samples, batches, outputs, hits.
 
 Shape letters, the same in every signature:
     B  images (or texts) in a batch      N  the same on the other side, or gathered from every rank
@@ -39,7 +39,7 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Negative:
-    """A text that nearly fits, and what is wrong with it.
+    """A hard negative: a text that nearly fits, and the change that makes it wrong.
 
     Attributes:
         text: The hard negative.
@@ -67,7 +67,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image and everything said about it: what formats yield and annotation enriches.
+    """One image and everything said about it, as formats yield it and annotation enriches it.
 
     Attributes:
         id: Unique within its source.
@@ -93,7 +93,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class PhraseBox:
-    """Where in a picture a phrase of a query fits best.
+    """The best box of a query's phrase in a picture.
 
     Attributes:
         phrase: A part of the query's text. Empty for a query by picture.
@@ -193,7 +193,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """What a model makes of one group of texts. Every embedding and token is of unit length.
+    """Embeddings of one group of texts. Every embedding and token is of unit length.
 
     Attributes:
         embedding: Of each text.
@@ -230,7 +230,7 @@ def check_groups(names: Collection[str], needed: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Output:
-    """What a model makes of a batch. Every embedding and token is of unit length.
+    """The embeddings of a batch. Every embedding and token is of unit length.
 
     Attributes:
         image: Of the whole image.

@@ -1,4 +1,4 @@
-"""From samples to batches: what a run wants of each sample, drawn, decoded, tokenized and stacked."""
+"""Batches from samples: the parts that a run asks for, drawn, decoded, tokenized and stacked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ class Prepared:
 
     Attributes:
         id: The sample's.
-        view: What the model sees of the picture.
+        view: The part of the picture that the model sees.
         caption: The short caption, if asked for.
         long_caption: The long one, if asked for.
         regions: Those chosen, with the hard negatives chosen; boxes in fractions of the view.
@@ -45,7 +45,7 @@ LENGTHS: Mapping[Kind, int] = MappingProxyType({"caption": 77, "long_caption": 2
 
 @dataclass(frozen=True, kw_only=True)
 class Batcher:
-    """Makes batches of samples: `prepare` for each, in a worker, then `collate` for all.
+    """Maker of batches: `prepare` for each sample, in a worker, then `collate` for all.
 
     What is not asked for is absent from the batch; what is asked for and not there has no rows.
 

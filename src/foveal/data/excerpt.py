@@ -1,4 +1,4 @@
-"""A few samples of a source, read beside its stream: what a training says of its data, and knows it by.
+"""A few samples of a source, read beside its stream, for remarks on the data and for fingerprints of it.
 
 Nothing here moves a stream, so batches stay what they are. No picture is decoded.
 """

@@ -1,4 +1,4 @@
-"""Reading a file that someone else put there: a regular one, of bounded size, and where it should lie."""
+"""Safe reading of files from outside: regular ones, of bounded size, in the folder where they should lie."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""From encoded pictures to what a model sees, with the boxes that lie in them."""
+"""Views for a model from encoded pictures, with the boxes that lie in them."""
 
 import math
 import struct
@@ -89,7 +89,7 @@ class Augmentation:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a model is to see of one picture, before normalization.
+    """The part of one picture that a model sees, before normalization.
 
     Attributes:
         pixels: Rows, columns, colors.
@@ -102,7 +102,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTransform:
-    """Makes views of pictures, and pixels of views. The defaults are FG-CLIP's.
+    """Maker of views of pictures, and of pixels of views. The defaults are FG-CLIP's.
 
     Pictures are turned upright as their EXIF says; transparency is dropped; of 16 bits the upper 8 are kept; of
     several frames the first is. `docs/departures.md` says where published code does otherwise.

@@ -1,4 +1,4 @@
-"""The kinds of pictures that are read: how their files end, how they begin, and what Pillow calls them.
+"""The kinds of pictures that are read: suffixes, first bytes and Pillow's names.
 
 The one list for folders, tars, tables and writing. Pillow knows more kinds, some of which start other programs (EPS)
 or carry a history of bugs (JPEG 2000); these are named as pictures that are not read.

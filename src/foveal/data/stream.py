@@ -1,4 +1,4 @@
-"""From sources to an endless, shuffled, exactly resumable sequence of batches, over ranks and workers.
+"""Endless, shuffled, exactly resumable batches from sources, over ranks and workers.
 
 Every decision (which sample comes next, from which source, in which order, how it is augmented) is a function of
 the seed and of how far a worker has come. So a state is a few numbers, and going on from it is going on exactly.
@@ -134,12 +134,12 @@ class Stream(Generic[Item, Collated]):
 
     @property
     def broken(self) -> int:
-        """How many samples of this rank were broken so far."""
+        """The number of broken samples of this rank so far."""
         return sum(state["broken"] for state in self._states)
 
     @property
     def left_out(self) -> int:
-        """Return how many parts were left out of this rank's samples so far, such as boxes without area."""
+        """The number of parts left out of this rank's samples so far, such as boxes without area."""
         return sum(state.get("left_out", 0) for state in self._states)
 
     def state_dict(self) -> State:
@@ -240,7 +240,7 @@ def mix(*numbers: int) -> int:
 
 @dataclass(frozen=True)
 class _Packet:
-    """What a worker sends: a batch, its state after it, what was broken on the way; or why it gave up.
+    """A worker's message: a batch, its state after it and notes on broken samples; or why it gave up.
 
     Of what was left out of whole samples, it brings the last.
     """
@@ -253,7 +253,7 @@ class _Packet:
 
 
 class _Consumers(IterableDataset[_Packet]):
-    """What the loader copies into its workers; each then is one consumer of the sources."""
+    """The data set that the loader copies into its workers; each then is one consumer of the sources."""
 
     def __init__(self, stream: Stream[Any, Any], turn: int, states: list[State]) -> None:
         self.stream, self.turn, self.states = stream, turn, states

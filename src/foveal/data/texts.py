@@ -1,4 +1,4 @@
-"""What a recipe may do to texts before they are read: parts that take a sample and give an edited one."""
+"""Edits of texts for recipes: parts that take a sample and give an edited one."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -33,15 +33,15 @@ class TextGroup(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the group, in `Batch.texts` and `Output.texts`."""
+        """The group's name in `Batch.texts` and `Output.texts`."""
 
     @property
     def of(self) -> Owner:
-        """What the texts are about."""
+        """The kind of owner that the texts are about."""
 
     @property
     def kind(self) -> Kind:
-        """Chooses positions and projection of the text tower."""
+        """The kind of text, which chooses positions and projection of the text tower."""
 
     @property
     def tokens(self) -> bool:
@@ -87,7 +87,7 @@ class FirstSentence:
 
 @dataclass(frozen=True)
 class DropSummary:
-    """Takes the first sentence out of the long caption. It sums the others up, and a model may read no further.
+    """An edit that drops the long caption's first sentence: it sums the others up, and a model may stop there.
 
     Attributes:
         probability: Of doing so.
@@ -105,7 +105,7 @@ class DropSummary:
 
 @dataclass(frozen=True)
 class SampleSentences:
-    """Keeps some sentences of the long caption, drawn at random.
+    """An edit that keeps sentences of the long caption, drawn at random.
 
     Attributes:
         most: At most this many; between one and this many if `vary` is set.

@@ -1,4 +1,4 @@
-"""From texts to token ids: CLIP's own tokenizer, packaged, and any `tokenizer.json` of a model folder."""
+"""Token ids from texts, by CLIP's own tokenizer, packaged, or any `tokenizer.json` of a model folder."""
 
 import gzip
 import html
@@ -63,7 +63,7 @@ _REMEMBERED_WORDS = 1 << 17
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Turns texts into token ids between a start and an end mark. Its fields are plain, so it crosses to workers.
+    """Encoder of texts as token ids between start and end marks. Its fields are plain, so it crosses to workers.
 
     Text is only ever text: a caption that holds a literal `<|endoftext|>` gives the tokens of these
     characters, never the mark (the published tokenizers let it through, and it ends the caption early).
@@ -139,7 +139,7 @@ class Tokenizer:
 
     @property
     def vocabulary(self) -> int:
-        """Number of token ids."""
+        """The number of token ids."""
         return _vocabulary(self.path, self.cleaning).size
 
     def backend(self) -> tokenizers.Tokenizer:
@@ -208,7 +208,7 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class _Vocabulary:
-    """What a `tokenizer.json` knows.
+    """The content of a `tokenizer.json`.
 
     Attributes:
         backend: The tokenizer in Rust.
@@ -237,7 +237,7 @@ class _Vocabulary:
 
 @dataclass(frozen=True)
 class _ClipVocabulary(_Vocabulary):
-    """CLIP's: takes clean texts, and remembers the tokens of words, over 3 times faster than Rust.
+    """CLIP's vocabulary: takes clean texts, and remembers the tokens of words, over 3 times faster than Rust.
 
     Attributes:
         words: Token ids of words seen before.

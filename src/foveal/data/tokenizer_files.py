@@ -1,4 +1,4 @@
-"""A tokenizer as the files that other programs read: all it does to a text is inside of them."""
+"""A tokenizer as files for other programs, with all it does to a text inside."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether a picture is whole, at a fraction of what decoding it takes."""
+"""A check that a picture is whole, at a fraction of the time of decoding it."""
 
 import re
 from contextlib import suppress

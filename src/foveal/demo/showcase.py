@@ -1,4 +1,4 @@
-"""Scenes are made, recipes trained on them alike, and what each learnt is measured on scenes never seen."""
+"""The demo: scenes, recipes trained on them alike, and their scores on unseen scenes."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ SCENE_BENCHMARKS = ("scenes", "scenes_long")
 
 @dataclass(frozen=True, kw_only=True)
 class Showcase:
-    """Which recipes are compared, and on how much.
+    """The recipes that are compared, and the amount of data.
 
     Attributes:
         recipes: Names of recipes that have a `demo`.

@@ -1,4 +1,4 @@
-"""What losses share: full precision, blocks of rows, the mean over all ranks' rows, margins."""
+"""Parts that losses share: full precision, blocks of rows, the mean over all ranks' rows, margins."""
 
 from collections.abc import Callable
 from functools import wraps

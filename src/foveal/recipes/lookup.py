@@ -1,4 +1,4 @@
-"""From a name on the command line to a recipe."""
+"""Recipes by their name on the command line."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What batches are made of: which sources, and what a run wants of each sample."""
+"""The data of a run: its sources, and the parts of each sample that it asks for."""
 
 import re
 from collections.abc import Iterable

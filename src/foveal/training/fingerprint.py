@@ -1,4 +1,4 @@
-"""What the sources of a run hold, in a few numbers: so that a training notices when it resumes on other data.
+"""Fingerprints of a run's sources, so that a training notices when it resumes on other data.
 
 Times and places of files do not count, so a data set may be copied and moved. At most 256 MiB of a source are read:
 all of it where it is smaller, else blocks of 64 KiB at fixed places, two at least of each of 2,048 files. A change
@@ -34,7 +34,7 @@ THREADS = 8
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What one source holds.
+    """The content of one source, in a few numbers.
 
     Attributes:
         spec: The source as the run names it.

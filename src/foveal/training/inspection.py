@@ -1,4 +1,4 @@
-"""What a short look at the data tells before the first step: where a training would learn little or wrong."""
+"""A short look at the data before the first step, for what a training would learn little or wrong from."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a training tells: a line of JSON per step, a progress bar, curves, and TensorBoard where it is wanted."""
+"""The log of a training: a line of JSON per step, a progress bar, curves, and TensorBoard where asked for."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""AdamW, its parameter groups, the learning rate of every step, and what is clipped."""
+"""AdamW, its parameter groups, the learning rate of every step, and clipping."""
 
 import math
 from dataclasses import dataclass

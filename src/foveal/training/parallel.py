@@ -1,4 +1,4 @@
-"""Many processes as one: who we are, how weights are spread, and how data gets to the device."""
+"""Many processes as one: their ranks, sharded weights, and values from every rank."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A training as a value, how single fields of it are changed from outside, and how it is written down."""
+"""A training as a value, and the protocols of its parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What has to be saved to go on exactly: tensors, numbers, strings, and lists and dictionaries of them."""
+    """Interface of a part whose state is saved: tensors, numbers, strings, and lists and dictionaries of them."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return all there is to save."""
@@ -27,7 +27,7 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What a training minimizes: the sum of the terms. Called once a step, on the whole batch of a rank.
+    """Interface of an objective, whose terms' sum is minimized. Called once a step, on a rank's whole batch.
 
     One that can't do without some texts says so in `needs`, a tuple of their groups' names, such as ("long_caption",).
     A run whose batches lack them is refused before the first step.
@@ -54,7 +54,7 @@ class CarryingObjective(Protocol):
 
 @runtime_checkable
 class Data(Protocol):
-    """What batches are made of and what they hold."""
+    """Interface of the data of a run."""
 
     def open(self, model: ModelConfig, *, batch_size: int, seed: int, world: World, workers: int) -> Stream:
         """Open this rank's stream, with `batch_size` images to a batch, sized and cut for this model."""
@@ -62,7 +62,7 @@ class Data(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How a training is computed. But for rounding and the data's order, what it learns does not depend on it.
+    """The settings of computation. But for rounding and the data's order, results do not depend on them.
 
     Attributes:
         precision: "bf16" runs the model under autocast; weights, embeddings and losses stay fp32.

@@ -1,4 +1,4 @@
-"""From a recipe and what the command line adds to it to a training that runs."""
+"""The start of a training from a recipe and the command line's changes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,8 +30,8 @@ def train(
         run: What a recipe gave.
         out: The folder of results.
         data: Sources in place of the run's own. Empty: its own.
-        init: A model folder to begin from; what the run's model has beyond it is added as the papers do. Pictures'
-            colors and the tokenizer become this model's; `changes` come after.
+        init: A model folder to begin from; what the run's model has beyond it is added as the papers do. The
+            normalization mean and std and the tokenizer become this model's; `changes` come after.
         resume: Go on with what `out` holds.
         changes: "path.to.field=value" each.
         progress: Whether to show a progress bar.

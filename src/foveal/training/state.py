@@ -1,4 +1,4 @@
-"""All that changes while a model is trained, and how it is saved and taken up again."""
+"""The state of a training, saved and restored."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -58,8 +58,8 @@ def fit(
     Args:
         run: What is trained, how, and on what.
         out: The folder of results: the model, `run.json`, `log.jsonl`, `curves.png` and `checkpoints/`.
-        init: A model folder to start from, ours or a public checkpoint's. None: fresh weights. What the run says of
-            colors and tokenizer counts; `train` takes over those of `init`.
+        init: A model folder to start from, ours or a public checkpoint's. None: fresh weights. The run's
+            normalization mean and std and its tokenizer count; `train` takes over those of `init`.
         resume: Go on with what `out` holds.
         world: The ranks, see `parallel.processes`.
         device: Of this rank.

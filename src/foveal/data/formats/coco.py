@@ -83,12 +83,12 @@ class Coco:
 
     @property
     def passed_over(self) -> Counter[str]:
-        """Return how many annotations belong to no sample, by reason."""
+        """The numbers of annotations that belong to no sample, by reason."""
         return self._content.passed_over
 
     @property
     def rows(self) -> int:
-        """How many entries of images the samples are made of; each belongs to exactly one."""
+        """The number of entries of images that the samples are made of; each belongs to exactly one."""
         return sum(entry.rows for entry in self._content.images)
 
     def write(self, samples: Iterable[Sample]) -> int:
@@ -209,7 +209,7 @@ class Coco:
 
 @dataclass
 class _Entry:
-    """What is said of one image, or why it is no sample.
+    """The annotations of one image, or the reason that it is no sample.
 
     Attributes:
         id: As a text.

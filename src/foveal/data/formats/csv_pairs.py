@@ -140,7 +140,7 @@ class CsvPairs(RowFile):
 
 
 class _Header:
-    """The columns of a table, and how its rows are read."""
+    """The columns of a table, and the way to read its rows."""
 
     def __init__(self, separator: str, cells: list[str], columns: Columns, end: int, lines: int) -> None:
         """Read a header.

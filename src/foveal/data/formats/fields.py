@@ -1,4 +1,4 @@
-"""How people spell the fields of a sample: the one table that all formats of rows read by."""
+"""The spellings of a sample's fields: the one table that all formats of rows read by."""
 
 import logging
 import math
@@ -45,7 +45,7 @@ _REPR.maxlevel = 3
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold the images and the captions of rows whose names do not say so.
+    """The columns that hold images and captions, where their names do not say so.
 
     Attributes:
         image: A column's name, or `outer.inner` for a field of a struct. Empty: one of `SPELLINGS`.

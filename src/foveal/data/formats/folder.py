@@ -46,7 +46,7 @@ _STAMP = (1 << 30) - 1  # about a second, in nanoseconds
 
 @dataclass
 class Listed:
-    """The pictures of a folder, in few bytes each, and what became of all else.
+    """The pictures of a folder, in few bytes each, and a count of everything else.
 
     Attributes:
         names: Paths below the folder, one behind another, in UTF-8.
@@ -128,7 +128,7 @@ class Folder:
 
     @cached_property
     def listed(self) -> Listed:
-        """What the folder holds. What is left out is logged."""
+        """The content of the folder. Whatever is left out is logged."""
         listed = list_folder(self.path, outside=True)
         broken = [f"{name} is left out: {reason}" for name, reason in listed.broken.items()]
         more = [f"{len(broken) - _MOST_LOGGED} more are left out."] if len(broken) > _MOST_LOGGED else []
@@ -244,7 +244,7 @@ def counts(kinds: Mapping[str, int]) -> str:
 
 
 class _Picture(NamedTuple):
-    """A picture of a folder, or another file that is sought."""
+    """A picture of a folder, or another file of the kind that is sought."""
 
     name: str
     status: os.stat_result
@@ -263,7 +263,7 @@ class _Names:
 
 
 class _Walk:
-    """One pass over a folder: yields the files that are sought, and counts the others on the way."""
+    """One pass over a folder, which yields the files that are sought and counts the others."""
 
     def __init__(self, root: Path, suffixes: Collection[str], *, outside: bool, most: int = MOST_BYTES) -> None:
         self.root, self.suffixes, self.outside, self.most = os.fspath(root), frozenset(suffixes), outside, most

@@ -1,4 +1,4 @@
-"""JSON of people: whole, or the items of one long list, found piece by piece, as such files outgrow memory."""
+"""JSON of people, read whole, or item by item where one long list outgrows memory."""
 
 import json
 import re

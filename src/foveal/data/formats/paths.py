@@ -1,4 +1,4 @@
-"""Which files a name means, and how a file is written so that no half of it is ever seen."""
+"""The files that a pattern names, and atomic writing of one."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A file of rows whose samples are read by number: where the rows of each lie is all that is kept in memory."""
+"""A file of rows whose samples are read by number. Only the places of their rows are kept in memory."""
 
 from abc import ABC, abstractmethod
 from array import array
@@ -54,7 +54,7 @@ class RowFile(ABC):
 
     @property
     def rows(self) -> int:
-        """How many rows the samples are made of; each row belongs to exactly one."""
+        """The number of rows that the samples are made of; each row belongs to exactly one."""
         return len(self._places.lines)
 
     def check(self) -> None:
@@ -114,7 +114,7 @@ class RowFile(ABC):
 
     @cached_property
     def _places(self) -> "Places":
-        """Where the rows of each sample lie.
+        """The places of each sample's rows.
 
         Raises:
             ValueError: If no row has an image, or a column that was named is nowhere.
@@ -136,7 +136,7 @@ class RowFile(ABC):
 
 @dataclass(frozen=True)
 class Places:
-    """Where the rows of each sample lie.
+    """The places of each sample's rows.
 
     Attributes:
         lines: Of each row, where it begins and a second number; those of a sample behind one another.
@@ -163,7 +163,7 @@ class Places:
 
 
 class _Mentions:
-    """What is noted of all rows while a file is gone through: five numbers each."""
+    """Notes on all rows of a file, taken in one pass: five numbers each."""
 
     def __init__(self) -> None:
         self.lines, self.images, self.longs, self.ids = array("q"), array("q"), array("q"), array("q")

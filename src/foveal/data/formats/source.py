@@ -1,4 +1,4 @@
-"""From a name on the command line to a source of samples."""
+"""Sources of samples by their name on the command line."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace

@@ -88,7 +88,7 @@ class WebDataset:
 
         Args:
             samples: In the order wanted.
-            notice: Of a licence. It is the first member of each shard, which readers pass over.
+            notice: Of a license. It is the first member of each shard, which readers pass over.
 
         Raises:
             ValueError: If the folder holds shards already, or `path` is a pattern.

@@ -1,4 +1,4 @@
-"""Color emoji with plain names: what the tiles in a scene look like and what they are called."""
+"""Color emoji with plain names, for the tiles of scenes."""
 
 import unicodedata
 from functools import lru_cache

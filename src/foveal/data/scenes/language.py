@@ -95,7 +95,7 @@ def place_name(place: tuple[int, int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How many tiles there are, on what background. `off` is a lie about the number."""
+    """A sentence on the number of tiles and the background. `off` is a lie about the number."""
 
     template: int
     off: int = 0
@@ -110,7 +110,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What a tile is and in which part of the picture."""
+    """A sentence on a tile and its part of the picture."""
 
     index: int
     template: int
@@ -125,7 +125,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """How one tile lies to another. `is_reversed` is a lie: the opposite relation."""
+    """A sentence on the relation of one tile to another. `is_reversed` is a lie: the opposite relation."""
 
     subject: int
     reference: int
@@ -152,7 +152,7 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Twice:
-    """Of which noun there is more than one. `off` is a lie about the number."""
+    """A sentence on a noun that is there more than once. `off` is a lie about the number."""
 
     template: int
     off: int = 0

@@ -1,4 +1,4 @@
-"""From the facts of a scene to a picture: where the tiles lie, and drawing them."""
+"""Pictures of scenes: the places of the tiles, and drawing them."""
 
 from io import BytesIO
 from random import Random

@@ -1,4 +1,4 @@
-"""Scenes on disk, with the licence of their artwork wherever they go."""
+"""Scenes on disk, with the license of their artwork wherever they go."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,15 +9,15 @@ from ...types import Sample
 from ..formats import WebDataset
 from .artwork import ATTRIBUTION
 
-NOTICE, LICENCE = "ATTRIBUTION.txt", "LICENSE"
+NOTICE, LICENSE = "ATTRIBUTION.txt", "LICENSE"
 
 
 def write_shards(samples: Iterable[Sample], folder: Path, samples_per_shard: int) -> None:
     """Write scenes as WebDataset shards.
 
-    Every shard begins with a member LICENSE that names the artwork, its makers, its licence and what was changed;
+    Every shard begins with a member LICENSE that names the artwork, its makers, its license and what was changed;
     readers of WebDataset pass over names without a dot. The same stands in ATTRIBUTION.txt beside the shards, and the
-    text of the licence in LICENSE.
+    text of the license in LICENSE.
 
     Args:
         samples: The scenes.
@@ -29,7 +29,7 @@ def write_shards(samples: Iterable[Sample], folder: Path, samples_per_shard: int
     """
     WebDataset(folder, samples_per_shard=samples_per_shard).write(samples, notice=ATTRIBUTION)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / LICENCE).write_bytes((get_openmoji_data() / "LICENSE").read_bytes())
+    (folder / LICENSE).write_bytes((get_openmoji_data() / "LICENSE").read_bytes())
     write_notice(folder)
 
 

@@ -1,4 +1,4 @@
-"""The endless source of scenes: a number in, a picture with everything true and nearly true about it out."""
+"""The endless source of scenes: a picture by its number, with all that is true and nearly true about it."""
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass

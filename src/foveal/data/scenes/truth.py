@@ -1,4 +1,4 @@
-"""What there is in a scene: tiles, their attributes and places, and the scenes that are nearly the same."""
+"""The facts of a scene: tiles, their attributes and places, and the scenes that are nearly the same."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ EXCHANGED = {
 
 
 class Tile(NamedTuple):
-    """An emoji on a square tile. A tuple, as hard negatives make a hundred of them for each picture.
+    """A square tile with an emoji on it. A tuple, as hard negatives make a hundred of them for each picture.
 
     Attributes:
         noun: What it is, one of `NOUNS`.

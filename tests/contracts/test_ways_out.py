@@ -168,7 +168,7 @@ def test_many_texts_are_read():
     for part in (
         f"{GAP} is not empty. Resume it with --resume, or choose another folder.",
         "Go on from the last checkpoint in OUT.",
-        "What a training minimizes",
+        "Interface of an objective, whose terms' sum is minimized.",
     ):
         assert any(part in text for text in every)
     assert sum(len(SETTING.findall(text)) for text in every) > 10

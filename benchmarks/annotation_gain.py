@@ -23,7 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from annotation_quality import fitting
-from foveal.annotation.detectors import Dense, Found
+from foveal.annotation.detectors import Dense, Detection
 from foveal.annotation.engine import LOOKED_AT
 from foveal.annotation.filter import Filter
 from foveal.annotation.ground import Choice, Ground, intersection_over_union, open_phrases
@@ -60,7 +60,7 @@ class TrueBoxes:
             if len(fits) == 1 and count is None:
                 x0, y0, x1, y1 = (edge / self.scenes.size for edge in boxes[tiles.index(fits[0])])
                 words = region.phrase.lower().split()
-                found.append(Found(number, (x0, y0, x1, y1), len(words) - words.count("the") / 10))
+                found.append(Detection(number, (x0, y0, x1, y1), len(words) - words.count("the") / 10))
         return Choice().place(sample, found)
 
 

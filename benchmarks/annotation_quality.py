@@ -16,7 +16,7 @@ from time import process_time
 from typing import Any, NamedTuple
 
 from foveal.annotation.chunker import Phrase
-from foveal.annotation.detectors import Dense, opened
+from foveal.annotation.detectors import Dense, load_encoder
 from foveal.annotation.ground import intersection_over_union
 from foveal.annotation.lexicon import lexicon
 from foveal.annotation.negatives import Negatives
@@ -240,7 +240,7 @@ def grounding(encoder: str, odd: bool | None) -> None:
             pictures.append(folder / "images" / f"{image['id']:012d}.jpg")
             names.append(list(own))
             truths.append(list(own.values()))
-    found = Dense(opened(encoder)).find(pictures, names)
+    found = Dense(load_encoder(encoder)).find(pictures, names)
     boxes = [[one.box for one in sorted(some)] for some in found]
     center = (0.1, 0.1, 0.9, 0.9)  # the best of sides 0.4 to 1 on these pictures
     for name, guesses in (("dense features", boxes), ("center box", [[center] * len(own) for own in names])):

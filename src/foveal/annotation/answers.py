@@ -100,10 +100,10 @@ class Answers:
         self.run = run
         self._spend, self._counted = Spend(), 0  # up to a number; only what is new is added up
 
-    def of(self, key: bytes) -> list[Answer]:
+    def by_key(self, key: bytes) -> list[Answer]:
         """All answers to a question, oldest first."""
         if self.remote is not None:
-            return cast(list[Answer], self.remote("of", key))
+            return cast(list[Answer], self.remote("by_key", key))
         query = "SELECT text, finish, prompt_tokens, completion_tokens, cost FROM answers WHERE key = ? ORDER BY number"
         with self._opened() as connection:
             return [Answer(*row) for row in connection.execute(query, (key,))]

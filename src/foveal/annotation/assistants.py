@@ -26,7 +26,7 @@ from .refusal import refuses
 
 log = logging.getLogger(__name__)
 
-ASKED = 2
+ATTEMPTS = 2
 """How often an answer is asked for: once more after one that is of no use."""
 LONGEST = 1 << 16
 """Characters of an answer that is read. Those of a thousand tokens are 5,000 or so."""
@@ -118,7 +118,7 @@ class Assistant:
         self._connect(answers)
 
     @property
-    def kept(self) -> Answers:
+    def answer_store(self) -> Answers:
         """The answers on disk, and what they cost."""
         return self._line.answers
 
@@ -149,7 +149,7 @@ class Assistant:
         key = self._key(question, schema, content)
         with self._alone(key):
             problems: list[tuple[str, str]] = []
-            for answer in self.kept.of(key):
+            for answer in self.answer_store.by_key(key):
                 try:
                     return _use(answer, schema, check)
                 except Unkeepable as error:
@@ -159,9 +159,9 @@ class Assistant:
                         raise
                     problems.append((answer.text, str(error)))
             problems = [] if self.fresh else problems
-            while len(problems) < ASKED:
+            while len(problems) < ATTEMPTS:
                 answer = self._get(self._messages(question, content, problems), schema)
-                self.kept.add(key, answer)
+                self.answer_store.add(key, answer)
                 try:
                     return _use(answer, schema, check)
                 except NoAnswer:
@@ -178,16 +178,16 @@ class Assistant:
     def _alone(self, key: bytes) -> Iterator[None]:
         """One question at a time is asked by one thread at a time; who waits then finds its answer."""
         with self._line.lock:
-            mine, waiting = self._line.keys.get(key, (threading.Lock(), 0))
-            self._line.keys[key] = (mine, waiting + 1)
+            key_lock, waiting = self._line.keys.get(key, (threading.Lock(), 0))
+            self._line.keys[key] = (key_lock, waiting + 1)
         try:
-            with mine:
+            with key_lock:
                 yield
         finally:
             with self._line.lock:
-                mine, waiting = self._line.keys.pop(key)
+                key_lock, waiting = self._line.keys.pop(key)
                 if waiting > 1:
-                    self._line.keys[key] = (mine, waiting - 1)
+                    self._line.keys[key] = (key_lock, waiting - 1)
 
     def _key(self, question: str, schema: Mapping[str, Any], content: bytes | None) -> bytes:
         """The name of a question: picture, words and all that shapes the answer, but not who is asked where."""
@@ -197,13 +197,13 @@ class Assistant:
         return name.digest()
 
     def _messages(self, question: str, content: bytes | None, problems: list[tuple[str, str]]) -> list[dict[str, Any]]:
-        asked: list[dict[str, Any]] = [{"type": "text", "text": question}]
+        content_parts: list[dict[str, Any]] = [{"type": "text", "text": question}]
         if content is not None:
-            asked.append({"type": "image_url", "image_url": {"url": data_url(content, self.longest_side)}})
-        messages: list[dict[str, Any]] = [{"role": "user", "content": asked}]
+            content_parts.append({"type": "image_url", "image_url": {"url": data_url(content, self.longest_side)}})
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content_parts}]
         for text, problem in problems:
-            again = f"That answer cannot be used: {problem}. Answer again, with the JSON object only."
-            messages += [{"role": "assistant", "content": text[:LONGEST]}, {"role": "user", "content": again}]
+            correction = f"That answer cannot be used: {problem}. Answer again, with the JSON object only."
+            messages += [{"role": "assistant", "content": text[:LONGEST]}, {"role": "user", "content": correction}]
         return messages
 
     def _get(self, messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> Answer:
@@ -234,7 +234,7 @@ class Assistant:
             completion = read_completion(body)
         except Malformed as error:
             if error.usage != Usage():
-                self.kept.add(NOBODY, self._priced("", "malformed", error.usage))
+                self.answer_store.add(NOBODY, self._priced("", "malformed", error.usage))
             raise
         return self._priced(completion.text, completion.finish, completion.usage)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .lexicon import lexicon, singular, word_classes, words
 
 _TOKEN = re.compile(r"""["“][^"“”\n]{1,60}["”]|[^\W_]+(?:[-’'][^\W_]+)*|[^\w\s]|_""")
-KEPT = frozenset({"of", "with", "without", "in", "on"})  # what they bring belongs to the noun before
+NOUN_PREPOSITIONS = frozenset({"of", "with", "without", "in", "on"})  # what they bring belongs to the noun before
 _ADJECTIVE_END = re.compile(
     r".{3,}(?:ous|ful|less|ish|able|ible|ive|ical|onal|ular|like|most|tary|rary|atic|istic|etic)"
     r"|.+-(?:\w+ed|\w+ing|level|angle|style|type|size|like|set|up|year-old|tone|length)"
@@ -84,8 +84,8 @@ def places() -> frozenset[str]:
 @cache
 def collectives() -> frozenset[str]:
     """Nouns that count what stands behind "of"."""
-    found = words("collectives")
-    return found | {noun + "s" for noun in found}
+    nouns = words("collectives")
+    return nouns | {noun + "s" for noun in nouns}
 
 
 @lru_cache(maxsize=1 << 16)
@@ -110,23 +110,23 @@ def chunk(caption: str) -> tuple[Phrase, ...]:
     tokens = _tokenize(caption)
     tags = _tag(tokens)
     chunks = _chunks(tokens, tags)
-    starts = {each.first: each for each in chunks}
-    for each in reversed(chunks):  # what an inner phrase reaches is known before the outer one asks
-        _extend(each, tokens, tags, starts)
-    seen = [each for each in chunks if not each.is_nested and _is_seen(each, tokens, tags, starts)]
-    return tuple(sorted((_phrase(caption, each, tokens) for each in seen), key=lambda one: one.start))
+    starts = {run.first: run for run in chunks}
+    for run in reversed(chunks):  # what an inner phrase reaches is known before the outer one asks
+        _extend(run, tokens, tags, starts)
+    visible = [run for run in chunks if not run.is_nested and _is_seen(run, tokens, tags, starts)]
+    return tuple(sorted((_phrase(caption, run, tokens) for run in visible), key=lambda phrase: phrase.start))
 
 
-def _is_seen(each: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> bool:
+def _is_seen(run: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> bool:
     """Whether a phrase names a thing and neither a place in the picture, a mere color, nor an event."""
-    noun = tokens[each.head].lower
+    noun = tokens[run.head].lower
     if noun not in places():
         return not is_unseen(noun)
-    whole = starts.get(each.head + 2)
-    is_part = tokens[min(each.head + 1, len(tokens) - 1)].lower == "of" and whole is not None
-    is_led_to = each.first > 0 and tags[each.first - 1] == "PREP"
+    whole = starts.get(run.head + 2)
+    is_part = tokens[min(run.head + 1, len(tokens) - 1)].lower == "of" and whole is not None
+    is_led_to = run.first > 0 and tags[run.first - 1] == "PREP"
     is_part = is_part and not is_led_to and not is_unseen(tokens[whole.head].lower if whole else "")
-    return is_part or (each.head > each.first and tags[each.head - 1] == "NOUN")
+    return is_part or (run.head > run.first and tags[run.head - 1] == "NOUN")
 
 
 def _tokenize(caption: str) -> list[_Token]:
@@ -359,79 +359,79 @@ def _leads_to_noun(tags: Sequence[str], index: int) -> bool:
     return is_adjective_first and index < len(tags) and tags[index] == "NOUN"
 
 
-def _extend(each: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> None:
+def _extend(run: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> None:
     """Moves the end of a phrase behind what belongs to its noun."""
-    at = each.head + 1
-    while at < len(tokens):
-        word, tag = tokens[at].lower, tags[at]
-        follower = starts.get(at + 1)
-        if tag == "PREP" and word in KEPT and follower is not None:
-            if word == "of" and tokens[each.head].lower in collectives():
-                follower.is_nested, each.head, each.last = True, follower.head, follower.last
-            elif not _belongs(each, word, tokens[follower.head].lower):
+    index = run.head + 1
+    while index < len(tokens):
+        word, tag = tokens[index].lower, tags[index]
+        follower = starts.get(index + 1)
+        if tag == "PREP" and word in NOUN_PREPOSITIONS and follower is not None:
+            if word == "of" and tokens[run.head].lower in collectives():
+                follower.is_nested, run.head, run.last = True, follower.head, follower.last
+            elif not _belongs(run, word, tokens[follower.head].lower):
                 return
             else:
-                each.last = _last_member(follower, tokens, tags, starts)
+                run.last = _last_member(follower, tokens, tags, starts)
         elif tag == "QUOTE":
-            each.last = at
-        elif tag in ("ING", "ED", "REL") and not each.is_object:
-            each.last = _clause(at, tokens, tags, starts)
+            run.last = index
+        elif tag in ("ING", "ED", "REL") and not run.is_object:
+            run.last = _clause(index, tokens, tags, starts)
         else:
             return
-        at = each.last + 1
+        index = run.last + 1
 
 
-def _belongs(each: _Chunk, preposition: str, noun: str) -> bool:
+def _belongs(run: _Chunk, preposition: str, noun: str) -> bool:
     """What a verb acts on is described by "of" alone; anything else behind it belongs to the verb."""
     if preposition in ("in", "on") and (noun in places() or is_unseen(noun)):
         return False
-    return preposition == "of" or not each.is_object
+    return preposition == "of" or not run.is_object
 
 
-def _last_member(each: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> int:
+def _last_member(run: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> int:
     """The end of a coordination that begins with a phrase: of "a couch, a desk and a chair". No clause follows it."""
-    last, at = each.last, each.last + 1
-    while at + 1 < len(tokens):
-        is_comma = tokens[at].lower == ","
-        joined = at + 1 if is_comma and tokens[at + 1].lower in ("and", "or") else at
+    last, index = run.last, run.last + 1
+    while index + 1 < len(tokens):
+        is_comma = tokens[index].lower == ","
+        joined = index + 1 if is_comma and tokens[index + 1].lower in ("and", "or") else index
         member = starts.get(joined + 1)
         if member is None or not (is_comma or tokens[joined].lower in ("and", "or")):
             break
-        at = member.last + 1
-        ending = tags[at] if at < len(tags) else "STOP"
-        if joined > at - 1 or tokens[joined].lower in ("and", "or"):
+        index = member.last + 1
+        ending = tags[index] if index < len(tags) else "STOP"
+        if joined > index - 1 or tokens[joined].lower in ("and", "or"):
             return last if ending in ("VERB", "AUX") else member.last
-        if ending in ("VERB", "AUX", "STOP") and (at >= len(tokens) or tokens[at].lower != ","):
+        if ending in ("VERB", "AUX", "STOP") and (index >= len(tokens) or tokens[index].lower != ","):
             break
     return last
 
 
-def _clause(at: int, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> int:
+def _clause(index: int, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> int:
     """The last token of a participle's or a relative clause: with its objects and places, up to a new clause."""
-    last = at
-    has_verb = tags[at] != "REL"
-    while at < len(tokens):
-        tag = tags[at]
-        if at in starts:
-            at = last = starts[at].last
-        elif tag in ("STOP", "CONJ") or (tag in ("AUX", "VERB") and has_verb and tags[at - 1] != "AUX"):
+    last = index
+    has_verb = tags[index] != "REL"
+    while index < len(tokens):
+        tag = tags[index]
+        if index in starts:
+            index = last = starts[index].last
+        elif tag in ("STOP", "CONJ") or (tag in ("AUX", "VERB") and has_verb and tags[index - 1] != "AUX"):
             break
         else:
             has_verb = has_verb or tag in ("AUX", "VERB", "ED", "ING")
-            is_loose = tag in ("PREP", "DET", "AUX", "REL") and not _ends(tags, at)
-            last = last if is_loose else at
-        at += 1
+            is_loose = tag in ("PREP", "DET", "AUX", "REL") and not _ends(tags, index)
+            last = last if is_loose else index
+        index += 1
     return last
 
 
-def _ends(tags: Sequence[str], at: int) -> bool:
+def _ends(tags: Sequence[str], index: int) -> bool:
     """Whether a clause may end with this word: "reaching up."."""
-    return tags[at] == "PREP" and (at + 1 == len(tags) or tags[at + 1] in ("STOP", "AUX"))
+    return tags[index] == "PREP" and (index + 1 == len(tags) or tags[index + 1] in ("STOP", "AUX"))
 
 
-def _phrase(caption: str, each: _Chunk, tokens: Sequence[_Token]) -> Phrase:
-    head = tokens[each.head]
-    start, end = tokens[each.first].start, tokens[each.last].end
-    between = [token.text for token in tokens[each.begin : each.head] if token.lower not in _no_attributes()]
+def _phrase(caption: str, run: _Chunk, tokens: Sequence[_Token]) -> Phrase:
+    head = tokens[run.head]
+    start, end = tokens[run.first].start, tokens[run.last].end
+    between = [token.text for token in tokens[run.begin : run.head] if token.lower not in _no_attributes()]
     attributes = tuple(word for word in between if word[0].isalnum())
     return Phrase(caption[start:end], start, end, head.text, head.start, attributes)

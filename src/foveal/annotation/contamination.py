@@ -64,10 +64,10 @@ def contaminated(sample: Sample, benchmarks: tuple[str, ...], value: int | None,
         radius: As `fingerprints` takes it.
     """
     for spec in benchmarks:
-        known = fingerprints(spec, radius)
-        if value is not None and known.pictures.find(value) is not None:
-            return f"picture of {known.name}"
+        benchmark = fingerprints(spec, radius)
+        if value is not None and benchmark.pictures.find(value) is not None:
+            return f"picture of {benchmark.name}"
         texts = (*sample.captions, sample.long_caption)
-        if any(value in known.texts for text in texts for value in text_hashes(text)):
-            return f"caption of {known.name}"
+        if any(value in benchmark.texts for text in texts for value in text_hashes(text)):
+            return f"caption of {benchmark.name}"
     return ""

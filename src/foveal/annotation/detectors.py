@@ -23,7 +23,7 @@ _LONGEST_SIDE = 1333  # pixels; detectors scale down to less
 _FINEST = 32  # cells a side of the map that boxes are looked for on: work grows with the cube
 
 
-class Found(NamedTuple):
+class Detection(NamedTuple):
     """A box in which a phrase was found.
 
     Attributes:
@@ -41,7 +41,7 @@ class Found(NamedTuple):
 class Detector(Protocol):
     """Looks for phrases in pictures. A frozen dataclass that survives pickling before its first call."""
 
-    def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Found]]:
+    def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """What was found of each picture's phrases, above the detector's own threshold.
 
         Raises:
@@ -50,7 +50,7 @@ class Detector(Protocol):
 
 
 @cache
-def opened(name: str, device: str | None = None) -> Encoder:
+def load_encoder(name: str, device: str | None = None) -> Encoder:
     """An encoder by the name or path that `foveal.load` takes, loaded once a process."""
     from ..encoder.load import load
 
@@ -79,34 +79,34 @@ class Dense:
     threshold: float = -1.0
     device: str | None = None
 
-    def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Found]]:
+    def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """One box for each phrase, with the mean similarity in it as its score.
 
         Raises:
             ValueError: If a picture is broken.
         """
-        encoder = opened(self.encoder, self.device) if isinstance(self.encoder, str) else self.encoder
-        texts = list(dict.fromkeys(text for own in phrases for text in own))
+        encoder = load_encoder(self.encoder, self.device) if isinstance(self.encoder, str) else self.encoder
+        texts = list(dict.fromkeys(text for names in phrases for text in names))
         rows = {text: row for row, text in enumerate(texts)}
         embedded = encoder.encode_texts([*texts, *_NEUTRAL], kind="phrase")
         neutral = torch.nn.functional.normalize(embedded[len(texts) :].mean(0), dim=0)
         maps = encoder.encode_patches(pictures)
-        found = []
-        for patches, own in zip(maps, phrases, strict=True):
-            similarity = patches @ embedded[[rows[text] for text in own]].T  # (Y, X, phrases)
-            rival = _rivals(similarity) if len(own) > 1 else (patches @ neutral)[..., None]
-            found.append(self._found(similarity, similarity - self.contrast * rival))
-        return found
+        detections = []
+        for patches, names in zip(maps, phrases, strict=True):
+            similarity = patches @ embedded[[rows[text] for text in names]].T  # (Y, X, phrases)
+            rival = _rivals(similarity) if len(names) > 1 else (patches @ neutral)[..., None]
+            detections.append(self._detections(similarity, similarity - self.contrast * rival))
+        return detections
 
-    def _found(self, similarity: Tensor, contrasted: Tensor) -> list[Found]:
-        found = []
+    def _detections(self, similarity: Tensor, contrasted: Tensor) -> list[Detection]:
+        detections = []
         for phrase in range(similarity.shape[-1]):
             x0, y0, x1, y1 = heaviest_box(contrasted[..., phrase], self.level)
             rows, columns = similarity.shape[:2]
             score = float(similarity[y0:y1, x0:x1, phrase].mean())
             if score >= self.threshold:
-                found.append(Found(phrase, (x0 / columns, y0 / rows, x1 / columns, y1 / rows), score))
-        return found
+                detections.append(Detection(phrase, (x0 / columns, y0 / rows, x1 / columns, y1 / rows), score))
+        return detections
 
 
 def _rivals(similarity: Float[Tensor, "Y X _p"]) -> Float[Tensor, "Y X _p"]:
@@ -170,23 +170,23 @@ class OpenVocabulary:
     device: str | None = None
     at_once: int = 16
 
-    def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Found]]:
+    def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """All boxes above the threshold.
 
         Raises:
             ValueError: If a picture is broken.
         """
-        return [self._find(picture, own) for picture, own in zip(pictures, phrases, strict=True)]
+        return [self._find(picture, names) for picture, names in zip(pictures, phrases, strict=True)]
 
-    def _find(self, picture: Path | bytes, phrases: Sequence[str]) -> list[Found]:
+    def _find(self, picture: Path | bytes, phrases: Sequence[str]) -> list[Detection]:
         model, processor, device = _detector(self.name, self.device)
         image = open_upright(picture, _LONGEST_SIDE)[0]
-        found = []
-        for at in range(0, len(phrases), self.at_once):
-            some = phrases[at : at + self.at_once]
+        detections = []
+        for start in range(0, len(phrases), self.at_once):
+            batch = phrases[start : start + self.at_once]
             inputs = processor(
-                images=[image] * len(some),
-                text=_queries(model, some),
+                images=[image] * len(batch),
+                text=_queries(model, batch),
                 return_tensors="pt",
                 padding="longest" if _reads_sentences(model) else "max_length",
                 truncation=True,
@@ -195,14 +195,14 @@ class OpenVocabulary:
                 output = model(**inputs)
             ids = {"input_ids": inputs["input_ids"], "text_threshold": 0.0} if _reads_sentences(model) else {}
             results = processor.post_process_grounded_object_detection(
-                output, threshold=self.threshold, target_sizes=[(image.height, image.width)] * len(some), **ids
+                output, threshold=self.threshold, target_sizes=[(image.height, image.width)] * len(batch), **ids
             )
-            for number, result in enumerate(results, start=at):
+            for number, result in enumerate(results, start=start):
                 for box, score in zip(result["boxes"].tolist(), result["scores"].tolist(), strict=True):
                     x0, y0, x1, y1 = box
                     place = (x0 / image.width, y0 / image.height, x1 / image.width, y1 / image.height)
-                    found.append(Found(number, place, score))
-        return found
+                    detections.append(Detection(number, place, score))
+        return detections
 
 
 def _reads_sentences(model: Any) -> bool:
@@ -263,7 +263,7 @@ _UNITS = 1000  # of the picture's width and height: what models that were taught
 
 
 @runtime_checkable
-class Asked(Protocol):
+class AssistantProtocol(Protocol):
     """Something one can ask about a picture, for example an `Assistant`."""
 
     @property
@@ -280,13 +280,13 @@ class Asked(Protocol):
         """The answer, as JSON or as what `check` makes of it."""
 
 
-def threads(assistant: Asked) -> int:
+def threads(assistant: AssistantProtocol) -> int:
     """How many samples may wait for an assistant: some prepare a picture or read an answer while others are asked."""
     return assistant.concurrency + assistant.concurrency // 4
 
 
 @dataclass(frozen=True)
-class Pointing:
+class AssistantDetector:
     """An assistant that answers with boxes. It names no confidence: its boxes have a score of 1.
 
     Attributes:
@@ -295,27 +295,27 @@ class Pointing:
         at_once: Phrases in one question.
     """
 
-    assistant: Asked
+    assistant: AssistantProtocol
     prompt: str = "ground.v1"
     at_once: int = 16
 
-    def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Found]]:
+    def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """The boxes of the answers.
 
         Raises:
             ValueError: If a picture is broken, or no answer came that has boxes.
         """
-        return [self._find(picture, own) for picture, own in zip(pictures, phrases, strict=True)]
+        return [self._find(picture, names) for picture, names in zip(pictures, phrases, strict=True)]
 
-    def _find(self, picture: Path | bytes, phrases: Sequence[str]) -> list[Found]:
-        found: list[Found] = []
-        for at in range(0, len(phrases), self.at_once):
-            some = phrases[at : at + self.at_once]
-            numbered = "\n".join(f"{number}. {phrase}" for number, phrase in enumerate(some, start=1))
+    def _find(self, picture: Path | bytes, phrases: Sequence[str]) -> list[Detection]:
+        detections: list[Detection] = []
+        for start in range(0, len(phrases), self.at_once):
+            batch = phrases[start : start + self.at_once]
+            numbered = "\n".join(f"{number}. {phrase}" for number, phrase in enumerate(batch, start=1))
             question = fill(self.prompt, phrases=numbered)
-            boxes = self.assistant.ask(question, SCHEMA, picture, check=partial(_boxes, count=len(some)))
-            found += [Found(at + number, box, 1.0) for number, box in boxes]
-        return found
+            boxes = self.assistant.ask(question, SCHEMA, picture, check=partial(_boxes, count=len(batch)))
+            detections += [Detection(start + number, box, 1.0) for number, box in boxes]
+        return detections
 
 
 def _boxes(answer: Any, count: int) -> list[tuple[int, Box]]:
@@ -324,12 +324,12 @@ def _boxes(answer: Any, count: int) -> list[tuple[int, Box]]:
     Raises:
         ValueError: If one is none, or of a phrase that was not asked for.
     """
-    found = []
+    boxes = []
     for item in answer["items"]:
         if not 1 <= item["number"] <= count:
             raise ValueError(f"number {item['number']} is none of the phrases, which go from 1 to {count}")
         for x0, y0, x1, y1 in item["boxes"]:
             if not (0 <= x0 < x1 <= _UNITS and 0 <= y0 < y1 <= _UNITS):
                 raise ValueError(f"box {[x0, y0, x1, y1]} is not [x0, y0, x1, y1] within 0 to {_UNITS}")
-            found.append((int(item["number"]) - 1, (x0 / _UNITS, y0 / _UNITS, x1 / _UNITS, y1 / _UNITS)))
-    return found
+            boxes.append((int(item["number"]) - 1, (x0 / _UNITS, y0 / _UNITS, x1 / _UNITS, y1 / _UNITS)))
+    return boxes

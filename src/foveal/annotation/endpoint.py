@@ -23,7 +23,7 @@ from .completion import error_of
 from .foreign_json import parse
 from .stage import Halted
 
-Made = TypeVar("Made")
+Parsed = TypeVar("Parsed")
 
 WAIT_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Answers that may be different in a moment."""
@@ -129,7 +129,7 @@ class Endpoint:
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
         self._free = threading.BoundedSemaphore(self.concurrency)
 
-    def post(self, body: Mapping[str, Any], read: Callable[[bytes], Made]) -> Made:
+    def post(self, body: Mapping[str, Any], read: Callable[[bytes], Parsed]) -> Parsed:
         """The endpoint's answer to a chat completion.
 
         Args:
@@ -145,16 +145,16 @@ class Endpoint:
             for attempt in range(self.tries):
                 self._wait()
                 try:
-                    made = self._once(content, read)
+                    parsed = self._attempt(content, read)
                 except _Trouble as error:
                     trouble = error
                     self._pause(attempt, trouble.wait)
                 else:
                     self._failures = 0
-                    return made
+                    return parsed
         raise self._gave_up(trouble)
 
-    def _once(self, content: bytes, read: Callable[[bytes], Made]) -> Made:
+    def _attempt(self, content: bytes, read: Callable[[bytes], Parsed]) -> Parsed:
         """What an answer says, if it comes when the question is posted once."""
         response = self._send("POST", "/chat/completions", content, self.timeout)
         if response.status != 200:
@@ -223,13 +223,13 @@ class Endpoint:
 
     def _refuse_forever(self, response: Response, problem: str) -> None:
         """Ends the question, or the run, where another try would be the same."""
-        status, told = response.status, response.body.decode(errors="replace").lower()
-        if status in (400, 422) and any(word in told for word in _STRUCTURE):
+        status, message = response.status, response.body.decode(errors="replace").lower()
+        if status in (400, 422) and any(word in message for word in _STRUCTURE):
             raise Unsupported(problem)
         if status in (401, 403):
             name = f"what {self.key_variable} holds" if self.key_variable else "assistant.key_variable"
             raise self._halted(f"The endpoint {self.url} refuses the key ({problem}). Check {name}.")
-        if status == 402 or "insufficient_quota" in told:
+        if status == 402 or "insufficient_quota" in message:
             raise self._halted(f"The endpoint {self.url} wants to be paid first ({problem}).")
         if status == 404:
             raise self._halted(f"The endpoint {self.url} knows no such model or path ({problem}). {self._models()}")
@@ -261,7 +261,7 @@ class Endpoint:
         """What the endpoint serves, for a message."""
         try:
             served = parse(self._send("GET", "/models", b"", 10.0).body.decode())["data"]
-            return f"It serves: {', '.join(str(one['id'])[:200] for one in served[:10])}."
+            return f"It serves: {', '.join(str(model['id'])[:200] for model in served[:10])}."
         except (_Trouble, ValueError, LookupError, TypeError):
             return "Check the address, with /v1, and the model's name."
 

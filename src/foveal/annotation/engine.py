@@ -21,7 +21,7 @@ from .keepable import keepable
 from .stage import BatchStage, Dropped, Halted, Stage, listening
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 READ = "read"
 """Where a sample ends that cannot be read, or whose picture cannot."""
@@ -46,7 +46,7 @@ class Outcome:
         ended: The stage that it did not pass. Empty: it is still on its way, or through.
         reason: Why.
         failed: It ended because a stage could not work on it, and can be tried again.
-        passed: Regions, near misses and remarks after each stage it passed, reading included.
+        counts: Regions, near misses and remarks after each stage it passed, reading included.
         remarks: Of the stage that it did not pass.
         hash: Of the picture, where near-duplicates are looked for.
     """
@@ -56,7 +56,7 @@ class Outcome:
     ended: str = ""
     reason: str = ""
     failed: bool = False
-    passed: tuple[tuple[int, int, dict[str, int]], ...] = ()
+    counts: tuple[tuple[int, int, dict[str, int]], ...] = ()
     remarks: dict[str, int] = field(default_factory=dict)
     hash: int | None = None
 
@@ -66,7 +66,7 @@ class Outcome:
         if self.ended:
             fate = "failed" if self.failed else "dropped"
             entry |= {fate: self.ended, "reason": self.reason, "remarks": self.remarks}
-        entry["passed"] = self.passed
+        entry["passed"] = self.counts
         if self.hash is not None:
             entry["hash"] = f"{self.hash:x}"
         return entry if self.sample is None else {**entry, "row": row_from_sample(self.sample)}
@@ -82,7 +82,7 @@ class Outcome:
         return self.sample
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     """There is nothing to stop."""
 
 
@@ -104,10 +104,10 @@ def _readable(records: Iterable[tuple[int, Record]]) -> Iterator[Sample]:
 def process(
     records: Iterable[tuple[int, Record]],
     stages: Mapping[str, Stage],
-    stop: Callable[[], None] = nothing,
+    stop: Callable[[], None] = do_nothing,
     *,
     hashing: bool = False,
-    seen: Hashes | None = None,
+    hashes: Hashes | None = None,
 ) -> Generator[Outcome]:
     """Read samples, look whether their pictures are whole, and pass them through stages.
 
@@ -116,7 +116,7 @@ def process(
         stages: By name, in order.
         stop: Called when the flow is left before its end, so that nobody goes on waiting for answers.
         hashing: Note the hash of every picture.
-        seen: Pictures that near-duplicates are dropped of, and added to. None: nobody looks. Needs `hashing`.
+        hashes: Pictures that near-duplicates are dropped of, and added to. None: nobody looks. Needs `hashing`.
 
     Yields:
         What became of each, in the order of `records`.
@@ -124,12 +124,12 @@ def process(
     Raises:
         Halted: If a stage says that no sample can go on.
     """
-    some = chunks(records, READ_AT_ONCE)
-    read = in_order(ThreadPoolExecutor(READERS), partial(_read_some, hashing), some, ahead=AHEAD)
+    blocks = chunks(records, READ_AT_ONCE)
+    read = in_order(ThreadPoolExecutor(READERS), partial(_read_some, hashing), blocks, ahead=AHEAD)
     flow: Iterator[Outcome] = chain.from_iterable(read)
     flows: list[Iterator[Any]] = [read]
-    if seen is not None:
-        flow = (unseen(outcome, seen) for outcome in flow)
+    if hashes is not None:
+        flow = (unseen(outcome, hashes) for outcome in flow)
         flows.append(flow)
     for name, stage in stages.items():
         flow = _through(flow, name, stage, stop)
@@ -137,8 +137,8 @@ def process(
     try:
         yield from flow
     finally:
-        for each in reversed(flows):
-            each.close()  # all are generators
+        for stream in reversed(flows):
+            stream.close()  # all are generators
 
 
 def entries(
@@ -152,7 +152,7 @@ def entries(
         yield {"halted": str(error)}
 
 
-def checked(entry: dict[str, Any], seen: Hashes | None) -> dict[str, Any]:
+def checked(entry: dict[str, Any], hashes: Hashes | None) -> dict[str, Any]:
     """An entry that a worker sent, or that of a near-duplicate: workers do not know one another's pictures.
 
     Raises:
@@ -160,30 +160,30 @@ def checked(entry: dict[str, Any], seen: Hashes | None) -> dict[str, Any]:
     """
     if "halted" in entry:
         raise Halted(entry["halted"])
-    if seen is None or "hash" not in entry:
+    if hashes is None or "hash" not in entry:
         return entry
     outcome = Outcome(entry["number"], hash=int(entry["hash"], 16))
-    judged = unseen(outcome, seen)
+    judged = unseen(outcome, hashes)
     return entry if judged is outcome else judged.entry()
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """So many items at a time, in order."""
     rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some
+    while block := list(islice(rest, size)):
+        yield block
 
 
 def in_order(
     pool: Executor,
-    work: Callable[[Item], Made],
+    work: Callable[[Item], Result],
     items: Iterable[Item],
     ahead: int,
-    stop: Callable[[], None] = nothing,
-) -> Iterator[Made]:
+    stop: Callable[[], None] = do_nothing,
+) -> Iterator[Result]:
     """`map` by a pool: in order, with a bounded number under way. What is at work at the end is waited for."""
     whole = False
-    under_way: deque[Future[Made]] = deque()
+    under_way: deque[Future[Result]] = deque()
     try:
         for item in items:
             under_way.append(pool.submit(work, item))
@@ -198,12 +198,12 @@ def in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def unseen(outcome: Outcome, seen: Hashes) -> Outcome:
+def unseen(outcome: Outcome, hashes: Hashes) -> Outcome:
     """The outcome itself, or its end if its picture was there before, or nearly. Notes the picture otherwise."""
     if outcome.hash is None:
         return outcome
-    if seen.find(outcome.hash) is None:
-        seen.add(outcome.hash, str(outcome.number))
+    if hashes.find(outcome.hash) is None:
+        hashes.add(outcome.hash, str(outcome.number))
         return outcome
     return Outcome(outcome.number, ended=READ, reason="near-duplicate picture", hash=outcome.hash)
 
@@ -230,18 +230,18 @@ def _read(hashing: bool, number: int, record: Record) -> Outcome:
 def _through(flow: Iterator[Outcome], name: str, stage: Stage, stop: Callable[[], None]) -> Iterator[Outcome]:
     """Outcomes after one more stage."""
     if isinstance(stage, BatchStage):
-        for some in chunks(flow, stage.batch_size):
-            yield from _together(name, stage, some)
+        for batch in chunks(flow, stage.batch_size):
+            yield from _together(name, stage, batch)
         return
     threads = getattr(stage, "concurrency", 1)
-    work = partial(_one, name, stage)
+    work = partial(_stage_outcome, name, stage)
     if threads > 1:
         yield from in_order(ThreadPoolExecutor(threads), work, flow, AHEAD * threads, stop)
     else:
         yield from map(work, flow)
 
 
-def _one(name: str, stage: Stage, outcome: Outcome) -> Outcome:
+def _stage_outcome(name: str, stage: Stage, outcome: Outcome) -> Outcome:
     """One sample through one stage."""
     if outcome.ended or outcome.sample is None:
         return outcome
@@ -261,22 +261,22 @@ def _together(name: str, stage: BatchStage, outcomes: Sequence[Outcome]) -> Iter
     if not alive:
         yield from outcomes
         return
-    made: dict[int, Outcome] = {}
+    outcome_by_number: dict[int, Outcome] = {}
     samples = [outcome.sample for outcome in alive if outcome.sample is not None]
     with listening() as remarks:
         try:
             # where `batch` is a generator, what it remarks before a result is about that sample
             for outcome, result in zip(alive, stage.batch(samples), strict=True):
-                made[outcome.number] = _pass_or_end(outcome, name, result, Counter(remarks))
+                outcome_by_number[outcome.number] = _pass_or_end(outcome, name, result, Counter(remarks))
                 remarks.clear()
         except Halted:
             raise
         except FAILURES:
-            made.clear()
-    if made:
-        yield from (made.get(outcome.number, outcome) for outcome in outcomes)
+            outcome_by_number.clear()
+    if outcome_by_number:
+        yield from (outcome_by_number.get(outcome.number, outcome) for outcome in outcomes)
     else:
-        yield from (_one(name, stage, outcome) for outcome in outcomes)
+        yield from (_stage_outcome(name, stage, outcome) for outcome in outcomes)
 
 
 def _pass_or_end(outcome: Outcome, name: str, result: Sample | Exception, remarks: Counter[str]) -> Outcome:
@@ -293,9 +293,9 @@ def _pass_or_end(outcome: Outcome, name: str, result: Sample | Exception, remark
 
 def _pass(outcome: Outcome, sample: Sample, remarks: Counter[str]) -> Outcome:
     """An outcome one stage further, with the counts of what its sample holds now."""
-    near = sum(len(region.negatives) for region in sample.regions)
-    counts = (len(sample.regions), near, dict(remarks))
-    return Outcome(outcome.number, sample, passed=(*outcome.passed, counts), hash=outcome.hash)
+    negatives = sum(len(region.negatives) for region in sample.regions)
+    counts = (len(sample.regions), negatives, dict(remarks))
+    return Outcome(outcome.number, sample, counts=(*outcome.counts, counts), hash=outcome.hash)
 
 
 def _left_out(sample: Sample) -> Counter[str]:

@@ -41,31 +41,31 @@ class Processes:
         self,
         source: Source,
         stages: Mapping[str, Stage],
-        kept: Answers | None,  # noqa: ARG002  # engines are called alike
+        answers: Answers | None,  # noqa: ARG002  # engines are called alike
         start: int,
-        seen: Hashes | None,
+        hashes: Hashes | None,
     ) -> Generator[dict[str, Any]]:
         """The journal's entries of all samples from `start` on, in order.
 
         Args:
             source: What is annotated.
             stages: By name, in order; none of them asks an endpoint.
-            kept: Answers of an endpoint: there are none.
+            answers: Answers of an endpoint: there are none.
             start: The first sample wanted.
-            seen: Pictures that near-duplicates are dropped of. They are found here, after the workers' work.
+            hashes: Pictures that near-duplicates are dropped of. They are found here, after the workers' work.
 
         Raises:
             Halted: If a process can't go on, or was killed.
         """
         # numbers travel where they say which samples are meant, else what was read of them
-        told = source if isinstance(source, Indexed) else None
+        indexed = source if isinstance(source, Indexed) else None
         pool = ProcessPoolExecutor(
-            self.workers, get_context("spawn"), _begin, (told, dict(stages), seen is not None, self.workers)
+            self.workers, get_context("spawn"), _begin, (indexed, dict(stages), hashes is not None, self.workers)
         )
         try:
             for block in in_order(pool, _entries, _blocks(source, start), ahead=2 * self.workers):
                 for entry in block:
-                    yield checked(entry, seen)
+                    yield checked(entry, hashes)
         except BrokenProcessPool as error:
             raise Halted(
                 f"One of {self.workers} processes was killed, perhaps for want of memory. Take fewer: --set workers=1."
@@ -76,7 +76,7 @@ def _blocks(source: Source, start: int) -> Iterator[Block]:
     """What a process is sent, a block at a time: from which number to which, or the samples as they were read."""
     if isinstance(source, Indexed):
         count = size(source) or 0
-        yield from ((at, min(at + BLOCK, count)) for at in range(start, count, BLOCK))
+        yield from ((first, min(first + BLOCK, count)) for first in range(start, count, BLOCK))
     else:
         yield from chunks(numbered(source, start), BLOCK)
 

@@ -32,36 +32,36 @@ class Ray:
     workers: int = 2
 
     def __call__(
-        self, source: Source, stages: Mapping[str, Stage], kept: Answers | None, start: int, seen: Hashes | None
+        self, source: Source, stages: Mapping[str, Stage], answers: Answers | None, start: int, hashes: Hashes | None
     ) -> Generator[dict[str, Any]]:
         """The journal's entries of all samples from `start` on, in order.
 
         Args:
             source: What is annotated.
             stages: By name, in order.
-            kept: Where the assistant of these stages keeps its answers, if they ask one.
+            answers: Where the assistant of these stages keeps its answers, if they ask one.
             start: The first sample wanted.
-            seen: Pictures that near-duplicates are dropped of. They are found here, after the workers' work.
+            hashes: Pictures that near-duplicates are dropped of. They are found here, after the workers' work.
 
         Raises:
             ValueError: If Ray is not installed.
             Halted: If a worker can't go on.
         """
         ray = _ray()
-        ours = not ray.is_initialized()
-        if ours:
+        is_started_here = not ray.is_initialized()
+        if is_started_here:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
-            if kept is not None:
-                keeper = ray.remote(Answers).options(num_cpus=0).remote(kept.path, kept.run)
-                kept.remote, kept.callers = _Remote(keeper), self.workers
-            rows = self._rows(source, stages, start, seen is not None)
+            if answers is not None:
+                keeper = ray.remote(Answers).options(num_cpus=0).remote(answers.path, answers.run)
+                answers.remote, answers.callers = _Remote(keeper), self.workers
+            rows = self._rows(source, stages, start, hashes is not None)
             for number, row in enumerate(rows, start):
-                yield checked({**json.loads(row["entry"]), "number": number}, seen)
+                yield checked({**json.loads(row["entry"]), "number": number}, hashes)
         finally:
-            if kept is not None:
-                kept.remote, kept.callers = None, 1
-            if ours:
+            if answers is not None:
+                answers.remote, answers.callers = None, 1
+            if is_started_here:
                 ray.shutdown()
 
     def _rows(self, source: Source, stages: Mapping[str, Stage], start: int, hashing: bool) -> Iterator[dict[str, Any]]:
@@ -120,14 +120,14 @@ def cut(source: Source, start: int, block: int) -> list[Piece]:
     if isinstance(source, Indexed):
         count = size(source) or 0
         block = max(block, (count - start) // 4096)
-        return [Piece(source, at, min(at + block, count)) for at in range(start, count, block)]
+        return [Piece(source, first, min(first + block, count)) for first in range(start, count, block)]
     assert isinstance(source, Sharded)
     pieces = []
     for shard in source.shards():
-        seen = sum(1 for _ in islice(shard.records(), start + 1)) if start else 1
-        if seen > start:  # the first sample wanted lies here
+        records = sum(1 for _ in islice(shard.records(), start + 1)) if start else 1
+        if records > start:  # the first sample wanted lies here
             pieces.append(Piece(_OneShard(shard), start))
-        start -= min(seen, start)
+        start -= min(records, start)
     return pieces
 
 

@@ -17,7 +17,7 @@ _DEFINITE = frozenset({"the", "its", "his", "her", "their", "this", "that", "the
 _SHADES = ("light", "dark")
 _COMPARED = ("color", "material", "pattern", "size", "number", "action")  # a position is one to something else
 _COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_MANY = frozenset(
+_PLURAL_DETERMINERS = frozenset(
     {
         "several",
         "many",
@@ -70,44 +70,44 @@ class Facts:
     is_definite: bool = False
     is_plural: bool = False
 
-    def contradicts(self, other: "Facts") -> bool:
+    def contradicts(self, facts: "Facts") -> bool:
         """Whether no thing can be both, as far as the lexicon knows.
 
         Either some dimension is given exclusive names, or neither names the other's main noun.
         """
-        return not self.may_name(other) or self.differs(other)
+        return not self.may_name(facts) or self.differs(facts)
 
-    def differs(self, other: "Facts", aside: Slot | None = None) -> bool:
+    def differs(self, facts: "Facts", aside: Slot | None = None) -> bool:
         """Whether a dimension is given exclusive names, one left aside."""
         for slot, names in self.slots.items():
-            theirs = other.slots.get(slot)
-            if theirs is not None and slot != aside and exclude(slot, names, theirs):
+            other_names = facts.slots.get(slot)
+            if other_names is not None and slot != aside and exclude(slot, names, other_names):
                 return True
         return False
 
-    def may_name(self, other: "Facts") -> bool:
+    def may_name(self, facts: "Facts") -> bool:
         """Whether one of the two names the other's main noun."""
-        return other.mentions(self.main) or self.mentions(other.main)
+        return facts.mentions(self.main) or self.mentions(facts.main)
 
     def mentions(self, noun: str) -> bool:
         """Whether a noun is among these, or one that may name the same."""
         return not self.nouns.isdisjoint(namesakes(noun))
 
-    def says_no_more_than(self, other: "Facts") -> bool:
+    def says_no_more_than(self, facts: "Facts") -> bool:
         """Whether all that is said here is said there."""
         for slot, names in self.slots.items():
-            if not names <= other.slots.get(slot, frozenset()):
+            if not names <= facts.slots.get(slot, frozenset()):
                 return False
-        return all(map(other.mentions, self.nouns))
+        return all(map(facts.mentions, self.nouns))
 
 
 @lru_cache(maxsize=1 << 16)
-def exclude(slot: Slot, one: frozenset[str], other: frozenset[str]) -> bool:
+def exclude(slot: Slot, left: frozenset[str], right: frozenset[str]) -> bool:
     """Whether what two phrases say of a dimension cannot both be true of a thing."""
-    if slot[0] not in _COMPARED or not one.isdisjoint(other):
+    if slot[0] not in _COMPARED or not left.isdisjoint(right):
         return False
     words = lexicon()
-    senses = [(words.sense(a, *slot), words.sense(b, *slot)) for a in one for b in other]
+    senses = [(words.sense(a, *slot), words.sense(b, *slot)) for a in left for b in right]
     return all(a is not None and b is not None and words.excludes(a, b) for a, b in senses)
 
 
@@ -115,7 +115,7 @@ def exclude(slot: Slot, one: frozenset[str], other: frozenset[str]) -> bool:
 def namesakes(noun: str) -> frozenset[str]:
     """Nouns that may name what this one names, itself among them, each as `name_of` has it."""
     sense = lexicon().sense(noun, "object")
-    return frozenset((noun, *map(name_of, sense.near if sense else ())))
+    return frozenset((noun, *map(name_of, sense.compatible if sense else ())))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -158,22 +158,24 @@ def _reading(text: str, chunks: tuple[Phrase, ...]) -> Reading | None:
         return None
     offset = chunks[0].start if chunks[0].text == text else 0
     words = [(match.group().lower(), match.start() + offset, match.end() + offset) for match in _WORD.finditer(text)]
-    nouns = {each.head_start: name_of(each.head) for each in chunks}
-    main = max((each for each in chunks if each.start == chunks[0].start), key=lambda each: each.head_start)
+    nouns = {phrase.head_start: name_of(phrase.head) for phrase in chunks}
+    main = max((phrase for phrase in chunks if phrase.start == chunks[0].start), key=lambda phrase: phrase.head_start)
     slots: dict[Slot, set[str]] = {}
     terms = []
     for start, end, senses in _matches(words):
         sense = _in_place(senses, start, end, words, nouns, main)
         if sense is None:
             continue
-        noun = nouns.get(start) or next((nouns[at] for at in sorted(nouns) if at >= start), nouns[main.head_start])
+        noun = nouns.get(start) or next(
+            (nouns[position] for position in sorted(nouns) if position >= start), nouns[main.head_start]
+        )
         terms.append(Term(start, end, sense, noun))
         if sense.kind != "object":
             slots.setdefault((sense.kind, sense.block), set()).add(sense.name)
     first = words[0][0] if words else ""
     before = [word for word, _, end in words if end <= main.head_start]
     sense = lexicon().sense(main.head.lower(), "object")
-    is_plural = any(word in _MANY for word in before) or bool(sense and sense.is_plural)
+    is_plural = any(word in _PLURAL_DETERMINERS for word in before) or bool(sense and sense.is_plural)
     is_plural = is_plural or (sense is None and singular(main.head.lower()) != main.head.lower())
     facts = Facts(
         nouns[main.head_start],
@@ -188,17 +190,17 @@ def _reading(text: str, chunks: tuple[Phrase, ...]) -> Reading | None:
 def _matches(words: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int, tuple[Sense, ...]]]:
     """Terms of the lexicon in a text, the longest at each place."""
     senses, starters = lexicon().senses, _starters()
-    at = 0
-    while at < len(words):
-        longest = starters.get(words[at][0], 0)
-        for length in range(min(longest, len(words) - at), 0, -1):
-            term = words[at][0] if length == 1 else " ".join(word for word, _, _ in words[at : at + length])
-            found = senses.get(term)
-            if found:
-                yield words[at][1], words[at + length - 1][2], found
-                at += length - 1
+    index = 0
+    while index < len(words):
+        longest = starters.get(words[index][0], 0)
+        for length in range(min(longest, len(words) - index), 0, -1):
+            term = words[index][0] if length == 1 else " ".join(word for word, _, _ in words[index : index + length])
+            matched = senses.get(term)
+            if matched:
+                yield words[index][1], words[index + length - 1][2], matched
+                index += length - 1
                 break
-        at += 1
+        index += 1
 
 
 @cache
@@ -225,7 +227,7 @@ def _in_place(
     sense = next((sense for sense in senses if sense.kind != "object"), None)
     if sense is None:
         return None
-    after = next((word for word, at, _ in words if at >= end), "")
+    after = next((word for word, position, _ in words if position >= end), "")
     if sense.kind == "color" and sense.name in _SHADES and lexicon().sense(after, "color") is None:
         return None
     is_behind = start > main.head_start
@@ -238,7 +240,7 @@ def _in_place(
 
 def _is_made_of(words: Sequence[tuple[str, int, int]], start: int, senses: tuple[Sense, ...]) -> bool:
     """Whether "made of" stands before a material."""
-    before = [word for word, at, _ in words if at < start][-2:]
+    before = [word for word, position, _ in words if position < start][-2:]
     return before[-1:] == ["of"] and before[:1] != ["glass"] and any(sense.kind == "material" for sense in senses)
 
 
@@ -257,82 +259,82 @@ def evidence(captions: Sequence[str], phrases: Iterable[str]) -> tuple[Evidence,
         captions: Texts about the whole of it. The phrases that stand within no other phrase are taken.
         phrases: Of its regions. One that stands in no caption is a caption of its own.
     """
-    found = []
+    collected = []
     for number, caption in enumerate(captions):
-        found += [one._replace(caption=number) for one in _standing(caption)]
+        collected += [phrase._replace(caption=number) for phrase in _standing(caption)]
     low = [caption.lower() for caption in captions]
     for number, phrase in enumerate(phrases, start=1):
         reading = read(phrase)
         if reading is not None and not any(phrase.lower() in caption for caption in low):
-            found.append(Evidence(reading.facts, phrase.lower(), -number))
-    return tuple(found)
+            collected.append(Evidence(reading.facts, phrase.lower(), -number))
+    return tuple(collected)
 
 
 @lru_cache(maxsize=1 << 10)
 def _standing(caption: str) -> tuple[Evidence, ...]:
     """The outermost phrases of a caption, each fact once, without sums and mentions of others."""
-    found: dict[str, Evidence] = {}
+    by_text: dict[str, Evidence] = {}
     reach = -1
-    for each in chunk(caption):
-        if each.end <= reach:
+    for phrase in chunk(caption):
+        if phrase.end <= reach:
             continue
-        reach = each.end
-        reading = read(each.text)
+        reach = phrase.end
+        reading = read(phrase.text)
         if reading is not None:
-            found.setdefault(each.text.lower(), Evidence(reading.facts, each.text.lower(), 0))
-    single = [one.facts for one in found.values() if not one.facts.is_plural]
+            by_text.setdefault(phrase.text.lower(), Evidence(reading.facts, phrase.text.lower(), 0))
+    single = [named.facts for named in by_text.values() if not named.facts.is_plural]
     return tuple(
-        one
-        for one in found.values()
-        if not (_is_sum(one.facts, single) if one.facts.is_plural else _is_mention(one.facts, single))
+        named
+        for named in by_text.values()
+        if not (_is_sum(named.facts, single) if named.facts.is_plural else _is_mention(named.facts, single))
     )
 
 
 def _is_mention(facts: Facts, single: Sequence[Facts]) -> bool:
     """Whether "the dog" is one that is told of by more words besides: then it is no further thing."""
-    more = (other for other in single if facts.says_no_more_than(other) and not other.says_no_more_than(facts))
+    more = (longer for longer in single if facts.says_no_more_than(longer) and not longer.says_no_more_than(facts))
     return facts.is_definite and next(more, None) is not None
 
 
-def _is_sum(many: Facts, single: Sequence[Facts]) -> bool:
+def _is_sum(counted: Facts, single: Sequence[Facts]) -> bool:
     """Whether "two dogs" are told of one by one besides; then they say of nothing that it is there."""
-    if any(kind != "number" for kind, _ in many.slots):
+    if any(kind != "number" for kind, _ in counted.slots):
         return False
-    counts = [_COUNTS.index(name) for names in many.slots.values() for name in names if name in _COUNTS]
-    members = [facts for facts in single if facts.mentions(many.main)]
+    counts = [_COUNTS.index(name) for names in counted.slots.values() for name in names if name in _COUNTS]
+    members = [facts for facts in single if facts.mentions(counted.main)]
     distinct = {
         (facts.nouns, frozenset(facts.slots.items()))
         for facts in members
-        if not any(facts.says_no_more_than(other) and not other.says_no_more_than(facts) for other in members)
+        if not any(facts.says_no_more_than(longer) and not longer.says_no_more_than(facts) for longer in members)
     }
     return len(distinct) >= min(counts, default=2)
 
 
-def said(known: Iterable[Evidence]) -> dict[str, frozenset[str]]:
+def names_by_kind(phrases: Iterable[Evidence]) -> dict[str, frozenset[str]]:
     """All names that the texts say, by kind: of things ("object") and of what they are like."""
     names: dict[str, set[str]] = {"object": set()}
-    for each in known:
-        names["object"] |= each.facts.nouns
-        for (kind, _), some in each.facts.slots.items():
-            names.setdefault(kind, set()).update(some)
-    return {kind: frozenset(some) for kind, some in names.items()}
+    for phrase in phrases:
+        names["object"] |= phrase.facts.nouns
+        for (kind, _), said_names in phrase.facts.slots.items():
+            names.setdefault(kind, set()).update(said_names)
+    return {kind: frozenset(said_names) for kind, said_names in names.items()}
 
 
-class Witnesses(NamedTuple):
+class OtherFacts(NamedTuple):
     """What near misses of a phrase must contradict.
 
     Attributes:
-        others: What is said of other things.
+        other_things: What is said of other things.
         around: What is said where the phrase is part of what is said: "a dog on a red sofa" around "a red sofa", or
             where it is named again: "the sofa".
             Only a near miss that names another thing may be true of it.
     """
 
-    others: list[Facts]
+    other_things: list[Facts]
     around: list[Facts]
 
 
-def witnesses(truth: Reading, known: Sequence[Evidence], captions: Sequence[str]) -> Witnesses:
+def other_facts(truth: Reading, phrases: Sequence[Evidence], captions: Sequence[str]) -> OtherFacts:
     """What may be said of other things than the one that a phrase names.
 
     A phrase of the same caption names another thing, unless it says no more and begins with "the" or the like. One of
@@ -340,30 +342,30 @@ def witnesses(truth: Reading, known: Sequence[Evidence], captions: Sequence[str]
 
     Args:
         truth: The phrase.
-        known: From `evidence`.
+        phrases: From `evidence`.
         captions: The same as there, in lower case.
     """
-    own, text = truth.facts, truth.text.lower()
-    mine = {number for number, caption in enumerate(captions) if text in caption}
-    found = Witnesses([], [])
-    for facts, words, number in known:
+    described, text = truth.facts, truth.text.lower()
+    own_captions = {number for number, caption in enumerate(captions) if text in caption}
+    result = OtherFacts([], [])
+    for facts, words, number in phrases:
         if words in text:
             continue
         if text in words:
-            found.around.append(facts)
-        elif number >= 0 and number not in mine:  # another caption may name the same thing
-            if own.contradicts(facts):
-                found.others.append(facts)
-        elif own.is_definite and own.says_no_more_than(facts):  # "the sofa" after "a dog on a red sofa"
-            found.around.append(facts)
-        elif not ((facts.is_definite or number < 0) and _is_named_again(own, facts)):
-            found.others.append(facts)
-    return found
+            result.around.append(facts)
+        elif number >= 0 and number not in own_captions:  # another caption may name the same thing
+            if described.contradicts(facts):
+                result.other_things.append(facts)
+        elif described.is_definite and described.says_no_more_than(facts):  # "the sofa" after "a dog on a red sofa"
+            result.around.append(facts)
+        elif not ((facts.is_definite or number < 0) and _is_named_again(described, facts)):
+            result.other_things.append(facts)
+    return result
 
 
-def _is_named_again(own: Facts, other: Facts) -> bool:
+def _is_named_again(left: Facts, right: Facts) -> bool:
     """Whether one of two phrases says no more than the other."""
-    return other.says_no_more_than(own) or own.says_no_more_than(other)
+    return right.says_no_more_than(left) or left.says_no_more_than(right)
 
 
 def without_article(text: str) -> str:

@@ -15,7 +15,7 @@ from ..encoder import Encoder
 from ..types import Negative, Region, Sample
 from .chunker import is_function_word
 from .contamination import contaminated, fingerprints
-from .detectors import opened
+from .detectors import load_encoder
 from .facts import without_article
 from .fingerprints import picture_hash
 from .phrases import clean
@@ -106,13 +106,13 @@ class Filter:
             raise Dropped(self._reason(sample))
         judged = replace(sample, captions=captions, long_caption=long_caption)
         regions = (self._region(region, judged) for region in sample.regions)
-        kept: dict[tuple[object, str], Region] = {}
+        by_box_and_phrase: dict[tuple[object, str], Region] = {}
         for region in regions:
             if region is not None:
-                kept.setdefault((region.box, without_article(region.phrase)), region)
+                by_box_and_phrase.setdefault((region.box, without_article(region.phrase)), region)
         judged = replace(
             judged,
-            regions=tuple(kept.values()),
+            regions=tuple(by_box_and_phrase.values()),
             caption_negatives=self._negatives(sample.caption_negatives, captions[0]) if captions else (),
             long_caption_negatives=self._negatives(sample.long_caption_negatives, long_caption) if long_caption else (),
         )
@@ -157,27 +157,27 @@ class Filter:
 
     def _negatives(self, negatives: Sequence[Negative], truth: str) -> tuple[Negative, ...]:
         """Those that are neither the truth nor a repeat, nor empty, nor a refusal."""
-        known = {without_article(truth)}
-        kept = []
+        taken = {without_article(truth)}
+        usable = []
         is_refusing = refuses(". ".join(negative.text for negative in negatives))  # seldom, and slow one by one
         for negative in negatives:
             text = clean(negative.text) if "\n" in negative.text or ";" in negative.text else negative.text
             key = without_article(text)
-            if not text.strip() or key in known or (is_refusing and refuses(text)):
+            if not text.strip() or key in taken or (is_refusing and refuses(text)):
                 remark("negative that is empty, a repeat or a refusal")
                 continue
-            known.add(key)
-            kept.append(negative if text == negative.text else replace(negative, text=text))
-        if len(kept) < self.least_negatives:
-            remark("negatives of a region with too few", len(kept))
+            taken.add(key)
+            usable.append(negative if text == negative.text else replace(negative, text=text))
+        if len(usable) < self.least_negatives:
+            remark("negatives of a region with too few", len(usable))
             return ()
-        return tuple(kept)
+        return tuple(usable)
 
     def _similar(
         self, outcomes: "list[Sample | Dropped | ValueError]", least: float
     ) -> "list[Sample | Dropped | ValueError]":
         """The outcomes; samples whose caption does not fit their picture are dropped."""
-        encoder = opened(self.encoder) if isinstance(self.encoder, str) else self.encoder
+        encoder = load_encoder(self.encoder) if isinstance(self.encoder, str) else self.encoder
         samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
         verdicts = iter(_fitting(samples, encoder, least))
         return [next(verdicts) if isinstance(outcome, Sample) else outcome for outcome in outcomes]
@@ -203,7 +203,7 @@ def _fitting(samples: list[Sample], encoder: Encoder, least: float) -> "list[Sam
 
 def repetition(words: Sequence[str]) -> float:
     """The share of a text's runs of four words that were there before: 0 for a text that never repeats."""
-    grams = Counter(tuple(words[at : at + _GRAM]) for at in range(len(words) - _GRAM + 1))
+    grams = Counter(tuple(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1))
     total = sum(grams.values())
     return 1 - len(grams) / total if total else 0.0
 
@@ -223,8 +223,8 @@ def is_english(text: str, words: Sequence[str]) -> bool:
 
 def is_said(phrase: str, captions: Sequence[str]) -> bool:
     """Whether every word of a phrase, function words aside, stands in one of the captions."""
-    wanted = {word for word in _words(phrase) if not is_function_word(word)}
-    return any(wanted <= _words(caption) for caption in captions)
+    content_words = {word for word in _words(phrase) if not is_function_word(word)}
+    return any(content_words <= _words(caption) for caption in captions)
 
 
 @lru_cache(maxsize=1 << 12)

@@ -88,8 +88,8 @@ class Hashes:
         """The name of the nearest hash within the radius. None if there is none."""
         best: tuple[int, str] | None = None
         for band, key in zip(self._bands, self._keys(value), strict=True):
-            for other, name in band.get(key, ()):
-                distance = (value ^ other).bit_count()
+            for stored, name in band.get(key, ()):
+                distance = (value ^ stored).bit_count()
                 if distance <= self.radius and (best is None or distance < best[0]):
                     best = (distance, name)
         return best[1] if best else None

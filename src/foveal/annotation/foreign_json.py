@@ -71,12 +71,12 @@ def _check_leaves(value: Any) -> None:
     """Refuse what cannot be written as UTF-8 JSON and read again anywhere."""
     rest = [value]
     while rest:
-        each = rest.pop()
-        if isinstance(each, str):
-            check_text(each)
-        elif isinstance(each, float) and not math.isfinite(each):
-            raise Unkeepable(f"its JSON holds {each}, which is no number")
-        elif isinstance(each, dict):
-            rest += [*each.keys(), *each.values()]
-        elif isinstance(each, list):
-            rest += each
+        value = rest.pop()
+        if isinstance(value, str):
+            check_text(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise Unkeepable(f"its JSON holds {value}, which is no number")
+        elif isinstance(value, dict):
+            rest += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            rest += value

@@ -10,7 +10,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from ..types import Box, Region, Sample
-from .detectors import Dense, Detector, Found, OpenVocabulary, Pointing, threads
+from .detectors import AssistantDetector, Dense, Detection, Detector, OpenVocabulary, threads
 from .stage import WHOLE, remark
 
 if TYPE_CHECKING:
@@ -31,31 +31,31 @@ class Choice:
     least: float = 0.02
     boxes: int = 1
 
-    def __call__(self, found: Iterable[Found]) -> list[Found]:
+    def __call__(self, detections: Iterable[Detection]) -> list[Detection]:
         """The boxes that are kept, clipped to the picture, surest first."""
-        kept: list[Found] = []
+        chosen_boxes: list[Detection] = []
         counts: dict[int, int] = {}
-        for one in sorted(found, key=lambda each: (-each.score, each.phrase)):
-            box = _clipped(one.box)
-            if not all(map(isfinite, (*one.box, one.score))):
+        for detection in sorted(detections, key=lambda candidate: (-candidate.score, candidate.phrase)):
+            box = _clipped(detection.box)
+            if not all(map(isfinite, (*detection.box, detection.score))):
                 remark("box that is none")
             elif min(box[2] - box[0], box[3] - box[1]) < self.least:
                 remark("box that is too small")
-            elif any(intersection_over_union(box, other.box) > self.overlap for other in kept):
+            elif any(intersection_over_union(box, chosen.box) > self.overlap for chosen in chosen_boxes):
                 remark("box that another one covers")
-            elif counts.get(one.phrase, 0) < self.boxes:
-                counts[one.phrase] = counts.get(one.phrase, 0) + 1
-                kept.append(one._replace(box=box))
-        return kept
+            elif counts.get(detection.phrase, 0) < self.boxes:
+                counts[detection.phrase] = counts.get(detection.phrase, 0) + 1
+                chosen_boxes.append(detection._replace(box=box))
+        return chosen_boxes
 
-    def place(self, sample: Sample, found: Iterable[Found]) -> Sample:
+    def place(self, sample: Sample, detections: Iterable[Detection]) -> Sample:
         """The sample with its open phrases in their boxes. Phrases that were not found are left out."""
-        kept = self(found)
+        boxes = self(detections)
         phrases = open_phrases(sample)
         regions = [region for region in sample.regions if region.box != WHOLE]
-        kept.sort(key=lambda each: each.phrase)
-        regions += [replace(phrases[one.phrase], box=one.box) for one in kept]
-        remark("phrase not found", len(phrases) - len({one.phrase for one in kept}))
+        boxes.sort(key=lambda detection: detection.phrase)
+        regions += [replace(phrases[detection.phrase], box=detection.box) for detection in boxes]
+        remark("phrase not found", len(phrases) - len({detection.phrase for detection in boxes}))
         return replace(sample, regions=tuple(regions))
 
 
@@ -64,14 +64,14 @@ def _clipped(box: Box) -> Box:
     return x0, y0, x1, y1
 
 
-def intersection_over_union(one: Box, other: Box) -> float:
+def intersection_over_union(left: Box, right: Box) -> float:
     """How much two boxes overlap: 0 apart, 1 the same."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+    width = min(left[2], right[2]) - max(left[0], right[0])
+    height = min(left[3], right[3]) - max(left[1], right[1])
     if width <= 0 or height <= 0:
         return 0.0
-    both = width * height
-    return both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both)
+    shared = width * height
+    return shared / ((left[2] - left[0]) * (left[3] - left[1]) + (right[2] - right[0]) * (right[3] - right[1]) - shared)
 
 
 def open_phrases(sample: Sample) -> list[Region]:
@@ -108,7 +108,7 @@ class Ground:
             raise ValueError(
                 'Detector "assistant" needs an endpoint. Give --endpoint and --model, or another detector.'
             )
-        return GroundByAsking(Pointing(settings.assistant))
+        return GroundByAsking(AssistantDetector(settings.assistant))
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample with boxes.
@@ -132,12 +132,12 @@ class Ground:
             return []
         phrases = [[region.phrase for region in open_phrases(sample)] for sample in samples]
         try:
-            found = self.detector.find([sample.image for sample in samples], phrases)
+            detections = self.detector.find([sample.image for sample in samples], phrases)
         except ValueError as error:
             if len(samples) == 1:
                 return [error]
             return [outcome for sample in samples for outcome in self._looked([sample])]
-        return [self.choice.place(sample, some) for sample, some in zip(samples, found, strict=True)]
+        return [self.choice.place(sample, boxes) for sample, boxes in zip(samples, detections, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class GroundByAsking:
         choice: Which boxes are kept.
     """
 
-    detector: Pointing
+    detector: AssistantDetector
     choice: Choice = field(default_factory=Choice)
 
     @property

@@ -39,30 +39,30 @@ class Journal:
             while whole:
                 start = max(0, whole - 65536)
                 file.seek(start)
-                found = file.read(whole - start).rfind(b"\n")
-                if found >= 0:
-                    whole = start + found + 1
+                newline = file.read(whole - start).rfind(b"\n")
+                if newline >= 0:
+                    whole = start + newline + 1
                     break
                 whole = start
             if whole != end:
                 file.truncate(whole)
 
     @contextmanager
-    def appending(self, again: bool = False) -> Iterator[Callable[[dict[str, Any]], None]]:
+    def appending(self, is_retry: bool = False) -> Iterator[Callable[[dict[str, Any]], None]]:
         """What writes an entry, as long as the context lasts.
 
         Entries are in the file a moment later: a process that is killed loses that moment's work, but no answer that
         was paid for, as these are kept apart.
 
         Args:
-            again: Whether these samples failed before.
+            is_retry: Whether these samples failed before.
         """
         flushed = monotonic()
         with self.path.open("a", encoding="utf-8") as file:
 
             def append(entry: dict[str, Any]) -> None:
                 nonlocal flushed
-                file.write(json.dumps({"again": True, **entry} if again else entry, ensure_ascii=False) + "\n")
+                file.write(json.dumps({"again": True, **entry} if is_retry else entry, ensure_ascii=False) + "\n")
                 if monotonic() - flushed > MOMENT:
                     file.flush()
                     flushed = monotonic()
@@ -71,33 +71,33 @@ class Journal:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The last that is known of each sample, in order."""
-        later = {number: line for number, again, _, line in self._lines() if again}
-        for number, again, _, line in self._lines():
-            if not again:
+        later = {number: line for number, is_retry, _, line in self._lines() if is_retry}
+        for number, is_retry, _, line in self._lines():
+            if not is_retry:
                 yield json.loads(later.get(number, line))
 
     def __len__(self) -> int:
         """How many samples have been through, those tried again counted once."""
-        return sum(not again for _, again, _, _ in self._lines())
+        return sum(not is_retry for _, is_retry, _, _ in self._lines())
 
     def failed(self) -> dict[int, dict[str, Any]]:
         """The samples that a stage could not work on, by number: their id, the stage, and the error."""
-        found: dict[int, dict[str, Any]] = {}
+        failures: dict[int, dict[str, Any]] = {}
         for number, _, fate, line in self._lines():
-            found.pop(number, None)
+            failures.pop(number, None)
             if fate == "failed":
                 entry = json.loads(line)
                 identity = entry.get("row", {}).get("id", "")
-                found[number] = {"id": identity, "stage": entry["failed"], "error": entry["reason"]}
-        return dict(sorted(found.items()))
+                failures[number] = {"id": identity, "stage": entry["failed"], "error": entry["reason"]}
+        return dict(sorted(failures.items()))
 
     def hashes(self, radius: int) -> Hashes:
         """The pictures that were there so far, those dropped as near-duplicates left out."""
-        seen = Hashes(radius)
+        hashes = Hashes(radius)
         for entry in self:
             if "hash" in entry and entry.get("dropped") != READ:
-                seen.add(int(entry["hash"], 16), str(entry["number"]))
-        return seen
+                hashes.add(int(entry["hash"], 16), str(entry["number"]))
+        return hashes
 
     def _lines(self) -> Iterator[tuple[int, bool, str, bytes]]:
         """Number, whether it was tried again, how it ended if it did, and the line itself, not yet parsed."""

@@ -28,7 +28,11 @@ def keepable(sample: Sample) -> Sample:
 
 def _texts(sample: Sample) -> Iterator[Any]:
     yield from (sample.id, *sample.captions, sample.long_caption)
-    negatives = (sample.caption_negatives, sample.long_caption_negatives, *(one.negatives for one in sample.regions))
+    negatives = (
+        sample.caption_negatives,
+        sample.long_caption_negatives,
+        *(region.negatives for region in sample.regions),
+    )
     for negative in chain.from_iterable(negatives):
         yield from (negative.text, negative.kind)
     yield from (region.phrase for region in sample.regions)

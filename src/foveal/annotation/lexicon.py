@@ -26,14 +26,14 @@ class Sense:
         kind: One of `KINDS`.
         block: Which dimension, a number within the kind.
         name: The first word of its group, the same for all of them.
-        near: Names and words that may be true of what this is true of.
+        compatible: Names and words that may be true of what this is true of.
         is_plural: Whether the word itself is a plural. Objects only.
     """
 
     kind: str
     block: int
     name: str
-    near: frozenset[str]
+    compatible: frozenset[str]
     is_plural: bool = False
 
 
@@ -50,7 +50,7 @@ class Lexicon:
     senses: dict[str, tuple[Sense, ...]]
     rivals: dict[tuple[str, int], tuple[str, ...]]
     plurals: dict[str, str]
-    _others: dict[tuple[str, int, str], tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _exclusive: dict[tuple[str, int, str], tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def sense(self, term: str, kind: str, block: int | None = None) -> Sense | None:
         """What a term says of a kind, and of one dimension of it. None if it says nothing."""
@@ -59,28 +59,28 @@ class Lexicon:
                 return sense
         return None
 
-    def others(self, sense: Sense) -> tuple[str, ...]:
+    def exclusive(self, sense: Sense) -> tuple[str, ...]:
         """Names that exclude a sense: of the same block, and neither it nor near it, seen from either side."""
         key = (sense.kind, sense.block, sense.name)
-        if key not in self._others:
-            self._others[key] = tuple(
+        if key not in self._exclusive:
+            self._exclusive[key] = tuple(
                 name
                 for name in self.rivals[sense.kind, sense.block]
-                if name != sense.name and name not in sense.near and not self._is_near(name, sense)
+                if name != sense.name and name not in sense.compatible and not self._is_compatible(name, sense)
             )
-        return self._others[key]
+        return self._exclusive[key]
 
-    def excludes(self, one: Sense, other: Sense) -> bool:
+    def excludes(self, left: Sense, right: Sense) -> bool:
         """Whether no thing can be both: of one block, and neither is near the other."""
-        return (one.kind, one.block) == (other.kind, other.block) and self.is_apart(one, other)
+        return (left.kind, left.block) == (right.kind, right.block) and self.is_apart(left, right)
 
-    def is_apart(self, one: Sense, other: Sense) -> bool:
+    def is_apart(self, left: Sense, right: Sense) -> bool:
         """Whether neither is near the other, whatever their blocks."""
-        return one.name != other.name and one.name not in other.near and other.name not in one.near
+        return left.name != right.name and left.name not in right.compatible and right.name not in left.compatible
 
-    def _is_near(self, name: str, sense: Sense) -> bool:
-        other = self.sense(name, sense.kind, sense.block)
-        return other is not None and sense.name in other.near
+    def _is_compatible(self, name: str, sense: Sense) -> bool:
+        rival = self.sense(name, sense.kind, sense.block)
+        return rival is not None and sense.name in rival.compatible
 
 
 def plural(noun: str) -> str:
@@ -111,24 +111,24 @@ def lexicon() -> Lexicon:
     plurals: dict[str, str] = {}
     for kind in KINDS:
         for block, line in _lines(_FOLDER / f"{kind}.txt"):
-            own, _, near = line.lstrip("!").partition("|")
-            terms = [term.strip().partition(":") for term in own.split(",")]
+            group, _, compatible = line.lstrip("!").partition("|")
+            terms = [term.strip().partition(":") for term in group.split(",")]
             name = terms[0][0]
-            near_names = frozenset(word.strip() for word in near.split(",") if word.strip())
+            near_names = frozenset(word.strip() for word in compatible.split(",") if word.strip())
             # What may be called by a word of another group is named by that word; the group's own need no entry.
             if not line.startswith("!"):
                 rivals.setdefault((kind, block), []).append(name)
             for word, _, irregular in terms:
                 senses.setdefault(word, []).append(Sense(kind, block, name, near_names))
                 if kind == "object":
-                    many = irregular or plural(word)
-                    plurals.setdefault(word, many)
-                    if many != word:
-                        senses.setdefault(many, []).append(Sense(kind, block, name, near_names, is_plural=True))
+                    plural_form = irregular or plural(word)
+                    plurals.setdefault(word, plural_form)
+                    if plural_form != word:
+                        senses.setdefault(plural_form, []).append(Sense(kind, block, name, near_names, is_plural=True))
     for names in rivals.values():  # a dimension of one name has nothing to exchange
         names.sort()
     return Lexicon(
-        {word: tuple(found) for word, found in senses.items()},
+        {word: tuple(meanings) for word, meanings in senses.items()},
         {block: tuple(names) for block, names in rivals.items()} | _without_rivals(senses, rivals),
         plurals,
     )
@@ -137,7 +137,7 @@ def lexicon() -> Lexicon:
 def _without_rivals(
     senses: dict[str, list[Sense]], rivals: dict[tuple[str, int], list[str]]
 ) -> dict[tuple[str, int], tuple[str, ...]]:
-    blocks = {(sense.kind, sense.block) for found in senses.values() for sense in found}
+    blocks = {(sense.kind, sense.block) for meanings in senses.values() for sense in meanings}
     return {block: () for block in blocks if block not in rivals}
 
 
@@ -154,11 +154,11 @@ def words(name: str) -> frozenset[str]:
 @cache
 def word_classes() -> dict[str, frozenset[str]]:
     """The small words of `lexicons/classes.txt` by their class."""
-    found: dict[str, set[str]] = {}
+    classes: dict[str, set[str]] = {}
     for _, line in _lines(_FOLDER / "classes.txt"):
         name, _, members = line.partition(": ")
-        found.setdefault(name, set()).update(members.split())
-    return {name: frozenset(members) for name, members in found.items()}
+        classes.setdefault(name, set()).update(members.split())
+    return {name: frozenset(members) for name, members in classes.items()}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -23,19 +23,21 @@ def near_duplicates(samples: Iterable[Sample], radius: int = 6) -> frozenset[str
     Raises:
         ValueError: If a picture is broken.
     """
-    known, found = Hashes(radius), set()
+    hashes, duplicates = Hashes(radius), set()
     for sample in samples:
         value = picture_hash(sample.image)
         if value is None:
             continue
-        if known.find(value) is None:
-            known.add(value, sample.id)
+        if hashes.find(value) is None:
+            hashes.add(value, sample.id)
         else:
-            found.add(sample.id)
-    return frozenset(found)
+            duplicates.add(sample.id)
+    return frozenset(duplicates)
 
 
-def alike(samples: Iterable[Sample], encoder: Encoder, least: float = 0.97, batch_size: int = 256) -> frozenset[str]:
+def similar_pictures(
+    samples: Iterable[Sample], encoder: Encoder, least: float = 0.97, batch_size: int = 256
+) -> frozenset[str]:
     """The ids of all samples whose picture's embedding is close to that of an earlier one that is kept.
 
     Finds crops and recolored copies that a hash does not; costs an encoder's pass, and time that grows with the square
@@ -50,21 +52,21 @@ def alike(samples: Iterable[Sample], encoder: Encoder, least: float = 0.97, batc
     Raises:
         ValueError: If a picture is broken.
     """
-    found: set[str] = set()
-    kept: list[Tensor] = []
-    for some in _chunks(iter(samples), batch_size):
-        embeddings = encoder.encode_images([sample.image for sample in some])
-        close = torch.zeros(len(some), dtype=torch.bool)
-        for block in kept:
+    duplicates: set[str] = set()
+    blocks: list[Tensor] = []
+    for batch in _chunks(iter(samples), batch_size):
+        embeddings = encoder.encode_images([sample.image for sample in batch])
+        close = torch.zeros(len(batch), dtype=torch.bool)
+        for block in blocks:
             close |= (embeddings @ block.T >= least).any(1)
-        own = embeddings @ embeddings.T >= least
-        for index in range(len(some)):
-            close[index] |= bool((own[index, :index] & ~close[:index]).any())
-        found |= {sample.id for sample, is_close in zip(some, close.tolist(), strict=True) if is_close}
-        kept.append(embeddings[~close])
-    return frozenset(found)
+        is_similar = embeddings @ embeddings.T >= least
+        for index in range(len(batch)):
+            close[index] |= bool((is_similar[index, :index] & ~close[:index]).any())
+        duplicates |= {sample.id for sample, is_close in zip(batch, close.tolist(), strict=True) if is_close}
+        blocks.append(embeddings[~close])
+    return frozenset(duplicates)
 
 
 def _chunks(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
-    while some := list(islice(samples, size)):
-        yield some
+    while batch := list(islice(samples, size)):
+        yield batch

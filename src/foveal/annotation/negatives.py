@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 from ..encoder import Encoder
 from ..types import Negative, Region, Sample
-from .detectors import Asked, opened, threads
+from .detectors import AssistantProtocol, load_encoder, threads
 from .facts import (
     Evidence,
     Facts,
+    OtherFacts,
     Reading,
     Slot,
-    Witnesses,
     evidence,
     exclude,
+    names_by_kind,
     namesakes,
+    other_facts,
     read,
-    said,
     without_article,
-    witnesses,
 )
 from .lexicon import KINDS, Sense
 from .phrases import clean
 from .prompt import fill
-from .rewriting import NOTHING, Change, Common, changes, common_of, rewrite
+from .rewriting import NO_COMMON, Change, Common, changes, common_of, rewrite
 from .stage import remark
 from .wordnet import WordNet
 
@@ -93,7 +93,7 @@ class Negatives:
     count: int = 10
     kinds: tuple[str, ...] = KINDS
     objects: int = 4
-    assistant: Asked | None = None
+    assistant: AssistantProtocol | None = None
     prompt: str = "negatives.v1"
     at_once: int = 8
     seed: int = 0
@@ -129,7 +129,7 @@ class Negatives:
         """
         if self.assistant is not None or self.common is not None:
             return self
-        phrases = (map(read, {each.text for each in evidence(_texts(sample), ())}) for sample in samples)
+        phrases = (map(read, {phrase.text for phrase in evidence(_texts(sample), ())}) for sample in samples)
         return replace(self, common=common_of(map(partial(filter, None), phrases), OFTEN))
 
     def __call__(self, sample: Sample) -> Sample:
@@ -138,20 +138,20 @@ class Negatives:
         if not open_regions:
             return sample
         captions = _texts(sample)
-        known = evidence(captions, (region.phrase for region in sample.regions))
-        context = _Context(known, tuple(caption.lower() for caption in captions), said(known))
+        phrases = evidence(captions, (region.phrase for region in sample.regions))
+        context = _Context(phrases, tuple(caption.lower() for caption in captions), names_by_kind(phrases))
         regions = list(sample.regions)
         if self.assistant is None:
             for index in open_regions:
                 regions[index] = self._by_rule(regions[index], context, sample.id)
         else:
-            for at in range(0, len(open_regions), self.at_once):
-                some = open_regions[at : at + self.at_once]
-                answers = self._ask([regions[index].phrase for index in some], captions[0] if captions else "")
-                for index, answer in zip(some, answers, strict=True):
+            for start in range(0, len(open_regions), self.at_once):
+                batch = open_regions[start : start + self.at_once]
+                answers = self._ask([regions[index].phrase for index in batch], captions[0] if captions else "")
+                for index, answer in zip(batch, answers, strict=True):
                     regions[index] = self._judged(regions[index], answer, context)
         if self.encoder is not None:
-            regions = self._seen(sample, regions)
+            regions = self._unfitting_removed(sample, regions)
         remark("region without negatives", sum(not regions[index].negatives for index in open_regions))
         return replace(sample, regions=tuple(regions))
 
@@ -159,16 +159,16 @@ class Negatives:
         reading = read(region.phrase)
         if reading is None:
             return region
-        others = context.witnesses(reading)
+        nearby_facts = context.other_facts(reading)
         rng = Random(f"negatives {self.seed} {name} {region.phrase}")
-        doubts = _Doubts(reading.facts, others, context.nearby["object"], self._nouns())
-        found = changes(reading, rng, self.kinds, context.nearby, self.common or NOTHING, self._nouns())
-        attributes = doubts.without(found.attributes, self.count)
-        objects = doubts.without(found.objects, min(self.count, max(self.objects, self.count - len(attributes))))
-        kept = attributes[: max(self.count - len(objects), self.count - self.objects)] + objects
-        kept += doubts.without(found.strange, max(0, self.count - len(kept)))
-        remark("negative that may be true of another thing", doubts.refused)
-        return Region(region.box, region.phrase, tuple(kept[: self.count]))
+        check = ContradictionCheck(reading.facts, nearby_facts, context.nearby["object"], self._nouns())
+        options = changes(reading, rng, self.kinds, context.nearby, self.common or NO_COMMON, self._nouns())
+        attributes = check.without(options.attributes, self.count)
+        objects = check.without(options.objects, min(self.count, max(self.objects, self.count - len(attributes))))
+        negatives = attributes[: max(self.count - len(objects), self.count - self.objects)] + objects
+        negatives += check.without(options.strange, max(0, self.count - len(negatives)))
+        remark("negative that may be true of another thing", check.refused)
+        return Region(region.box, region.phrase, tuple(negatives[: self.count]))
 
     def _ask(self, phrases: Sequence[str], caption: str) -> list[tuple[Negative, ...]]:
         assert self.assistant is not None
@@ -176,14 +176,16 @@ class Negatives:
         question = fill(self.prompt, count=self.count, phrases=numbered, caption=caption)
 
         def check(answer: Any) -> list[tuple[Negative, ...]]:
-            found: list[tuple[Negative, ...]] = [()] * len(phrases)
+            negatives: list[tuple[Negative, ...]] = [()] * len(phrases)
             for item in answer["items"]:
                 if not 1 <= item["number"] <= len(phrases):
                     raise ValueError(
                         f"number {item['number']} is none of the phrases, which go from 1 to {len(phrases)}"
                     )
-                found[int(item["number"]) - 1] = tuple(Negative(one["text"], one["kind"]) for one in item["negatives"])
-            return found
+                negatives[int(item["number"]) - 1] = tuple(
+                    Negative(negative["text"], negative["kind"]) for negative in item["negatives"]
+                )
+            return negatives
 
         answers: list[tuple[Negative, ...]] = self.assistant.ask(question, SCHEMA, check=check)
         return answers
@@ -191,36 +193,38 @@ class Negatives:
     def _judged(self, region: Region, answer: Sequence[Negative], context: "_Context") -> Region:
         """The region with those answers that stand the checks."""
         truth = read(region.phrase)
-        others = context.witnesses(truth) if truth else Witnesses([], [])
-        chosen: dict[str, Negative] = {}
+        nearby_facts = context.other_facts(truth) if truth else OtherFacts([], [])
+        accepted: dict[str, Negative] = {}
         for negative in answer:
             tidy = replace(negative, text=clean(negative.text).strip(" ."))
             key = without_article(tidy.text)
-            reason = flaw(tidy, region.phrase, truth, others, self._nouns())
-            reason = "negative that repeats another" if key in chosen else reason
+            reason = flaw(tidy, region.phrase, truth, nearby_facts, self._nouns())
+            reason = "negative that repeats another" if key in accepted else reason
             if negative.kind not in self.kinds:
                 reason = "negative of an unwanted kind"
             if reason:
                 remark(reason)
             else:
-                chosen[key] = tidy
-        return replace(region, negatives=tuple(chosen.values())[: self.count])
+                accepted[key] = tidy
+        return replace(region, negatives=tuple(accepted.values())[: self.count])
 
-    def _seen(self, sample: Sample, regions: list[Region]) -> list[Region]:
+    def _unfitting_removed(self, sample: Sample, regions: list[Region]) -> list[Region]:
         """The regions without those near misses that fit what is seen there too well."""
-        encoder = opened(self.encoder) if isinstance(self.encoder, str) else self.encoder
+        encoder = load_encoder(self.encoder) if isinstance(self.encoder, str) else self.encoder
         assert encoder is not None
         boxes = encoder.encode_regions([sample.image], [[region.box for region in regions]])[0]
-        texts = [text for region in regions for text in (region.phrase, *(one.text for one in region.negatives))]
-        embedded = encoder.encode_texts(texts, kind="phrase").split([1 + len(one.negatives) for one in regions])
-        seen = []
+        texts = [
+            text for region in regions for text in (region.phrase, *(negative.text for negative in region.negatives))
+        ]
+        embedded = encoder.encode_texts(texts, kind="phrase").split([1 + len(region.negatives) for region in regions])
+        filtered = []
         for region, box, rows in zip(regions, boxes, embedded, strict=True):
             similarity = rows @ box
             fits = (similarity[1:] <= similarity[0] + self.margin).tolist()
-            kept = tuple(one for one, is_false in zip(region.negatives, fits, strict=True) if is_false)
-            remark("negative that fits better than the phrase", len(region.negatives) - len(kept))
-            seen.append(replace(region, negatives=kept))
-        return seen
+            negatives = tuple(negative for negative, is_false in zip(region.negatives, fits, strict=True) if is_false)
+            remark("negative that fits better than the phrase", len(region.negatives) - len(negatives))
+            filtered.append(replace(region, negatives=negatives))
+        return filtered
 
 
 def _texts(sample: Sample) -> list[str]:
@@ -233,66 +237,70 @@ class _Context:
     """What the texts of a sample say, for all its regions.
 
     Attributes:
-        known: Each phrase of theirs.
+        phrases: Each phrase of theirs.
         captions: The texts themselves, in lower case.
         nearby: Names said, by kind.
     """
 
-    known: tuple[Evidence, ...]
+    phrases: tuple[Evidence, ...]
     captions: tuple[str, ...]
     nearby: dict[str, frozenset[str]]
 
-    def witnesses(self, truth: Reading) -> Witnesses:
-        return witnesses(truth, self.known, self.captions)
+    def other_facts(self, truth: Reading) -> OtherFacts:
+        return other_facts(truth, self.phrases, self.captions)
 
 
-class _Doubts:
+class ContradictionCheck:
     """Asks of many changes of one phrase whether the witnesses contradict each, and of each only what it changes.
 
     Attributes:
         refused: Changes that may be true of another thing, so far.
     """
 
-    def __init__(self, truth: Facts, known: Witnesses, things: frozenset[str], wordnet: WordNet | None = None) -> None:
+    def __init__(
+        self, truth: Facts, nearby_facts: OtherFacts, named: frozenset[str], wordnet: WordNet | None = None
+    ) -> None:
         self.truth, self.wordnet, self.refused = truth, wordnet, 0
-        self.things, self.namesakes = things, _namesakes(things)
+        self.named, self.namesakes = named, _namesakes(named)
         # attributes change no noun, and what does not name the same thing is no other one of its kind
-        self.near = [other for other in known.others if other.mentions(truth.main)]
-        alike = [other for other in (*known.others, *known.around) if not truth.differs(other)]
-        self.nouns = frozenset().union(*(other.nouns for other in alike))
-        self.mains = frozenset().union(*(namesakes(other.main) for other in alike))
-        self._said: dict[Slot, tuple[frozenset[str], ...]] = {}
+        self.same_noun = [facts for facts in nearby_facts.other_things if facts.mentions(truth.main)]
+        compatible = [facts for facts in (*nearby_facts.other_things, *nearby_facts.around) if not truth.differs(facts)]
+        self.nouns = frozenset().union(*(facts.nouns for facts in compatible))
+        self.mains = frozenset().union(*(namesakes(facts.main) for facts in compatible))
+        self._doubtful_names: dict[Slot, tuple[frozenset[str], ...]] = {}
 
-    def without(self, some: Iterable[Change], count: int) -> list[Negative]:
+    def without(self, options: Iterable[Change], count: int) -> list[Negative]:
         """The near misses that changes make, but for those that may be true of another thing; so many at most."""
-        made: list[Negative] = []
-        for change in some if count else ():
+        negatives: list[Negative] = []
+        for change in options if count else ():
             if not self._contradict(change.term.sense, change.name):
                 self.refused += 1
                 continue
-            made.append(rewrite(change))
-            if len(made) == count:
+            negatives.append(rewrite(change))
+            if len(negatives) == count:
                 break
-        return made
+        return negatives
 
     def _contradict(self, sense: Sense, name: str) -> bool:
         """Whether all witnesses contradict the phrase after a name has been put in place of a sense of its."""
         if sense.kind == "object":
             if self.wordnet is not None and _is_kin(name, {sense.name, *self.nouns}, self.wordnet):
                 return False
-            if name not in self.namesakes and self.things.isdisjoint(namesakes(name)):  # not told of, so not there
+            if name not in self.namesakes and self.named.isdisjoint(namesakes(name)):  # not told of, so not there
                 return True
             main = name if self.truth.main == sense.name else self.truth.main
             if name in self.mains or not self.nouns.isdisjoint(namesakes(main)):
                 return False
             return self.mains.isdisjoint(self.truth.nouns - {sense.name})
         slot = (sense.kind, sense.block)
-        theirs = self._said.get(slot)
-        if theirs is None:
-            doubtful = [other for other in self.near if not self.truth.differs(other, aside=slot)]
-            theirs = self._said[slot] = tuple({other.slots.get(slot, frozenset()) for other in doubtful})
-        said = (self.truth.slots[slot] - {sense.name}) | {name}
-        return all(names and exclude(slot, said, names) for names in theirs)
+        doubtful_names = self._doubtful_names.get(slot)
+        if doubtful_names is None:
+            doubtful = [facts for facts in self.same_noun if not self.truth.differs(facts, aside=slot)]
+            doubtful_names = self._doubtful_names[slot] = tuple(
+                {facts.slots.get(slot, frozenset()) for facts in doubtful}
+            )
+        changed = (self.truth.slots[slot] - {sense.name}) | {name}
+        return all(names and exclude(slot, changed, names) for names in doubtful_names)
 
 
 @lru_cache(maxsize=1 << 10)
@@ -307,7 +315,7 @@ def _is_kin(name: str, nouns: Iterable[str], wordnet: WordNet) -> bool:
 
 
 def flaw(
-    negative: Negative, phrase: str, truth: Reading | None, known: Witnesses, wordnet: WordNet | None = None
+    negative: Negative, phrase: str, truth: Reading | None, nearby_facts: OtherFacts, wordnet: WordNet | None = None
 ) -> str:
     """Why a near miss is of no use, for those that no rule wrote. Empty if it is.
 
@@ -315,7 +323,7 @@ def flaw(
         negative: The near miss.
         phrase: The truth.
         truth: The truth, read.
-        known: What is said of other things, from `facts.witnesses`.
+        nearby_facts: What is said of other things, from `facts.other_facts`.
         wordnet: Knows more synonyms than the lexicon.
     """
     if not negative.text or without_article(negative.text) == without_article(phrase):
@@ -325,12 +333,12 @@ def flaw(
     reading = read(negative.text)
     if reading is None or truth is None:
         return "negative that names nothing" if reading is None else ""
-    others = known.others + (known.around if negative.kind == "object" else [])
+    opponents = nearby_facts.other_things + (nearby_facts.around if negative.kind == "object" else [])
     flaws = {
         "negative that names another object": negative.kind != "object" and reading.facts.main != truth.facts.main,
         "negative that is a synonym": _says_the_same(reading, truth)
         or (wordnet is not None and _only_names_change(reading.facts, truth.facts, wordnet)),
-        "negative that may be true of another thing": any(not other.contradicts(reading.facts) for other in others),
+        "negative that may be true of another thing": any(not fact.contradicts(reading.facts) for fact in opponents),
     }
     return next((reason for reason, is_so in flaws.items() if is_so), "")
 
@@ -345,11 +353,11 @@ def _says_the_same(reading: Reading, truth: Reading) -> bool:
     return not strange and not reading.facts.contradicts(truth.facts) and _places(reading) == _places(truth)
 
 
-def _only_names_change(one: Facts, other: Facts, wordnet: WordNet) -> bool:
+def _only_names_change(left: Facts, right: Facts, wordnet: WordNet) -> bool:
     """Whether two phrases differ in nouns that may name the same, and in nothing that the lexicon knows."""
-    new, old = one.nouns - other.nouns, other.nouns - one.nouns
+    new, old = left.nouns - right.nouns, right.nouns - left.nouns
     is_renamed = bool(new) and all(_is_kin(name, old, wordnet) for name in new)
-    return is_renamed and one.slots == other.slots
+    return is_renamed and left.slots == right.slots
 
 
 def _places(reading: Reading) -> set[str]:
@@ -358,6 +366,6 @@ def _places(reading: Reading) -> set[str]:
 
 def _unknown(reading: Reading) -> set[str]:
     """Words that the lexicon says nothing of."""
-    known = {index for term in reading.terms for index in range(term.start, term.end)}
-    text = "".join(" " if index in known else letter for index, letter in enumerate(reading.text.lower()))
+    covered = {index for term in reading.terms for index in range(term.start, term.end)}
+    text = "".join(" " if index in covered else letter for index, letter in enumerate(reading.text.lower()))
     return {word for word in text.split() if word not in ("a", "an", "the")}

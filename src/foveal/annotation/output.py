@@ -62,9 +62,9 @@ class Output:
         if not self.path.is_dir():
             self.path.unlink(missing_ok=True)
             return
-        others = [path.name for path in self.path.iterdir() if not path.match("shard-*.tar")]
-        if others:
-            raise ValueError(f"Folder '{self.path}' holds more than shards ({others[0]}, ...). Empty it yourself.")
+        strangers = [path.name for path in self.path.iterdir() if not path.match("shard-*.tar")]
+        if strangers:
+            raise ValueError(f"Folder '{self.path}' holds more than shards ({strangers[0]}, ...). Empty it yourself.")
         for shard in self.path.iterdir():
             shard.unlink()
 
@@ -89,9 +89,9 @@ def fitting(samples: Iterable[Sample], writer: Writer, left_out: Counter[str]) -
             left_out["captions but the first"] += len(fit.captions) - 1
             fit = replace(fit, captions=fit.captions[:1])
         if no_kinds:
-            kinds = sum(bool(near.kind) for region in fit.regions for near in region.negatives)
+            kinds = sum(bool(negative.kind) for region in fit.regions for negative in region.negatives)
             left_out["kinds of near misses"] += kinds
-            plain = (tuple(Negative(near.text) for near in region.negatives) for region in fit.regions)
-            regions = (replace(region, negatives=near) for region, near in zip(fit.regions, plain, strict=True))
+            plain = (tuple(Negative(negative.text) for negative in region.negatives) for region in fit.regions)
+            regions = (replace(region, negatives=texts) for region, texts in zip(fit.regions, plain, strict=True))
             fit = replace(fit, regions=tuple(regions))
         yield fit

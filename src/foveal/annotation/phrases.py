@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..types import Region, Sample
-from .chunker import KEPT, Phrase, chunk, collectives, is_unseen, places
+from .chunker import NOUN_PREPOSITIONS, Phrase, chunk, collectives, is_unseen, places
 from .facts import without_article
 from .lexicon import word_classes
 from .stage import WHOLE, Dropped, remark
@@ -75,22 +75,22 @@ class Phrases:
     def batch(self, samples: Sequence[Sample]) -> list[Sample | Dropped]:
         """What becomes of each sample; spaCy reads the captions of all of them together."""
         texts = [(index, text) for index, sample in enumerate(samples) for text in captions_of(sample)]
-        found: dict[int, list[Phrase]] = {}
+        by_sample: dict[int, list[Phrase]] = {}
         for (index, _), phrases in zip(texts, parse((text for _, text in texts), self.parser), strict=True):
-            found.setdefault(index, []).extend(phrases)
-        return [self._outcome(sample, found.get(index)) for index, sample in enumerate(samples)]
+            by_sample.setdefault(index, []).extend(phrases)
+        return [self._outcome(sample, by_sample.get(index)) for index, sample in enumerate(samples)]
 
-    def _outcome(self, sample: Sample, found: list[Phrase] | None) -> Sample | Dropped:
-        if found is None:
+    def _outcome(self, sample: Sample, phrases: list[Phrase] | None) -> Sample | Dropped:
+        if phrases is None:
             return Dropped("no caption")
-        known = {without_article(region.phrase) for region in sample.regions}
+        taken = {without_article(region.phrase) for region in sample.regions}
         added = []
-        for phrase in found:
+        for phrase in phrases:
             text = clean(phrase.text if self.modifiers else phrase.core)
             key = without_article(text)
-            if key in known:
+            if key in taken:
                 continue
-            known.add(key)
+            taken.add(key)
             added.append(Region(WHOLE, text))
         remark("phrase beyond the limit", max(0, len(added) - self.limit))
         regions = (*sample.regions, *added[: self.limit])
@@ -226,14 +226,16 @@ def _misplaced(document: Any, token: Any) -> Iterator[Any]:
     """Prepositions that the parse gives to a verb and that must be the noun's: no verb stands between."""
     relation = token.head.head if token.head.lower_ == "of" else token.head
     is_compared = token.dep_ == "pobj" and relation.lower_ in _PLACED
-    for one in document[token.i + 1 : token.i + 2 + len(list(token.subtree))]:
-        is_behind = one.head.i > one.i or one.head.lower_ in word_classes()["presenting"] or is_compared
-        if one.dep_ == "prep" and one.head != token and is_behind:
-            yield one
+    for candidate in document[token.i + 1 : token.i + 2 + len(list(token.subtree))]:
+        is_behind = (
+            candidate.head.i > candidate.i or candidate.head.lower_ in word_classes()["presenting"] or is_compared
+        )
+        if candidate.dep_ == "prep" and candidate.head != token and is_behind:
+            yield candidate
 
 
 def _is_kept(child: Any) -> bool:
-    return child.dep_ in _CLAUSES or (child.dep_ == "prep" and child.lower_ in KEPT)
+    return child.dep_ in _CLAUSES or (child.dep_ == "prep" and child.lower_ in NOUN_PREPOSITIONS)
 
 
 def _leads_to_place(token: Any) -> bool:
@@ -242,11 +244,11 @@ def _leads_to_place(token: Any) -> bool:
 
 
 def _leads_to_unseen(token: Any) -> bool:
-    return any(one.dep_ == "pobj" and is_unseen(one.lower_) for one in token.children)
+    return any(child.dep_ == "pobj" and is_unseen(child.lower_) for child in token.children)
 
 
 def _object_in(token: Any, nouns: frozenset[str]) -> bool:
     return any(
-        one.dep_ == "pobj" and one.lower_ in nouns and not any(child.dep_ == "compound" for child in one.lefts)
-        for one in token.children
+        noun.dep_ == "pobj" and noun.lower_ in nouns and not any(child.dep_ == "compound" for child in noun.lefts)
+        for noun in token.children
     )

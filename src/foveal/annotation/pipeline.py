@@ -25,7 +25,7 @@ from ..outside import printable
 from ..types import Sample
 from .answers import Answers, Spend
 from .assistants import Assistant
-from .engine import nothing, prepared, process
+from .engine import do_nothing, prepared, process
 from .fingerprints import Hashes
 from .inputs import Record, numbered, size
 from .journal import Journal
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 REFRESH = 2.0
 """Seconds between looks at what has been spent."""
+_FORMER_DETECTOR = ("detector=Pointing(", "detector=AssistantDetector(")
+"""What runs of an earlier version call a detector in their settings, and its name now."""
 
 
 def beginning(*, resume: bool, overwrite: bool, retry: bool) -> Begin:
@@ -53,10 +55,10 @@ def beginning(*, resume: bool, overwrite: bool, retry: bool) -> Begin:
         ValueError: If it said more than one thing.
     """
     wishes: dict[Begin, bool] = {"resume": resume, "overwrite": overwrite, "retry": retry}
-    found = [wish for wish, holds in wishes.items() if holds]
-    if len(found) > 1:
-        raise ValueError(f"--{found[0]} and --{found[1]} exclude each other. Choose one.")
-    return found[0] if found else "new"
+    chosen_modes = [wish for wish, holds in wishes.items() if holds]
+    if len(chosen_modes) > 1:
+        raise ValueError(f"--{chosen_modes[0]} and --{chosen_modes[1]} exclude each other. Choose one.")
+    return chosen_modes[0] if chosen_modes else "new"
 
 
 def engine_of(name: str, workers: int | None = None, *, asks: bool = False) -> Engine | None:
@@ -121,11 +123,11 @@ class Summary:
 
     def __str__(self) -> str:
         """One or two lines for a terminal."""
-        paid = f" {told(self.spend)}." if self.spend.answers else ""
-        again = " Try those again with --retry." if self.failed else ""
+        paid = f" {spend_line(self.spend)}." if self.spend.answers else ""
+        hint = " Try those again with --retry." if self.failed else ""
         return (
             f"{self.samples:,} samples: {self.written:,} written, {self.dropped:,} dropped, {self.failed:,} failed."
-            f"{again}{paid}\nLook through {self.report}"
+            f"{hint}{paid}\nLook through {self.report}"
         )
 
 
@@ -170,9 +172,9 @@ class Annotation:
         journal = Journal(self.output.memory / "journal.jsonl")
         state = self._begin(begin)
         journal.mend()
-        kept = None if self.assistant is None else self.assistant.kept
-        if kept is not None:
-            kept.begin(state["run"])
+        answers = None if self.assistant is None else self.assistant.answer_store
+        if answers is not None:
+            answers.begin(state["run"])
         try:
             stages = prepared(self.stages, self.source)
             if begin == "retry":
@@ -185,13 +187,13 @@ class Annotation:
             with bar, closing(results):
                 return self._write_down(self._followed(results, bar), writer)
         except Halted as error:
-            raise Halted(f"{error} {self._kept(journal, begin)}") from error
+            raise Halted(f"{error} {self._resume_hint(journal, begin)}") from error
         except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(f"Stopped. {self._kept(journal, begin)}") from error
+            raise KeyboardInterrupt(f"Stopped. {self._resume_hint(journal, begin)}") from error
         except OSError as error:
             journal.mend()
-            what = f"The disk of '{self.output.path}' is full" if error.errno in (ENOSPC, EDQUOT) else str(error)
-            raise ValueError(f"{what}. {self._kept(journal, begin)}") from error
+            problem = f"The disk of '{self.output.path}' is full" if error.errno in (ENOSPC, EDQUOT) else str(error)
+            raise ValueError(f"{problem}. {self._resume_hint(journal, begin)}") from error
         finally:
             self._keep_aside(journal)
 
@@ -226,32 +228,32 @@ class Annotation:
         """What became of all samples: first what the journal knows, then what the stages make of the others."""
         start = len(journal)
         yield from self._remembered(journal)
-        seen = None if self.near_duplicates is None else journal.hashes(self.near_duplicates)
+        hashes = None if self.near_duplicates is None else journal.hashes(self.near_duplicates)
         if engine is None:
-            yield from self._locally(journal, stages, numbered(self.source, start), seen)
+            yield from self._locally(journal, stages, numbered(self.source, start), hashes)
             return
-        kept = None if self.assistant is None else self.assistant.kept
-        with journal.appending() as append, closing(engine(self.source, stages, kept, start, seen)) as entries:
-            for entry, made in self._restored(entries, start):
+        answers = None if self.assistant is None else self.assistant.answer_store
+        with journal.appending() as append, closing(engine(self.source, stages, answers, start, hashes)) as entries:
+            for entry, sample_of in self._restored(entries, start):
                 append(entry)
-                yield entry, made
+                yield entry, sample_of
 
     def _remembered(self, journal: Journal) -> Generator[Result]:
         """What the journal knows. What it says of a sample and cannot be is dropped with a line, and can be retried."""
-        for entry, made in self._restored(journal, 0):
+        for entry, sample_of in self._restored(journal, 0):
             if "reason" in entry:
-                yield entry, made
+                yield entry, sample_of
                 continue
             try:
-                sample = made()
+                sample = sample_of()
             except _Unrestorable as error:
                 log.warning("sample %d is kept aside: %s", entry["number"], error)
-                *passed, _ = entry["passed"]
+                *counts, _ = entry["passed"]
                 fate = {"failed": list(self.stages)[-1], "reason": str(error), "remarks": {}}
-                failed = {"number": entry["number"], **fate, "passed": passed, "row": {"id": entry["row"].get("id")}}
-                with journal.appending(again=True) as append:
+                failed = {"number": entry["number"], **fate, "passed": counts, "row": {"id": entry["row"].get("id")}}
+                with journal.appending(is_retry=True) as append:
                     append(failed)
-                yield failed, made
+                yield failed, sample_of
             else:
                 yield entry, partial(_itself, sample)
 
@@ -260,14 +262,14 @@ class Annotation:
         journal: Journal,
         stages: Mapping[str, Stage],
         records: Iterator[tuple[int, Record]],
-        seen: Hashes | None = None,
+        hashes: Hashes | None = None,
         *,
-        again: bool = False,
+        is_retry: bool = False,
     ) -> Generator[Result]:
         """What the stages make of samples in this process, where their pictures are at hand."""
-        stop = nothing if self.assistant is None else self.assistant.close
-        flow = process(records, stages, stop, hashing=seen is not None, seen=seen)
-        with journal.appending(again) as append, closing(flow) as outcomes:
+        stop = do_nothing if self.assistant is None else self.assistant.close
+        flow = process(records, stages, stop, hashing=hashes is not None, hashes=hashes)
+        with journal.appending(is_retry) as append, closing(flow) as outcomes:
             for outcome in outcomes:
                 entry = outcome.entry()
                 append(entry)
@@ -277,7 +279,7 @@ class Annotation:
         """Let the stages try those samples again that failed."""
         failed = journal.failed()
         records = (item for item in numbered(self.source, 0, max(failed, default=-1) + 1) if item[0] in failed)
-        results = self._locally(journal, stages, records, again=True)
+        results = self._locally(journal, stages, records, is_retry=True)
         with tqdm(unit="sample", total=len(failed), desc="retry") as bar, closing(results):
             for _ in self._followed(results, bar):
                 pass
@@ -285,13 +287,13 @@ class Annotation:
     def _followed(self, results: Iterable[Result], bar: "tqdm[NoReturn]") -> Iterator[Result]:
         """The same; the bar says how far it has come, how fast, and what it costs."""
         failed, next_look = 0, 0.0
-        for entry, made in results:
+        for entry, sample_of in results:
             failed += "failed" in entry
             if monotonic() > next_look:
                 next_look = monotonic() + REFRESH
-                paid = [] if self.assistant is None else [told(self.assistant.kept.spent())]
+                paid = [] if self.assistant is None else [spend_line(self.assistant.answer_store.spent())]
                 bar.set_postfix_str(", ".join([f"{failed:,} failed", *paid]), refresh=False)
-            yield entry, made
+            yield entry, sample_of
             bar.update()
 
     def _restored(self, entries: Iterable[dict[str, Any]], start: int) -> Generator[Result]:
@@ -303,7 +305,7 @@ class Annotation:
                 raise ValueError(f"'{self.name}' has fewer samples than when the run began. Restore it.")
             yield entry, partial(_restore, record, entry)
 
-    def _kept(self, journal: Journal, begin: Begin) -> str:
+    def _resume_hint(self, journal: Journal, begin: Begin) -> str:
         option = "retry" if begin == "retry" else "resume"
         return f"{len(journal):,} samples are kept in {self.output.memory}; go on with --{option}."
 
@@ -321,7 +323,7 @@ class Annotation:
         first = next(samples, None)
         if first is not None:
             self._write(writer, chain([first], samples))
-        spend = Spend() if self.assistant is None else self.assistant.kept.spent()
+        spend = Spend() if self.assistant is None else self.assistant.answer_store.spent()
         report = self.output.memory / "report.html"
         write_report(
             report,
@@ -350,14 +352,14 @@ class Annotation:
 
 def _through(results: Iterable[Result], tally: Tally, gallery: Gallery) -> Iterator[Sample]:
     """The samples that passed all stages. All are counted, and shown to the gallery."""
-    for entry, made in results:
+    for entry, sample_of in results:
         tally.add(entry)
-        gallery.offer(entry, made)
+        gallery.offer(entry, sample_of)
         if "reason" not in entry:
-            yield made()
+            yield sample_of()
 
 
-def told(spend: Spend) -> str:
+def spend_line(spend: Spend) -> str:
     """What was spent, in a few words."""
     price = f", {spend.cost:,.4f} spent" if spend.cost else ""
     return f"{spend.answers:,} answers, {spend.prompt_tokens:,} + {spend.completion_tokens:,} tokens{price}"
@@ -369,12 +371,12 @@ def _restore(record: Record, entry: dict[str, Any]) -> Sample:
     if "row" not in entry:
         return sample
     try:
-        made = sample_from_row(entry["row"], sample.image)
-        if made.notes:  # a reader leaves odd parts out; what a stage made has none
-            raise ValueError(made.notes[0])
+        annotated = sample_from_row(entry["row"], sample.image)
+        if annotated.notes:  # a reader leaves odd parts out; what a stage made has none
+            raise ValueError(annotated.notes[0])
     except (TypeError, ValueError) as error:
         raise _Unrestorable(f"what was made of it cannot be used: {error}") from error
-    return replace(made, notes=sample.notes)
+    return replace(annotated, notes=sample.notes)
 
 
 def _itself(sample: Sample) -> Sample:
@@ -383,9 +385,10 @@ def _itself(sample: Sample) -> Sample:
 
 def _refuse_change(old: Mapping[str, Any], new: Mapping[str, Any], memory: Path) -> None:
     """Refuse to go on with other settings than a run was begun with."""
+    begun = {name: stage.replace(*_FORMER_DETECTOR) for name, stage in old["stages"].items()}
     pairs = {name: (old[name], new[name]) for name in ("input", "near_duplicates")}
-    pairs |= {name: (old["stages"].get(name), new["stages"].get(name)) for name in {**old["stages"], **new["stages"]}}
-    pairs["the order of stages"] = (list(old["stages"]), list(new["stages"]))
+    pairs |= {name: (begun.get(name), new["stages"].get(name)) for name in {**begun, **new["stages"]}}
+    pairs["the order of stages"] = (list(begun), list(new["stages"]))
     changed = [f"{name}: {was}, now {now}" for name, (was, now) in pairs.items() if was != now]
     if changed:
         raise ValueError(

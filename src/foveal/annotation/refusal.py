@@ -29,4 +29,4 @@ def refuses(text: str) -> bool:
     low = text.lower()
     if not any(sign in low for sign in _SIGNS):
         return False
-    return any(found for found in (_START.match(text), _INSIDE.search(text), _NO_PICTURE.search(text)))
+    return any(match for match in (_START.match(text), _INSIDE.search(text), _NO_PICTURE.search(text)))

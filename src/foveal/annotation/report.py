@@ -22,8 +22,8 @@ from .stage import WHOLE
 from .tally import StageTally, Tally, median
 
 PAGE = Path(__file__).with_name("report.html")
-SHOWN = 24
-SHOWN_OUT = 6
+SAMPLES_SHOWN = 24
+SAMPLES_PER_REASON = 6
 """Samples shown of each reason to drop them, and of each stage's failures."""
 MOST_REASONS = 30
 SIDE = 560
@@ -38,12 +38,12 @@ class Gallery:
         self._heaps: dict[tuple[str, str], list[tuple[int, int, dict[str, Any], Sample | None]]] = {}
         self._ties = count()
 
-    def offer(self, entry: dict[str, Any], made: Callable[[], Sample]) -> None:
+    def offer(self, entry: dict[str, Any], load_sample: Callable[[], Sample]) -> None:
         """Take a sample in, if its lot is low enough.
 
         Args:
             entry: As the journal has it.
-            made: Gives the sample with its picture. Called only if it is taken.
+            load_sample: Gives the sample with its picture. Called only if it is taken.
         """
         ended = entry.get("failed") or entry.get("dropped", "")
         fate = (ended, "failed" if "failed" in entry else entry.get("reason", ""))
@@ -51,11 +51,11 @@ class Gallery:
             return
         heap = self._heaps.setdefault(fate, [])
         lot = -crc32(str(entry["number"]).encode())
-        room = SHOWN_OUT if ended else SHOWN
+        room = SAMPLES_PER_REASON if ended else SAMPLES_SHOWN
         if len(heap) >= room and lot <= heap[0][0]:
             return
         try:
-            sample = made()
+            sample = load_sample()
         except (OSError, ValueError, KeyError):  # what failed may have no picture to show
             sample = None
         push = heapq.heappush if len(heap) < room else heapq.heappushpop
@@ -65,7 +65,7 @@ class Gallery:
         """(stage, reason) of those that ended on the way, in order of mention."""
         return [fate for fate in self._heaps if fate[0]]
 
-    def of(self, stage: str = "", reason: str = "") -> list[tuple[dict[str, Any], Sample | None]]:
+    def samples(self, stage: str = "", reason: str = "") -> list[tuple[dict[str, Any], Sample | None]]:
         """Samples of one fate in order of their numbers. Without a stage: those that were written."""
         heap = self._heaps.get((stage, reason), [])
         return sorted(((entry, sample) for _, _, entry, sample in heap), key=lambda pair: pair[0]["number"])
@@ -100,13 +100,13 @@ def write_report(
         **tally.as_json(),
     }
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
-        title=_shown(title),
-        settings="".join(f"<dt>{_shown(name)}<dd>{_shown(value)}" for name, value in settings.items()),
+        title=_escaped(title),
+        settings="".join(f"<dt>{_escaped(name)}<dd>{_escaped(value)}" for name, value in settings.items()),
         tiles=_tiles(tally, spend),
         stages="".join(_stage_row(name, stage, tally) for name, stage in tally.stages.items()),
         left_out=_left_out(left_out),
         plots="".join(f"<figure>{plot}</figure>" for plot in _plots(tally)),
-        samples="".join(_card(entry, sample) for entry, sample in gallery.of()) or "<p>None came through.</p>",
+        samples="".join(_card(entry, sample) for entry, sample in gallery.samples()) or "<p>None came through.</p>",
         ended=_ended(gallery),
     )
     for file, text in ((path, page), (path.with_suffix(".json"), json.dumps(numbers, indent=1, ensure_ascii=False))):
@@ -114,7 +114,7 @@ def write_report(
             partial.write_text(text + "\n", encoding="utf-8")
 
 
-def _shown(text: str) -> str:
+def _escaped(text: str) -> str:
     """A text from outside, for the page."""
     return escape(printable(text, keep="\n"))
 
@@ -141,12 +141,14 @@ def _tiles(tally: Tally, spend: Spend) -> str:
 def _stage_row(name: str, stage: StageTally, tally: Tally) -> str:
     """One stage of the table."""
     share = 100 * stage.passed / max(1, tally.samples)
-    reasons = [f"<li>{_shown(reason)} <b>{n:,}</b>" for reason, n in stage.dropped.most_common(12)]
-    reasons += [f"<li class=failed>failed: {_shown(reason)} <b>{n:,}</b>" for reason, n in stage.failed.most_common(12)]
-    remarks = [f"<li>{_shown(reason)} <b>{n:,}</b>" for reason, n in stage.remarks.most_common(20)]
+    reasons = [f"<li>{_escaped(reason)} <b>{n:,}</b>" for reason, n in stage.dropped.most_common(12)]
+    reasons += [
+        f"<li class=failed>failed: {_escaped(reason)} <b>{n:,}</b>" for reason, n in stage.failed.most_common(12)
+    ]
+    remarks = [f"<li>{_escaped(reason)} <b>{n:,}</b>" for reason, n in stage.remarks.most_common(20)]
     cells = (stage.came, stage.passed, stage.regions, stage.negatives)
     return (
-        f"<tr><th>{_shown(name)}<div class=bar><i style='width:{share:.1f}%'></i></div>"
+        f"<tr><th>{_escaped(name)}<div class=bar><i style='width:{share:.1f}%'></i></div>"
         + "".join(f"<td>{cell:,}" for cell in cells)
         + f"<td><ul>{''.join(reasons)}</ul><td><ul>{''.join(remarks)}</ul>"
     )
@@ -155,7 +157,7 @@ def _stage_row(name: str, stage: StageTally, tally: Tally) -> str:
 def _left_out(left_out: Counter[str]) -> str:
     if not left_out.total():
         return ""
-    parts = ", ".join(f"{n:,} {_shown(field)}" for field, n in left_out.most_common() if n)
+    parts = ", ".join(f"{n:,} {_escaped(field)}" for field, n in left_out.most_common() if n)
     return f"<p class=note>The output's format cannot hold everything. Left out: {parts}.</p>"
 
 
@@ -181,7 +183,7 @@ def _histogram(title: str, counts: Counter[int], bins: int = 40) -> str:
     for value, n in counts.items():
         columns[low + (value - low) // step * step] += n
     figure, axes = _figure(f"{title}, median {median(counts):,}", left=0.15)
-    axes.bar([at + (step - 1) / 2 for at in columns], list(columns.values()), width=0.9 * step, color=INK)
+    axes.bar([start + (step - 1) / 2 for start in columns], list(columns.values()), width=0.9 * step, color=INK)
     axes.set_xlim(low - max(step, 1), high + max(step, 1))
     axes.xaxis.get_major_locator().set_params(integer=True)
     return _svg(figure)
@@ -228,12 +230,12 @@ def _card(entry: Mapping[str, Any], sample: Sample | None) -> str:
     if sample is None:
         return f"<article><p class=note>Sample {entry['number']:,} can no longer be read.</p></article>"
     rows = "".join(_region(number, region) for number, region in enumerate(sample.regions))
-    captions = "".join(f"<p class=short>{_shown(caption)}</p>" for caption in sample.captions)
-    near = _near(sample.caption_negatives + sample.long_caption_negatives)
-    near = f"<details><summary>Near misses of the captions</summary>{near}</details>" if near else ""
+    captions = "".join(f"<p class=short>{_escaped(caption)}</p>" for caption in sample.captions)
+    negatives = _negative_list(sample.caption_negatives + sample.long_caption_negatives)
+    negatives = f"<details><summary>Near misses of the captions</summary>{negatives}</details>" if negatives else ""
     return (
-        f"<article><div>{_picture(sample, sample.regions)}<small>{_shown(sample.id)}</small></div>"
-        f"<div>{captions}<p>{_shown(sample.long_caption)}</p>{near}</div><ol>{rows}</ol></article>"
+        f"<article><div>{_picture(sample, sample.regions)}<small>{_escaped(sample.id)}</small></div>"
+        f"<div>{captions}<p>{_escaped(sample.long_caption)}</p>{negatives}</div><ol>{rows}</ol></article>"
     )
 
 
@@ -241,13 +243,13 @@ def _region(number: int, region: Region) -> str:
     color = COLORS[number % len(COLORS)]
     placed = "" if region.box != WHOLE else " <small>(whole picture)</small>"
     return (
-        f"<li><b class=chip style='background:{color}'>{number + 1}</b> {_shown(region.phrase)}{placed}"
-        f"{_near(region.negatives)}"
+        f"<li><b class=chip style='background:{color}'>{number + 1}</b> {_escaped(region.phrase)}{placed}"
+        f"{_negative_list(region.negatives)}"
     )
 
 
-def _near(negatives: Sequence[Negative]) -> str:
-    items = "".join(f"<li><i>{_shown(one.kind)}</i>{_shown(one.text)}" for one in negatives)
+def _negative_list(negatives: Sequence[Negative]) -> str:
+    items = "".join(f"<li><i>{_escaped(negative.kind)}</i>{_escaped(negative.text)}" for negative in negatives)
     return f"<ul class=near>{items}</ul>" if items else ""
 
 
@@ -255,8 +257,8 @@ def _ended(gallery: Gallery) -> str:
     """Those that did not come through, by stage and reason."""
     sections = []
     for stage, reason in gallery.fates():
-        shown = "".join(_ended_one(entry, sample) for entry, sample in gallery.of(stage, reason))
-        sections.append(f"<h3>{_shown(stage)}: {_shown(reason)}</h3><div class=ended>{shown}</div>")
+        cards = "".join(_ended_one(entry, sample) for entry, sample in gallery.samples(stage, reason))
+        sections.append(f"<h3>{_escaped(stage)}: {_escaped(reason)}</h3><div class=ended>{cards}</div>")
     return "".join(sections) or "<p>All came through.</p>"
 
 
@@ -270,7 +272,7 @@ def _ended_one(entry: Mapping[str, Any], sample: Sample | None) -> str:
         else sample.long_caption or " ".join(sample.captions)
     )
     name = f"number {entry['number']:,}" if sample is None else sample.id
-    return f"<div>{picture}<small>{_shown(name)}</small><p>{_shown(words[:300])}</p></div>"
+    return f"<div>{picture}<small>{_escaped(name)}</small><p>{_escaped(words[:300])}</p></div>"
 
 
 def _picture(sample: Sample, regions: Sequence[Region]) -> str:
@@ -288,7 +290,7 @@ def _picture(sample: Sample, regions: Sequence[Region]) -> str:
         x0, y0, x1, y1 = (100 * side for side in region.box)
         color = COLORS[number % len(COLORS)]
         style = f"left:{x0:.1f}%;top:{y0:.1f}%;width:{x1 - x0:.1f}%;height:{y1 - y0:.1f}%;border-color:{color}"
-        words = _shown(region.phrase)
+        words = _escaped(region.phrase)
         boxes.append(
             f'<div class=box style="{style}" title="{words}"><b style="background:{color}">{number + 1}</b></div>'
         )

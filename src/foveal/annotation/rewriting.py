@@ -61,7 +61,7 @@ class Common:
         return frozenset(self.words)
 
 
-NOTHING = Common()
+NO_COMMON = Common()
 
 
 class Frame(NamedTuple):
@@ -109,7 +109,7 @@ def changes(
     rng: Random,
     kinds: tuple[str, ...] = KINDS,
     nearby: Mapping[str, frozenset[str]] = MappingProxyType({}),
-    common: Common = NOTHING,
+    common: Common = NO_COMMON,
     wordnet: WordNet | None = None,
 ) -> Changes:
     """What makes near misses of a phrase.
@@ -130,19 +130,24 @@ def changes(
         sense = term.sense
         if sense.kind not in kinds or not _is_exchangeable(reading, term):
             continue
-        seen = nearby.get(sense.kind, frozenset())
-        said = reading.facts.nouns | reading.facts.slots.get((sense.kind, sense.block), frozenset())
+        nearby_names = nearby.get(sense.kind, frozenset())
+        named = reading.facts.nouns | reading.facts.slots.get((sense.kind, sense.block), frozenset())
         if sense.kind == "color" and _SHADED.search(reading.text[: term.start]):
-            said |= {"black", "white"}
-        ranks = [_mixed([name for name in rank if name not in said], rng) for rank in _names(sense, seen, common.names)]
-        usual = common.places.get(place(reading.text, term)) if sense.kind == "object" else None
-        parted = _parted(ranks, usual, is_known=bool(common.words))
-        near, kin, others, rest = (fitting for fitting, _ in parted)
+            named |= {"black", "white"}
+        ranks = [
+            _mixed([name for name in rank if name not in named], rng)
+            for rank in _names(sense, nearby_names, common.names)
+        ]
+        allowed = common.places.get(place(reading.text, term)) if sense.kind == "object" else None
+        parted = _parted(ranks, allowed, is_known=bool(common.words))
+        nearest, kin, common_rivals, rest = (fitting for fitting, _ in parted)
         strange.append((term, [odd for _, odd in parted]))
         if sense.kind == "object":
-            objects.append((term, (near[:1], kin[:1], others[:2], near[1:] + kin[1:] + others[2:], rest)))
+            objects.append(
+                (term, (nearest[:1], kin[:1], common_rivals[:2], nearest[1:] + kin[1:] + common_rivals[2:], rest))
+            )
         else:
-            attributes.append((term, (near + kin + others + rest,)))
+            attributes.append((term, (nearest + kin + common_rivals + rest,)))
     if wordnet is not None and "object" in kinds:
         for term in _unknown(reading):
             names = [name for name in wordnet.rivals(term.noun) if name not in reading.facts.nouns]
@@ -152,31 +157,31 @@ def changes(
 
 
 def _parted(
-    ranks: Sequence[list[str]], usual: frozenset[str] | None, *, is_known: bool
+    ranks: Sequence[list[str]], allowed: frozenset[str] | None, *, is_known: bool
 ) -> list[tuple[list[str], list[str]]]:
     """Of each rank of `_names` what may stand in a place, and what would be strange there.
 
     Args:
         ranks: The last is what the source never says.
-        usual: What the source says there. None: what it says anywhere.
+        allowed: What the source says there. None: what it says anywhere.
         is_known: Whether it is known what the source says.
     """
-    *said, never = ranks
-    if usual is None:
-        parted: list[tuple[list[str], list[str]]] = [(rank, []) for rank in said]
+    *common_ranks, never = ranks
+    if allowed is None:
+        parted: list[tuple[list[str], list[str]]] = [(rank, []) for rank in common_ranks]
     else:
-        parted = [([n for n in rank if n in usual], [n for n in rank if n not in usual]) for rank in said]
+        parted = [([n for n in rank if n in allowed], [n for n in rank if n not in allowed]) for rank in common_ranks]
     return [*parted, ([], never) if is_known else (never, [])]
 
 
 def _unknown(reading: Reading) -> Iterator[Term]:
     """The nouns of a phrase that the lexicon says nothing of."""
-    for each in reading.chunks:
-        word = each.head.lower()
+    for phrase in reading.chunks:
+        word = phrase.head.lower()
         noun = singular(word)
         if not any(lexicon().senses.get(form) for form in (word, noun)):
             sense = Sense("object", -1, noun, frozenset(), is_plural=noun != word)
-            yield Term(each.head_start, each.head_start + len(word), sense, noun)
+            yield Term(phrase.head_start, phrase.head_start + len(word), sense, noun)
 
 
 def _by_turns(text: str, options: Sequence[_Option], written: Mapping[str, str]) -> Iterator[Change]:
@@ -193,11 +198,13 @@ def _by_turns(text: str, options: Sequence[_Option], written: Mapping[str, str])
 @lru_cache(maxsize=1 << 12)
 def _names(sense: Sense, nearby: frozenset[str], common: frozenset[str]) -> tuple[tuple[str, ...], ...]:
     """What excludes a sense: what is nearby, of its family what is common, what else is common, the rest."""
-    known = lexicon()
-    family = known.others(sense)
+    vocabulary = lexicon()
+    family = vocabulary.exclusive(sense)
     more = sorted((nearby | common).difference(family)) if sense.kind == "object" else ()
-    others = ((name, known.sense(name, "object")) for name in more)
-    apart = {name for name, other in others if other and other.block != sense.block and known.is_apart(sense, other)}
+    senses = ((name, vocabulary.sense(name, "object")) for name in more)
+    apart = {
+        name for name, rival in senses if rival and rival.block != sense.block and vocabulary.is_apart(sense, rival)
+    }
     ranks: tuple[list[str], ...] = ([], [], [], [])
     for name in (*family, *sorted(apart)):
         rank = 0 if name in nearby else 3 if name not in common else 2 if name in apart else 1
@@ -270,33 +277,33 @@ def common_of(readings: Iterable[Iterable[Reading]], often: int) -> Common:
     """
     words: dict[str, Counter[str]] = {}
     places: Counter[tuple[Place, str]] = Counter()
-    for each in readings:
-        said = set().union(*map(_names_in, each))
-        for name, written in {(name, written) for name, written, _ in said}:
+    for phrases in readings:
+        named = set().union(*map(_names_in, phrases))
+        for name, written in {(name, written) for name, written, _ in named}:
             words.setdefault(name, Counter())[written] += 1
-        places.update({(where, name) for name, _, where in said if where is not None})
-    usual: dict[Place, set[str]] = {}
+        places.update({(where, name) for name, _, where in named if where is not None})
+    names_by_place: dict[Place, set[str]] = {}
     for (where, name), count in places.items():
         if count >= often:
-            usual.setdefault(where, set()).add(name)
+            names_by_place.setdefault(where, set()).add(name)
     # of words that are as frequent the first by alphabet: a set has another order in each process
-    frequent = sorted(name for name, found in words.items() if found.total() >= often)
+    frequent = sorted(name for name, spellings in words.items() if spellings.total() >= often)
     return Common(
-        {name: min(found := words[name], key=lambda word: (-found[word], word)) for name in frequent},
-        {where: frozenset(names) for where, names in usual.items()},
+        {name: min(spellings := words[name], key=lambda word: (-spellings[word], word)) for name in frequent},
+        {where: frozenset(names) for where, names in names_by_place.items()},
     )
 
 
 def _names_in(reading: Reading) -> set[tuple[str, str, Place | None]]:
     """The names in a phrase, the words that say them ("ball", "soccer ball"), and where things stand. No plurals."""
-    found: set[tuple[str, str, Place | None]] = set()
+    names: set[tuple[str, str, Place | None]] = set()
     for term in reading.terms:
         if not term.sense.is_plural:
             is_thing = term.sense.kind == "object"
             start = _with_compound(reading.text, term.start) if is_thing else term.start
             words = reading.text[start : term.end].lower()
-            found.add((term.sense.name, words, place(reading.text, term) if is_thing else None))
-    return found
+            names.add((term.sense.name, words, place(reading.text, term) if is_thing else None))
+    return names
 
 
 def place(text: str, term: Term) -> Place:

@@ -87,15 +87,15 @@ def assemble(names: Sequence[str], settings: Settings, changes: Sequence[str]) -
     Raises:
         ValueError: If there is no such stage or field.
     """
-    own = {name: [change for change in changes if change.startswith(f"{name}.")] for name in STAGES}
-    idle = next((name for name, some in own.items() if some and name not in names), None)
+    by_stage = {name: [change for change in changes if change.startswith(f"{name}.")] for name in STAGES}
+    idle = next((name for name, stage_changes in by_stage.items() if stage_changes and name not in names), None)
     if idle is not None:
-        raise ValueError(f"'{own[idle][0]}' changes a stage that does not run. Running: {', '.join(names)}.")
-    rest = [change for change in changes if not any(change in some for some in own.values())]
+        raise ValueError(f"'{by_stage[idle][0]}' changes a stage that does not run. Running: {', '.join(names)}.")
+    rest = [change for change in changes if not any(change in stage_changes for stage_changes in by_stage.values())]
     if settings.assistant is None and any(change.startswith("assistant.") for change in rest):
         raise ValueError("There is no assistant to change. Name one with --endpoint and --model.")
     settings = override(settings, rest)
     stages = build(names, settings)
     for name, stage in stages.items():
-        stages[name] = override(stage, [change.removeprefix(f"{name}.") for change in own[name]])
+        stages[name] = override(stage, [change.removeprefix(f"{name}.") for change in by_stage[name]])
     return settings, stages

@@ -71,8 +71,8 @@ class Tally:
     def add(self, entry: Mapping[str, Any]) -> None:
         """Count one sample, as the journal has it."""
         self.samples += 1
-        passed = entry["passed"]
-        for stage, (regions, negatives, remarks) in zip(self.stages.values(), passed, strict=False):
+        counts = entry["passed"]
+        for stage, (regions, negatives, remarks) in zip(self.stages.values(), counts, strict=False):
             stage.came += 1
             stage.passed += 1
             stage.regions += regions
@@ -100,9 +100,9 @@ class Tally:
         regions = row.get("regions", ())
         self.regions[len(regions)] += 1
         for region in regions:
-            near = region.get("negatives", ())
-            self.negatives[len(near)] += 1
-            self.kinds.update(one.get("kind") or "unknown" for one in near)
+            negatives = region.get("negatives", ())
+            self.negatives[len(negatives)] += 1
+            self.kinds.update(negative.get("kind") or "unknown" for negative in negatives)
 
     def as_json(self) -> dict[str, Any]:
         """All counts, as plain values."""
@@ -122,9 +122,9 @@ class Tally:
 
 def median(counts: Counter[int]) -> int:
     """The value in the middle; 0 if there are none."""
-    passed = 0
+    total = 0
     for value, count in sorted(counts.items()):
-        passed += count
-        if 2 * passed >= counts.total():
+        total += count
+        if 2 * total >= counts.total():
             return value
     return 0

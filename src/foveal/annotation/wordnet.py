@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-_SEEN = frozenset({"05", "06", "13", "17", "20"})
+_VISIBLE = frozenset({"05", "06", "13", "17", "20"})
 """Files of synsets that one can see apart: animals, artifacts, food, natural objects, plants. Not people, who are
 more than one thing at once, nor body parts, which are parts of what is seen."""
 
@@ -47,13 +47,13 @@ class WordNet:
                     " (Debian's wordnet-base has them in /usr/share/wordnet), or leave WordNet out."
                 )
 
-    def may_name(self, one: str, other: str) -> bool:
+    def may_name(self, left: str, right: str) -> bool:
         """Whether two nouns may name the same thing: synonyms, or one a kind of the other, in any of their senses."""
-        own, theirs = _with_above(self.folder, one), _with_above(self.folder, other)
+        left_synsets, right_synsets = _with_above(self.folder, left), _with_above(self.folder, right)
         return (
-            one == other
-            or not theirs.isdisjoint(_senses(self.folder, one))
-            or not own.isdisjoint(_senses(self.folder, other))
+            left == right
+            or not right_synsets.isdisjoint(_senses(self.folder, left))
+            or not left_synsets.isdisjoint(_senses(self.folder, right))
         )
 
     def rivals(self, noun: str) -> tuple[str, ...]:
@@ -63,13 +63,13 @@ class WordNet:
         WordNet's counts found in texts, and never what may name the same.
         """
         places = _senses(self.folder, noun)
-        if not places or _synset(self.folder, places[0]).file not in _SEEN:
+        if not places or _synset(self.folder, places[0]).file not in _VISIBLE:
             return ()
-        found = []
+        candidates = []
         for above in _synset(self.folder, places[0]).above:
             for place in _synset(self.folder, above).below:
-                found += [word for word in _synset(self.folder, place).words if self._means(word, place)]
-        return tuple(word for word in dict.fromkeys(found) if not self.may_name(noun, word))
+                candidates += [word for word in _synset(self.folder, place).words if self._means(word, place)]
+        return tuple(word for word in dict.fromkeys(candidates) if not self.may_name(noun, word))
 
     def _means(self, word: str, place: int) -> bool:
         """Whether a word is a common one, and means a synset first of all."""
@@ -112,11 +112,11 @@ def _synset(folder: Path, place: int) -> _Synset:
 @lru_cache(maxsize=1 << 14)
 def _with_above(folder: Path, noun: str) -> frozenset[int]:
     """A noun's synsets and all that they are kinds of."""
-    found: set[int] = set()
+    synsets: set[int] = set()
     open_ = list(_senses(folder, noun))
     while open_:
         place = open_.pop()
-        if place not in found:
-            found.add(place)
+        if place not in synsets:
+            synsets.add(place)
             open_ += _synset(folder, place).above
-    return frozenset(found)
+    return frozenset(synsets)

@@ -27,7 +27,7 @@ CALL = Spend(1, 100, 20, (100 * 1.0 + 20 * 10.0) / 1e6)
 
 
 def paid(assistant, times):
-    spend = assistant.kept.spent()
+    spend = assistant.answer_store.spent()
     assert (spend.answers, spend.prompt_tokens, spend.completion_tokens) == (times, 100 * times, 20 * times)
     assert spend.cost == pytest.approx(times * CALL.cost)
 
@@ -107,7 +107,7 @@ def test_an_answer_that_takes_too_long_is_asked_for_again(chat, reply, assistant
     chat.reply = lambda turn, body: reply({"count": 3}, wait=0.6 if turn == 0 else 0.0)
     assert hasty.ask("How many?", SCHEMA) == {"count": 3}
     assert len(chat.bodies) == 2
-    paid_for = hasty.kept.spent()
+    paid_for = hasty.answer_store.spent()
     assert paid_for.answers == 1
     hasty.close()
 
@@ -138,7 +138,7 @@ def test_an_answer_without_end_or_sense_fails_one_question_and_never_the_run(cha
     with pytest.raises(NoAnswer, match=f"no answer from the endpoint: .*{told}"):
         made.ask("How many?", SCHEMA)
     assert made.ask("How old?", SCHEMA) == {"count": 3}
-    assert made.kept.spent() == Spend(1, 100, 20, 0.0)
+    assert made.answer_store.spent() == Spend(1, 100, 20, 0.0)
 
 
 def test_a_packed_answer_is_unpacked(chat, reply, assistant):
@@ -159,7 +159,7 @@ def test_an_answer_that_is_none_is_paid_for_tried_again_and_never_found_again(ch
     assert assistant.ask("How many?", SCHEMA) == {"count": 3}
     assert assistant.ask("How many?", SCHEMA) == {"count": 3}
     assert len(chat.bodies) == 3
-    spend = assistant.kept.spent()
+    spend = assistant.answer_store.spent()
     assert (spend.answers, spend.prompt_tokens, spend.completion_tokens) == (3, 300, 20)
     assert spend.cost == pytest.approx(CALL.cost + 2 * 100 / 1e6)
 
@@ -193,32 +193,32 @@ def test_poison_that_an_earlier_version_kept_is_dropped_with_a_line(chat, reply,
     chat.reply = lambda turn, body: reply({"count": 3})
     key = assistant._key("How many?", SCHEMA, None)
     for _ in range(2):
-        assistant.kept.add(key, Answer('{"count": "\\ud800"}', "stop", 1, 1, 0.0))
+        assistant.answer_store.add(key, Answer('{"count": "\\ud800"}', "stop", 1, 1, 0.0))
     assert assistant.ask("How many?", SCHEMA) == {"count": 3}
     assert caplog.text.count("an answer is dropped: it holds half of a surrogate pair") == 2
     assert len(chat.bodies) == 1
 
 
 def test_counts_that_an_earlier_version_kept_and_cannot_be_are_dropped_with_a_line(assistant, caplog):
-    assistant.kept.begin("run")
-    assistant.kept.add(b"key", Answer("good", "stop", 7, 3, 0.5))
-    assistant.kept.close()
+    assistant.answer_store.begin("run")
+    assistant.answer_store.add(b"key", Answer("good", "stop", 7, 3, 0.5))
+    assistant.answer_store.close()
     with closing(sqlite3.connect(assistant.answers)) as connection, connection:
         connection.execute("PRAGMA user_version = 0")
         for tokens, cost in ((2**63 - 1, 0.0), (2**63 - 1, 0.0), (-5, 0.0), ("many", 0.0), (1, float("inf"))):
             row = (b"key", "run", "bad", "stop", tokens, 0, cost)
             connection.execute("INSERT INTO answers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, '')", row)
-    assert assistant.kept.spent() == Spend(1, 7, 3, 0.5)
-    assert [answer.text for answer in assistant.kept.of(b"key")] == ["good"]
+    assert assistant.answer_store.spent() == Spend(1, 7, 3, 0.5)
+    assert [answer.text for answer in assistant.answer_store.by_key(b"key")] == ["good"]
     assert "5 answers are dropped, as their counts are none" in caplog.text
 
 
 def test_answers_that_cannot_be_kept_any_more_end_the_run_in_one_line(assistant):
-    assistant.kept.of(b"key")
+    assistant.answer_store.by_key(b"key")
     with closing(sqlite3.connect(assistant.answers)) as connection, connection:
         connection.execute("DROP TABLE answers")
     with pytest.raises(Halted, match=r"Answers cannot be kept in .*answers.sqlite: no such table"):
-        assistant.kept.add(b"key", Answer("good", "stop", 7, 3, 0.5))
+        assistant.answer_store.add(b"key", Answer("good", "stop", 7, 3, 0.5))
 
 
 def test_all_callers_wait_when_the_endpoint_asks_for_it(chat, reply, assistant):

@@ -13,7 +13,7 @@ from foveal.annotation.contamination import contaminated, fingerprints
 from foveal.annotation.facts import without_article
 from foveal.annotation.filter import Filter, is_english, is_said, repetition
 from foveal.annotation.fingerprints import Hashes, picture_hash, text_hashes
-from foveal.annotation.near_duplicates import alike, near_duplicates
+from foveal.annotation.near_duplicates import near_duplicates, similar_pictures
 from foveal.annotation.settings import Settings
 from foveal.annotation.stage import Dropped, listening
 from foveal.data.scenes import Scenes
@@ -229,7 +229,7 @@ def test_embeddings_find_copies_of_what_is_kept_only(unchecked, batch_size):
 
     angles = ["0", "0.1", "0.25", "1.5", "0.3"]  # 0.1 is near 0; 0.25 is near 0.1 only, which is gone
     samples = [Sample(str(index), angle.encode()) for index, angle in enumerate(angles)]
-    assert alike(samples, Angles(), least=float(np.cos(0.2)), batch_size=batch_size) == {"1", "4"}
+    assert similar_pictures(samples, Angles(), least=float(np.cos(0.2)), batch_size=batch_size) == {"1", "4"}
 
 
 @pytest.fixture

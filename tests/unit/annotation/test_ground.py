@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from foveal.annotation.detectors import Dense, Found, OpenVocabulary, Pointing, heaviest_box
+from foveal.annotation.detectors import AssistantDetector, Dense, Detection, OpenVocabulary, heaviest_box
 from foveal.annotation.ground import Choice, Ground, GroundByAsking, intersection_over_union
 from foveal.annotation.settings import Settings
 from foveal.annotation.stage import WHOLE, BatchStage, listening
@@ -36,16 +36,16 @@ def test_overlap_is_what_one_counts_by_hand(one, other, expected):
 
 
 def test_of_boxes_that_cover_one_another_the_surest_stays_whatever_its_phrase():
-    found = [Found(0, LEFT, 0.5), Found(1, (0.0, 0.0, 0.5, 0.9), 0.8), Found(2, RIGHT, 0.6)]
+    found = [Detection(0, LEFT, 0.5), Detection(1, (0.0, 0.0, 0.5, 0.9), 0.8), Detection(2, RIGHT, 0.6)]
     assert Choice()(found) == [found[1], found[2]]
     assert Choice(overlap=0.95)(found) == [found[1], found[2], found[0]]
 
 
 def test_boxes_are_clipped_and_tiny_ones_dropped():
     found = [
-        Found(0, (-0.5, 0.1, 0.4, 1.5), 0.9),
-        Found(1, (0.5, 0.5, 0.51, 0.9), 0.9),
-        Found(2, (2.0, 2.0, 3.0, 3.0), 0.9),
+        Detection(0, (-0.5, 0.1, 0.4, 1.5), 0.9),
+        Detection(1, (0.5, 0.5, 0.51, 0.9), 0.9),
+        Detection(2, (2.0, 2.0, 3.0, 3.0), 0.9),
     ]
     with listening() as remarks:
         assert [one.box for one in Choice()(found)] == [(0.0, 0.1, 0.4, 1.0)]
@@ -53,7 +53,7 @@ def test_boxes_are_clipped_and_tiny_ones_dropped():
 
 
 def test_a_phrase_gets_as_many_boxes_as_are_wanted():
-    found = [Found(0, LEFT, 0.5), Found(0, RIGHT, 0.6)]
+    found = [Detection(0, LEFT, 0.5), Detection(0, RIGHT, 0.6)]
     sample = sample_of("a dog")
     assert [region.box for region in Choice().place(sample, found).regions] == [RIGHT]
     assert len(Choice(boxes=2).place(sample, found).regions) == 2
@@ -63,7 +63,9 @@ def test_phrases_without_a_box_go_and_regions_with_one_stay():
     sample = sample_of("a dog", "a cat")
     known = Region(LEFT, "a bird")
     with listening() as remarks:
-        done = Choice().place(Sample("a", b"", regions=(*sample.regions, known)), [Found(1, (0.2, 0.2, 0.4, 0.4), 0.9)])
+        done = Choice().place(
+            Sample("a", b"", regions=(*sample.regions, known)), [Detection(1, (0.2, 0.2, 0.4, 0.4), 0.9)]
+        )
     assert done.regions == (known, Region((0.2, 0.2, 0.4, 0.4), "a cat"))
     assert remarks["phrase not found"] == 1
 
@@ -160,7 +162,7 @@ class Told:
 
 def test_an_assistant_points_in_thousandths():
     told = Told({"items": [{"number": 2, "boxes": [[0, 0, 500, 1000]]}, {"number": 1, "boxes": []}]})
-    stage = GroundByAsking(Pointing(told))
+    stage = GroundByAsking(AssistantDetector(told))
     done = stage(sample_of("a dog", "a cat", image=b"picture"))
     assert done.regions == (Region(LEFT, "a cat"),)
     assert told.questions[0][1] == b"picture"
@@ -173,12 +175,12 @@ def test_an_assistant_points_in_thousandths():
 @pytest.mark.parametrize("box", [[500, 0, 400, 10], [0, 0, 1001, 10], [-1, 0, 5, 5], [3, 3, 3, 9]])
 def test_boxes_that_are_none_are_refused(box):
     with pytest.raises(ValueError, match="is not"):
-        GroundByAsking(Pointing(Told({"items": [{"number": 1, "boxes": [box]}]})))(sample_of("a dog"))
+        GroundByAsking(AssistantDetector(Told({"items": [{"number": 1, "boxes": [box]}]})))(sample_of("a dog"))
 
 
 def test_boxes_of_no_phrase_are_refused():
     with pytest.raises(ValueError, match="number 2"):
-        GroundByAsking(Pointing(Told({"items": [{"number": 2, "boxes": []}]})))(sample_of("a dog"))
+        GroundByAsking(AssistantDetector(Told({"items": [{"number": 2, "boxes": []}]})))(sample_of("a dog"))
 
 
 def test_settings_choose_the_detector():

@@ -9,7 +9,7 @@ from runpy import run_path
 import pytest
 import torch
 
-from foveal.annotation.facts import Witnesses, evidence, read, witnesses
+from foveal.annotation.facts import OtherFacts, evidence, other_facts, read
 from foveal.annotation.lexicon import KINDS, lexicon, plural, singular
 from foveal.annotation.negatives import Negatives, flaw
 from foveal.annotation.phrases import Phrases
@@ -37,10 +37,10 @@ def test_rivals_exclude_one_another_and_no_group_knows_a_word_twice():
         slots = [(sense.kind, sense.block, sense.name) for sense in senses]
         assert len(slots) == len(set(slots))
     for sense in {(one.kind, one.block, one.name): one for some in known.senses.values() for one in some}.values():
-        for name in known.others(sense):
+        for name in known.exclusive(sense):
             assert known.excludes(sense, known.sense(name, sense.kind, sense.block))
             assert name != sense.name
-            assert name not in sense.near
+            assert name not in sense.compatible
 
 
 @pytest.mark.parametrize("noun", ["box", "pony", "dog", "couch", "bus", "toy", "dish", "vase", "house", "glass"])
@@ -129,11 +129,11 @@ def test_a_thing_that_is_named_again_forbids_nothing():
     assert sum(one.kind == "color" for one in Negatives()(sample).regions[0].negatives) > 5
 
 
-def test_witnesses_are_other_things_only():
+def test_other_facts_are_of_other_things_only():
     captions = ["Two dogs play. A brown dog runs after a black dog. The brown dog barks."]
     truth = read("A brown dog")
-    found = witnesses(truth, evidence(captions, ()), [caption.lower() for caption in captions])
-    assert [facts.slots for facts in found.others] == [{("color", 0): frozenset({"black"})}]
+    found = other_facts(truth, evidence(captions, ()), [caption.lower() for caption in captions])
+    assert [facts.slots for facts in found.other_things] == [{("color", 0): frozenset({"black"})}]
 
 
 def test_what_stands_around_a_phrase_is_not_said_of_it():
@@ -227,7 +227,7 @@ def test_near_misses_of_scenes_are_false_of_everything_in_them(seed):
     ],
 )
 def test_answers_are_judged(text, kind, reason):
-    assert flaw(Negative(text, kind), "a red sofa", read("a red sofa"), Witnesses([], [])) == reason
+    assert flaw(Negative(text, kind), "a red sofa", read("a red sofa"), OtherFacts([], [])) == reason
 
 
 class Told:

@@ -15,7 +15,7 @@ from foveal.annotation import report
 from foveal.annotation.answers import Answer
 from foveal.annotation.assistants import Assistant
 from foveal.annotation.caption import SCHEMA, Caption
-from foveal.annotation.detectors import Found
+from foveal.annotation.detectors import Detection
 from foveal.annotation.ground import Choice, Ground
 from foveal.annotation.output import Output
 from foveal.annotation.pipeline import Annotation
@@ -125,7 +125,7 @@ def test_a_poisoned_answer_of_an_earlier_version_ends_no_run(annotation, chat, r
     assistant = Assistant(endpoint=chat.url, model="m", answers=made.output.memory / "answers.sqlite")
     stage = Caption(assistant=assistant)
     key = assistant._key(stage._question, SCHEMA, made.source.sample(0).image)
-    assistant.kept.add(key, Answer(poison, "stop", 1, 1, 0.0))
+    assistant.answer_store.add(key, Answer(poison, "stop", 1, 1, 0.0))
     made = replace(made, stages={"caption": stage}, assistant=assistant)
     conserved(made, made.run())
     assert "answers.sqlite: an answer is dropped: it holds half of a surrogate pair" in caplog.text
@@ -230,7 +230,7 @@ class Blind:
     def find(self, pictures, phrases):
         boxes = [(NAN, 0.0, 1.0, 1.0), BOX, (0.0, 0.0, math.inf, 1.0), BOX]
         scores = [0.9, NAN, 0.9, 0.3]
-        return [[Found(0, box, score) for box, score in zip(boxes, scores, strict=True)] for _ in pictures]
+        return [[Detection(0, box, score) for box, score in zip(boxes, scores, strict=True)] for _ in pictures]
 
 
 def test_boxes_and_scores_that_are_no_numbers_are_left_out_and_counted(picture):

@@ -15,7 +15,9 @@ from PIL import Image
 
 from foveal.annotation import engine, report
 from foveal.annotation.caption import Caption
+from foveal.annotation.detectors import AssistantDetector
 from foveal.annotation.engine import in_order, process
+from foveal.annotation.ground import GroundByAsking
 from foveal.annotation.inputs import numbered, open_input
 from foveal.annotation.journal import Journal
 from foveal.annotation.output import Output
@@ -424,6 +426,16 @@ def test_a_retry_before_the_end_does_not_disturb_what_follows(annotation):
     lines = (made.output.memory / "journal.jsonl").read_text().splitlines()
     numbers = [json.loads(line)["number"] for line in lines]
     assert numbers == [0, 1, 2, 3, 4, 1]
+
+
+def test_a_run_that_was_begun_before_its_detector_got_another_name_goes_on(annotation, assistant):
+    run = annotation({"ground": GroundByAsking(AssistantDetector(assistant))})
+    run.run()
+    state = run.output.memory / "run.json"
+    renamed = state.read_text().replace("detector=AssistantDetector(", "detector=Pointing(")
+    assert renamed != state.read_text()
+    state.write_text(renamed)
+    assert run.run("resume").written == 12
 
 
 def test_what_is_there_is_refused_gone_on_with_or_replaced(annotation, tmp_path):

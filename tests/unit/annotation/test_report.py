@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from foveal.annotation.answers import Spend
-from foveal.annotation.report import SHOWN, SHOWN_OUT, Gallery, write_report
+from foveal.annotation.report import SAMPLES_PER_REASON, SAMPLES_SHOWN, Gallery, write_report
 from foveal.annotation.stage import WHOLE
 from foveal.annotation.tally import Tally, median
 from foveal.data.formats.rows import row_from_sample
@@ -67,9 +67,9 @@ def test_a_gallery_shows_the_same_fair_share_in_whatever_order_samples_come(entr
     for gallery, order in ((forward, many), (backward, many[::-1])):
         for entry, sample in order:
             gallery.offer(entry, lambda sample=sample: sample)
-    numbers = [[entry["number"] for entry, _ in gallery.of()] for gallery in (forward, backward)]
+    numbers = [[entry["number"] for entry, _ in gallery.samples()] for gallery in (forward, backward)]
     assert numbers[0] == numbers[1] == sorted(numbers[0])
-    assert len(numbers[0]) == SHOWN
+    assert len(numbers[0]) == SAMPLES_SHOWN
     assert max(numbers[0]) > 250
 
 
@@ -104,7 +104,7 @@ def test_the_page_holds_all_and_every_text_is_escaped(counted, tmp_path):
     assert "Ground(threshold=0.4)" in page
     assert page.count("<div class=ended>") == 2
     ended = re.search(r"ground: no phrase found</h3><div class=ended>(.*?)</div><h3>", page, re.DOTALL)
-    assert ended[1].count("data:image") == SHOWN_OUT
+    assert ended[1].count("data:image") == SAMPLES_PER_REASON
     numbers = json.loads((tmp_path / "report.json").read_text())
     assert numbers["spend"] == {"answers": 7, "prompt_tokens": 700, "completion_tokens": 140, "cost": 0.0021}
     assert numbers["stages"]["ground"]["dropped"] == {"no phrase found": 10}

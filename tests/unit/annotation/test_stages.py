@@ -40,7 +40,7 @@ def test_fields_of_stages_and_of_settings_are_changed_by_name(tmp_path):
     assert stages["caption"].prompt == str(own)
     assert stages["caption"].assistant is settings.assistant
     assert settings.assistant.concurrency == 64
-    assert settings.assistant.kept.path == Path("elsewhere.sqlite")
+    assert settings.assistant.answer_store.path == Path("elsewhere.sqlite")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foveal.annotation.facts import evidence, read, witnesses
+from foveal.annotation.facts import evidence, other_facts, read
 from foveal.annotation.negatives import Negatives, flaw
 from foveal.annotation.wordnet import WordNet
 from foveal.configuration import override
@@ -112,7 +112,7 @@ def test_what_other_texts_name_is_spared_whatever_they_call_it(tiny):
 
 def test_a_synonym_that_an_assistant_writes_is_refused(tiny):
     truth = read("a banjo on the floor")
-    known = witnesses(truth, evidence(["a banjo on the floor"], ()), ["a banjo on the floor"])
+    known = other_facts(truth, evidence(["a banjo on the floor"], ()), ["a banjo on the floor"])
 
     def judged(text, wordnet):
         return flaw(Negative(text, "object"), truth.text, truth, known, wordnet)

@@ -57,7 +57,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What a run has paid for.
+    """Answers, tokens and price that a run has paid for.
 
     Attributes:
         answers: How many came, unusable ones included.
@@ -92,7 +92,7 @@ class Answers:
         self.begin(run)
 
     def __reduce__(self) -> tuple[type["Answers"], tuple[Any, ...]]:
-        """A fresh one, with no connection yet."""
+        """Pickle as a fresh object, with no connection yet."""
         return Answers, (self.path, self.run, self.remote, self.callers)
 
     def begin(self, run: str) -> None:
@@ -101,7 +101,7 @@ class Answers:
         self._spend, self._counted = Spend(), 0  # up to a number; only what is new is added up
 
     def by_key(self, key: bytes) -> list[Answer]:
-        """All answers to a question, oldest first."""
+        """Return all answers to a question, oldest first."""
         if self.remote is not None:
             return cast(list[Answer], self.remote("by_key", key))
         query = "SELECT text, finish, prompt_tokens, completion_tokens, cost FROM answers WHERE key = ? ORDER BY number"
@@ -118,7 +118,7 @@ class Answers:
             transaction.execute("INSERT INTO answers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, datetime('now'))", row)
 
     def spent(self) -> Spend:
-        """What the answers of this run cost."""
+        """Return what the answers of this run cost."""
         if self.remote is not None:
             return cast(Spend, self.remote("spent"))
         query = """SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),
@@ -138,7 +138,7 @@ class Answers:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one thread at a time.
+        """Yield the connection, for one thread at a time.
 
         Raises:
             ValueError: If the file is something else.
@@ -152,7 +152,7 @@ class Answers:
                 raise Halted(f"Answers cannot be kept in {self.path}: {error}.") from error
 
     def _open(self) -> sqlite3.Connection:
-        """The connection; call it with the lock held."""
+        """Return the connection; call it with the lock held."""
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -169,7 +169,7 @@ class Answers:
         return self._connection
 
     def _mend(self, connection: sqlite3.Connection) -> None:
-        """Drop from a file of an earlier version what no answer can be: it would end every run that adds it up."""
+        """Drop impossible answers from a file of an earlier version: they would end every run that adds them up."""
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version < VERSION:
             with connection as transaction:

@@ -40,7 +40,7 @@ class Refused(NoAnswer):
 
 @dataclass
 class _Line:
-    """What the threads of one assistant share."""
+    """Connection and locks that the threads of one assistant share."""
 
     endpoint: Endpoint
     answers: Answers
@@ -109,7 +109,7 @@ class Assistant:
         object.__setattr__(self, "_line", _Line(endpoint, answers, extra))
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields and where answers are: a connection does not travel."""
+        """Return the fields and where answers are: a connection does not travel."""
         return {name: value for name, value in vars(self).items() if name != "_line"} | {"_line": self._line.answers}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ class Assistant:
         picture: Path | bytes | None = None,
         check: Callable[[Any], Any] | None = None,
     ) -> Any:
-        """The answer to a question, from disk if it was given before.
+        """Return the answer to a question, from disk if it was given before.
 
         Args:
             question: What to do, and how to answer: with one JSON object.
@@ -176,7 +176,7 @@ class Assistant:
 
     @contextmanager
     def _alone(self, key: bytes) -> Iterator[None]:
-        """One question at a time is asked by one thread at a time; who waits then finds its answer."""
+        """Let one thread at a time ask one question; a thread that waits then finds its answer."""
         with self._line.lock:
             key_lock, waiting = self._line.keys.get(key, (threading.Lock(), 0))
             self._line.keys[key] = (key_lock, waiting + 1)
@@ -190,7 +190,7 @@ class Assistant:
                     self._line.keys[key] = (key_lock, waiting - 1)
 
     def _key(self, question: str, schema: Mapping[str, Any], content: bytes | None) -> bytes:
-        """The name of a question: picture, words and all that shapes the answer, but not who is asked where."""
+        """Return the name of a question: picture, words and all that shapes the answer, but not who is asked where."""
         shape = [question, schema, self.model, self.max_tokens, self.temperature, self.longest_side, self.extra]
         name = sha256(json.dumps(shape, sort_keys=True).encode())
         name.update(b"" if content is None else sha256(content).digest())
@@ -207,7 +207,7 @@ class Assistant:
         return messages
 
     def _get(self, messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> Answer:
-        """One paid answer."""
+        """Ask for one answer, which is paid for."""
         body = {
             "model": self.model,
             "messages": messages,
@@ -225,7 +225,7 @@ class Assistant:
         return self._line.endpoint.post(body, self._read)
 
     def _read(self, body: bytes) -> Answer:
-        """An answer and its price. What is none is paid for all the same, as far as it says so.
+        """Read an answer and its price. A malformed one is paid for all the same, as far as it says so.
 
         Raises:
             Malformed: If it is none.
@@ -244,7 +244,7 @@ class Assistant:
 
 
 def data_url(content: bytes, longest_side: int, quality: int = 90) -> str:
-    """A picture as a JPEG in a data URL, upright and scaled down to `longest_side`; as it is where it fits.
+    """Return a picture as a JPEG in a data URL, upright and at most `longest_side` pixels; unchanged where it fits.
 
     Raises:
         ValueError: If the picture is broken.
@@ -259,7 +259,7 @@ def data_url(content: bytes, longest_side: int, quality: int = 90) -> str:
 
 
 def _fits(content: bytes, longest_side: int) -> bool:
-    """Whether a picture's header says that it is a JPEG that can be sent as it is."""
+    """True if a picture's header says that it is a JPEG that can be sent as it is."""
     try:
         with Image.open(BytesIO(content), formats=("JPEG",)) as header:
             is_upright = header.getexif().get(ExifTags.Base.Orientation, 1) == 1
@@ -270,14 +270,14 @@ def _fits(content: bytes, longest_side: int) -> bool:
 
 @cache
 def _validator(schema: str) -> Any:
-    """What checks answers by a schema, made once: that takes longer than an answer's other work together."""
+    """Build the validator of a schema, once: that takes longer than an answer's other work together."""
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
     return Draft202012Validator(json.loads(schema))
 
 
 def _use(answer: Answer, schema: Mapping[str, Any], check: Callable[[Any], Any] | None) -> Any:
-    """What an answer says, checked."""
+    """Check an answer and return what it says."""
     if len(answer.text) > LONGEST:
         raise ValueError(f"it is {len(answer.text):,} characters long")
     if answer.finish in ("refusal", "content_filter"):

@@ -41,7 +41,7 @@ class Caption:
 
     @classmethod
     def of(cls, settings: Settings) -> "Caption":
-        """The stage of a command line.
+        """Build the stage of a command line.
 
         Raises:
             ValueError: If there is no endpoint.
@@ -56,7 +56,7 @@ class Caption:
         return threads(self.assistant)
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample with its captions; as it is where it has a long one already.
+        """Return the sample with its captions; as it is where it has a long one already.
 
         Raises:
             NoAnswer: If there is no usable answer.
@@ -73,7 +73,7 @@ class Caption:
 
 
 def _captions(answer: Mapping[str, str]) -> tuple[str, str]:
-    """The long and the short caption of an answer, each on one line."""
+    """Return the long and the short caption of an answer, each on one line."""
     long_caption, short_caption = (" ".join(answer[key].split()) for key in ("long_caption", "short_caption"))
     if not long_caption or not short_caption:
         raise ValueError("a caption is empty")

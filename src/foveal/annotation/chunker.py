@@ -2,7 +2,7 @@
 
 Words are told apart by short lists and by their endings; a phrase is then a run of words that ends in a noun, and what
 follows it and belongs to it. spaCy's parse (`phrases.py`) sees more; this stands in where it is not installed, and
-reads what must be read fast: the phrases that a near miss must not fit.
+reads what must be read fast: the phrases that a hard negative must not fit.
 """
 
 import re
@@ -71,26 +71,26 @@ class _Chunk:
 
 @cache
 def unseen() -> frozenset[str]:
-    """Nouns that name nothing one can draw a box around."""
+    """Return the nouns that name nothing one can draw a box around."""
     return words("unseen")
 
 
 @cache
 def places() -> frozenset[str]:
-    """Nouns that name a place in the picture where a preposition leads to them."""
+    """Return the nouns that name a place in the picture where a preposition leads to them."""
     return words("places")
 
 
 @cache
 def collectives() -> frozenset[str]:
-    """Nouns that count what stands behind "of"."""
+    """Return the nouns that count what stands behind "of"."""
     nouns = words("collectives")
     return nouns | {noun + "s" for noun in nouns}
 
 
 @lru_cache(maxsize=1 << 16)
 def is_unseen(noun: str) -> bool:
-    """Whether a noun names nothing one can draw a box around; also where it is a plural, or a mere color."""
+    """True if a noun names nothing one can draw a box around; also where it is a plural, or a mere color."""
     senses = lexicon().senses.get(noun, ())
     is_color = any(sense.kind in ("color", "size", "position") and sense.name != "light" for sense in senses)
     is_more = any(sense.kind in ("object", "material") for sense in senses)
@@ -99,7 +99,7 @@ def is_unseen(noun: str) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def chunk(caption: str) -> tuple[Phrase, ...]:
-    """The phrases of a caption, by rules, in the order in which they begin.
+    """Return the phrases of a caption, by rules, in the order in which they begin.
 
     Args:
         caption: English, of any length.
@@ -118,7 +118,7 @@ def chunk(caption: str) -> tuple[Phrase, ...]:
 
 
 def _is_seen(run: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> bool:
-    """Whether a phrase names a thing and neither a place in the picture, a mere color, nor an event."""
+    """True if a phrase names a thing and neither a place in the picture, a mere color, nor an event."""
     noun = tokens[run.head].lower
     if noun not in places():
         return not is_unseen(noun)
@@ -142,7 +142,7 @@ def _tokenize(caption: str) -> list[_Token]:
 
 @cache
 def _verbs() -> dict[str, str]:
-    """Forms of verbs: "s" third person, "base", "ing", "ed"."""
+    """Return the forms of verbs: "s" third person, "base", "ing", "ed"."""
     forms: dict[str, str] = {}
     for base in sorted(words("verbs")):  # "goes" is the third person of "go", whatever order a set has
         stem = base[:-1] if base.endswith("e") else base
@@ -161,18 +161,18 @@ def _verbs() -> dict[str, str]:
 
 
 def is_function_word(word: str) -> bool:
-    """Whether a word in lower case is one of the small ones that hold English sentences together."""
+    """True if a word in lower case is one of the small ones that hold English sentences together."""
     return word in _closed()
 
 
 def is_noun(word: str) -> bool:
-    """Whether a word is a noun by itself, as far as lists and endings tell."""
+    """True if a word is a noun by itself, as far as lists and endings tell."""
     return _class_of(word) == "NOUN"
 
 
 @lru_cache(maxsize=1 << 16)
 def _class_of(word: str) -> str:
-    """What a word is by itself, before its neighbors are looked at."""
+    """Return the class of a word by itself, before its neighbors are looked at."""
     if len(word) > 1 and word[0] in '"“':
         return "QUOTE"
     if not word[0].isalnum():
@@ -182,7 +182,7 @@ def _class_of(word: str) -> str:
 
 @cache
 def _closed() -> dict[str, str]:
-    """The classes of small words."""
+    """Return the classes of small words."""
     classes = word_classes()
     return {word: tag for tag in ("ADV", "PRON", "CONJ", "PREP", "REL", "DET", "AUX") for word in classes[tag]}
 
@@ -219,7 +219,7 @@ _VERBAL = ("VERB", "VERBS", "ING", "ED")
 
 
 def _tag(tokens: Sequence[_Token]) -> list[str]:
-    """What each word is among its neighbors."""
+    """Return the class of each word among its neighbors."""
     classes = [_class_of(token.lower) for token in tokens]
     tags: list[str] = []
     for index, (token, tag) in enumerate(zip(tokens, classes, strict=True)):
@@ -241,7 +241,7 @@ def _tag(tokens: Sequence[_Token]) -> list[str]:
 
 
 def _determiner(word: str, before: str, after: str) -> str:
-    """Numbers and the like stand for a noun where none follows."""
+    """Tag a determiner: numbers and the like stand for a noun where none follows."""
     if word == "others":
         return "NOUN"
     leads = after in (*_NOMINAL, "DET", "ING", "ED", "ADV", "VERB", "QUOTE")
@@ -257,7 +257,7 @@ def _determiner(word: str, before: str, after: str) -> str:
 
 
 def _adjective(word: str, before: str, after: str, last: str) -> str:
-    """Adjectives stand for a noun behind a determiner where none follows: "the left"."""
+    """Tag an adjective: behind a determiner it stands for a noun where none follows, as in "the left"."""
     if last == "each":
         return "PRON"
     ends = after not in (*_NOMINAL, *_VERBAL, "ADV", "CONJ", "DET", "STOP")
@@ -268,7 +268,7 @@ def _adjective(word: str, before: str, after: str, last: str) -> str:
 
 
 def _particle(word: str, tag: str, before: str, after: str) -> str:
-    """Words that modify what follows them, or lead to it."""
+    """Tag a word that modifies what follows it, or leads to it."""
     if tag == "ADV" and before in ("DET", "ADJ") and after in ("ADJ", "ED", "ING", "NOUN"):
         return "ADJ"
     if tag == "REL" and word == "that" and before in ("STOP", *_VERBAL, "PREP", "CONJ") and after in _NOMINAL:
@@ -279,7 +279,7 @@ def _particle(word: str, tag: str, before: str, after: str) -> str:
 
 
 def _verbal(tag: str, before: str, after: str, last: str, *, is_noun_to_come: bool) -> str:
-    """A verb's form is a verb after a noun, and belongs to the noun to come after a determiner or an adjective."""
+    """Tag a verb's form: a verb after a noun, part of the noun to come after a determiner or an adjective."""
     if before in ("DET", "POSS") or (before == "ADJ" and is_noun_to_come):
         if last in ("another", "each", "one") and tag == "VERBS":
             return "VERB"
@@ -295,7 +295,7 @@ def _verbal(tag: str, before: str, after: str, last: str, *, is_noun_to_come: bo
 
 
 def _is_open(tags: Sequence[str]) -> bool:
-    """Whether the adjectives that end here follow a determiner or begin a phrase, and no "is"."""
+    """True if the adjectives that end here follow a determiner or begin a phrase, and no "is"."""
     index = len(tags) - 1
     while index >= 0 and tags[index] in ("ADJ", "ADV", "CONJ"):
         index -= 1
@@ -303,7 +303,7 @@ def _is_open(tags: Sequence[str]) -> bool:
 
 
 def _chunks(tokens: Sequence[_Token], tags: Sequence[str]) -> list[_Chunk]:
-    """Runs of determiners, modifiers and nouns that end in a noun."""
+    """Return the runs of determiners, modifiers and nouns that end in a noun."""
     chunks: list[_Chunk] = []
     index, count = 0, len(tokens)
     while index < count:
@@ -335,7 +335,7 @@ def _chunks(tokens: Sequence[_Token], tags: Sequence[str]) -> list[_Chunk]:
 
 
 def _goes_on(tokens: Sequence[_Token], tags: Sequence[str], index: int, head: int) -> bool:
-    """Whether a word that is no noun belongs to the run: modifiers before the noun, and what joins them."""
+    """True if a word that is no noun belongs to the run: modifiers before the noun, and what joins them."""
     tag = tags[index]
     if head >= 0:  # after a noun only a further noun belongs to it, and words that lead to one
         return tag == "ADJ" and tags[index - 1] in _NOMINAL and _leads_to_noun(tags, index)
@@ -360,7 +360,7 @@ def _leads_to_noun(tags: Sequence[str], index: int) -> bool:
 
 
 def _extend(run: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> None:
-    """Moves the end of a phrase behind what belongs to its noun."""
+    """Move the end of a phrase behind what belongs to its noun."""
     index = run.head + 1
     while index < len(tokens):
         word, tag = tokens[index].lower, tags[index]
@@ -382,14 +382,14 @@ def _extend(run: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: 
 
 
 def _belongs(run: _Chunk, preposition: str, noun: str) -> bool:
-    """What a verb acts on is described by "of" alone; anything else behind it belongs to the verb."""
+    """True if the words behind a preposition belong to the phrase: behind a verb's object only "of" does."""
     if preposition in ("in", "on") and (noun in places() or is_unseen(noun)):
         return False
     return preposition == "of" or not run.is_object
 
 
 def _last_member(run: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> int:
-    """The end of a coordination that begins with a phrase: of "a couch, a desk and a chair". No clause follows it."""
+    """Return the end of a coordination, as of "a couch, a desk and a chair". No clause follows it."""
     last, index = run.last, run.last + 1
     while index + 1 < len(tokens):
         is_comma = tokens[index].lower == ","
@@ -407,7 +407,7 @@ def _last_member(run: _Chunk, tokens: Sequence[_Token], tags: Sequence[str], sta
 
 
 def _clause(index: int, tokens: Sequence[_Token], tags: Sequence[str], starts: dict[int, _Chunk]) -> int:
-    """The last token of a participle's or a relative clause: with its objects and places, up to a new clause."""
+    """Return the last token of a participle's or a relative clause: with objects and places, up to a new clause."""
     last = index
     has_verb = tags[index] != "REL"
     while index < len(tokens):
@@ -425,7 +425,7 @@ def _clause(index: int, tokens: Sequence[_Token], tags: Sequence[str], starts: d
 
 
 def _ends(tags: Sequence[str], index: int) -> bool:
-    """Whether a clause may end with this word: "reaching up."."""
+    """True if a clause may end with this word: "reaching up."."""
     return tags[index] == "PREP" and (index + 1 == len(tags) or tags[index + 1] in ("STOP", "AUX"))
 
 

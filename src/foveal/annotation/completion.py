@@ -1,4 +1,4 @@
-"""What a chat completion says, read from the bytes of an endpoint that may send anything."""
+"""Reading of chat completions from the bytes of an endpoint that may send anything."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MOST_TOKENS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer was paid for with.
+    """Tokens that an answer was paid for with.
 
     Attributes:
         prompt_tokens: Tokens read, pictures included, as the endpoint counts them.
@@ -84,7 +84,7 @@ def _decoded(body: bytes) -> str:
 
 
 def _usage(usage: Any) -> tuple[Usage, bool]:
-    """The tokens that were counted, those that cannot be believed as 0, and whether all can."""
+    """Return the tokens counted, those that cannot be believed as 0, and whether all can."""
     if usage is None:
         return Usage(), True
     if not isinstance(usage, Mapping):
@@ -94,7 +94,7 @@ def _usage(usage: Any) -> tuple[Usage, bool]:
 
 
 def _tokens(count: Any) -> int | None:
-    """A number of tokens; None if it cannot be one."""
+    """Return a number of tokens; None if it cannot be one."""
     if count is None:
         return 0
     is_number = isinstance(count, int | float) and not isinstance(count, bool)
@@ -102,7 +102,7 @@ def _tokens(count: Any) -> int | None:
 
 
 def _choice(content: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Text, refusal and reason to end of the first choice."""
+    """Return text, refusal and finish reason of the first choice."""
     choices = content.get("choices")
     if not choices and content.get("error"):
         raise ValueError(f"it is an error: {error_of(content)}")
@@ -121,7 +121,7 @@ def _choice(content: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _part(part: Any) -> str:
-    """The text of one of the parts that a content may consist of; of other kinds (thoughts, pictures) nothing."""
+    """Return the text of one part of a content; nothing for parts of other kinds (thoughts, pictures)."""
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping):
@@ -134,7 +134,7 @@ def _part(part: Any) -> str:
 
 
 def error_of(content: Any) -> str:
-    """What the JSON of an error says, on one short line."""
+    """Return the message of an error's JSON, on one short line."""
     error = content.get("error", content) if isinstance(content, Mapping) else content
     words = error.get("message", error) if isinstance(error, Mapping) else error
     return " ".join(f"{words!s:.1000}".split())[:200]

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Of all pictures and captions of one benchmark.
+    """Hashes of all pictures and captions of one benchmark.
 
     Attributes:
         name: How the reasons name it.
@@ -28,7 +28,7 @@ class Fingerprints:
 
 @cache
 def fingerprints(spec: str, radius: int = 6) -> Fingerprints:
-    """The fingerprints of a benchmark, taken once a process.
+    """Return the fingerprints of a benchmark, taken once a process.
 
     Args:
         spec: A folder of pictures or any source of ours; "name=..." gives it a name of its own.
@@ -55,7 +55,7 @@ def fingerprints(spec: str, radius: int = 6) -> Fingerprints:
 
 
 def contaminated(sample: Sample, benchmarks: tuple[str, ...], value: int | None, radius: int = 6) -> str:
-    """Why a sample must not be trained on. Empty if it may.
+    """Return why a sample must not be trained on. Empty if it may.
 
     Args:
         sample: What is judged.

@@ -1,4 +1,4 @@
-"""What finds phrases in pictures: an encoder's dense features, open-vocabulary detectors, an assistant with eyes."""
+"""Detectors of phrases: an encoder's dense features, open-vocabulary models, an assistant that sees pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,10 +39,10 @@ class Detection(NamedTuple):
 
 @runtime_checkable
 class Detector(Protocol):
-    """Looks for phrases in pictures. A frozen dataclass that survives pickling before its first call."""
+    """Interface of a detector of phrases: a frozen dataclass that survives pickling before its first call."""
 
     def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """What was found of each picture's phrases, above the detector's own threshold.
+        """Return the boxes of each picture's phrases, above the detector's own threshold.
 
         Raises:
             ValueError: If a picture is broken.
@@ -51,7 +51,7 @@ class Detector(Protocol):
 
 @cache
 def load_encoder(name: str, device: str | None = None) -> Encoder:
-    """An encoder by the name or path that `foveal.load` takes, loaded once a process."""
+    """Load an encoder by the name or path that `foveal.load` takes, once a process."""
     from ..encoder.load import load
 
     return load(name, device=device)
@@ -80,7 +80,7 @@ class Dense:
     device: str | None = None
 
     def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """One box for each phrase, with the mean similarity in it as its score.
+        """Return one box for each phrase, with the mean similarity in it as its score.
 
         Raises:
             ValueError: If a picture is broken.
@@ -110,13 +110,13 @@ class Dense:
 
 
 def _rivals(similarity: Float[Tensor, "Y X _p"]) -> Float[Tensor, "Y X _p"]:
-    """The greatest similarity of any other phrase in each cell."""
+    """Return the greatest similarity of any other phrase in each cell."""
     best, second = similarity.topk(2, dim=-1).values.split(1, dim=-1)
     return torch.where(similarity == best, second, best)
 
 
 def heaviest_box(similarity: Float[Tensor, "Y X"], level: float) -> tuple[int, int, int, int]:
-    """The rectangle with the greatest sum, counted from a level between the least (0) and the greatest (1) value.
+    """Return the rectangle of the greatest sum, counted from a level between the least (0) and greatest (1) value.
 
     Args:
         similarity: A map of any size; what is finer than 32 cells a side is averaged.
@@ -138,7 +138,7 @@ def heaviest_box(similarity: Float[Tensor, "Y X"], level: float) -> tuple[int, i
 
 
 def _heaviest(values: NDArray[np.float64]) -> tuple[int, int, int, int]:
-    """The rectangle of the greatest sum: of every pair of rows the best run of columns."""
+    """Return the rectangle of the greatest sum: of every pair of rows the best run of columns."""
     height, width = values.shape
     sums = np.zeros((height + 1, width + 1))
     sums[1:, 1:] = values.cumsum(0).cumsum(1)
@@ -171,7 +171,7 @@ class OpenVocabulary:
     at_once: int = 16
 
     def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """All boxes above the threshold.
+        """Return all boxes above the threshold.
 
         Raises:
             ValueError: If a picture is broken.
@@ -206,12 +206,12 @@ class OpenVocabulary:
 
 
 def _reads_sentences(model: Any) -> bool:
-    """Whether the model is a Grounding DINO and no OWL."""
+    """True if the model is a Grounding DINO and no OWL."""
     return str(model.config.model_type).startswith(("grounding", "mm-grounding"))
 
 
 def _queries(model: Any, phrases: Sequence[str]) -> Any:
-    """Grounding DINO reads a lower-case sentence; OWL a list of queries for each picture."""
+    """Write phrases as the model reads them: Grounding DINO a sentence in lower case, OWL a list for each picture."""
     if _reads_sentences(model):
         return [phrase.lower().strip(" .") + "." for phrase in phrases]
     return [[phrase] for phrase in phrases]
@@ -219,7 +219,7 @@ def _queries(model: Any, phrases: Sequence[str]) -> Any:
 
 @cache
 def _detector(name: str, device: str | None) -> tuple[Any, Any, str]:
-    """Model, processor and where it runs, loaded once a process."""
+    """Return model, processor and device, loaded once a process."""
     try:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
     except ImportError as error:
@@ -264,7 +264,7 @@ _UNITS = 1000  # of the picture's width and height: what models that were taught
 
 @runtime_checkable
 class AssistantProtocol(Protocol):
-    """Something one can ask about a picture, for example an `Assistant`."""
+    """Interface of a model that answers questions about pictures, such as an `Assistant`."""
 
     @property
     def concurrency(self) -> int:
@@ -277,11 +277,11 @@ class AssistantProtocol(Protocol):
         picture: Path | bytes | None = None,
         check: Callable[[Any], Any] | None = None,
     ) -> Any:
-        """The answer, as JSON or as what `check` makes of it."""
+        """Return the answer, as JSON or as what `check` makes of it."""
 
 
 def threads(assistant: AssistantProtocol) -> int:
-    """How many samples may wait for an assistant: some prepare a picture or read an answer while others are asked."""
+    """Return how many samples may wait: some prepare a picture or read an answer while others are asked."""
     return assistant.concurrency + assistant.concurrency // 4
 
 
@@ -300,7 +300,7 @@ class AssistantDetector:
     at_once: int = 16
 
     def find(self, pictures: Sequence[Path | bytes], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """The boxes of the answers.
+        """Return the boxes of the answers.
 
         Raises:
             ValueError: If a picture is broken, or no answer came that has boxes.
@@ -319,7 +319,7 @@ class AssistantDetector:
 
 
 def _boxes(answer: Any, count: int) -> list[tuple[int, Box]]:
-    """The boxes of an answer, in fractions.
+    """Return the boxes of an answer, in fractions.
 
     Raises:
         ValueError: If one is none, or of a phrase that was not asked for.

@@ -43,7 +43,7 @@ class Unsupported(NoAnswer):
 
 
 class Response(NamedTuple):
-    """What came back, whole and of bounded size.
+    """HTTP response, whole and of bounded size.
 
     Attributes:
         status: Of HTTP.
@@ -130,7 +130,7 @@ class Endpoint:
         self._free = threading.BoundedSemaphore(self.concurrency)
 
     def post(self, body: Mapping[str, Any], read: Callable[[bytes], Parsed]) -> Parsed:
-        """The endpoint's answer to a chat completion.
+        """Return the endpoint's answer to a chat completion.
 
         Args:
             body: The question.
@@ -155,7 +155,7 @@ class Endpoint:
         raise self._gave_up(trouble)
 
     def _attempt(self, content: bytes, read: Callable[[bytes], Parsed]) -> Parsed:
-        """What an answer says, if it comes when the question is posted once."""
+        """Post the question once and return what the answer says."""
         response = self._send("POST", "/chat/completions", content, self.timeout)
         if response.status != 200:
             problem = f"HTTP {response.status} {_words(response)}".strip()
@@ -172,7 +172,7 @@ class Endpoint:
         return asyncio.run_coroutine_threadsafe(exchange, self._loop).result()
 
     async def _exchange(self, method: str, url: str, content: bytes, seconds: float) -> Response:
-        """The same in the loop's thread: there alone one clock can run for all that happens."""
+        """Send a request in the loop's thread: there alone one clock can run for all that happens."""
         import httpx
 
         status = 0
@@ -199,7 +199,7 @@ class Endpoint:
         self._end("Stopped.")
 
     def _end(self, why: str) -> None:
-        """From now on every question is answered with the first reason given."""
+        """Answer every question from now on with the first reason given."""
         with self._lock:
             self._why = self._why or why
         self._stop.set()
@@ -222,7 +222,7 @@ class Endpoint:
             self._stop.wait(random.uniform(longest / 2, longest))
 
     def _refuse_forever(self, response: Response, problem: str) -> None:
-        """Ends the question, or the run, where another try would be the same."""
+        """End the question, or the run, where another try would be the same."""
         status, message = response.status, response.body.decode(errors="replace").lower()
         if status in (400, 422) and any(word in message for word in _STRUCTURE):
             raise Unsupported(problem)
@@ -237,7 +237,7 @@ class Endpoint:
             raise self._gave_up(_Trouble(problem))
 
     def _gave_up(self, trouble: _Trouble) -> NoAnswer | Halted:
-        """What to raise once a question has come to nothing."""
+        """Return the error to raise once a question has come to nothing."""
         with self._lock:
             self._failures = 0 if trouble.answered else self._failures + 1
             failures = self._failures
@@ -258,7 +258,7 @@ class Endpoint:
         return Halted(problem)
 
     def _models(self) -> str:
-        """What the endpoint serves, for a message."""
+        """Return what the endpoint serves, for a message."""
         try:
             served = parse(self._send("GET", "/models", b"", 10.0).body.decode())["data"]
             return f"It serves: {', '.join(str(model['id'])[:200] for model in served[:10])}."
@@ -274,7 +274,7 @@ def _serve(loop: asyncio.AbstractEventLoop, client: Any) -> None:
 
 
 def _unpacked(body: bytes, packing: str) -> bytes:
-    """What a body holds, if that is not too much.
+    """Return the unpacked body, if that is not too much.
 
     Raises:
         ValueError: If it is, or nobody asked for this packing.
@@ -293,7 +293,7 @@ def _unpacked(body: bytes, packing: str) -> bytes:
 
 
 def _words(response: Response) -> str:
-    """What a response that is no answer says, on one short line."""
+    """Return the message of an error response, on one short line."""
     text = response.body.decode(errors="replace")
     try:
         words = error_of(parse(text))
@@ -304,7 +304,7 @@ def _words(response: Response) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that the endpoint asks to wait, given as seconds or as a date; 0 if it does not ask."""
+    """Return the seconds that the endpoint asks to wait, from seconds or a date; 0 if it does not ask."""
     value = headers.get("retry-after", "").strip()
     try:
         seconds = float(value)
@@ -314,7 +314,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _seconds_until(value: str) -> float:
-    """From now to the date of a header; 0 if it is none."""
+    """Return the seconds from now to the date of a header; 0 if it is none."""
     try:
         date = parsedate_to_datetime(value)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()

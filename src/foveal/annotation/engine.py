@@ -38,7 +38,7 @@ FAILURES = (ValueError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What has become of a sample so far.
+    """State of a sample on its way through the stages.
 
     Attributes:
         number: In its source, from 0.
@@ -46,7 +46,7 @@ class Outcome:
         ended: The stage that it did not pass. Empty: it is still on its way, or through.
         reason: Why.
         failed: It ended because a stage could not work on it, and can be tried again.
-        counts: Regions, near misses and remarks after each stage it passed, reading included.
+        counts: Regions, hard negatives and remarks after each stage it passed, reading included.
         remarks: Of the stage that it did not pass.
         hash: Of the picture, where near-duplicates are looked for.
     """
@@ -61,7 +61,7 @@ class Outcome:
     hash: int | None = None
 
     def entry(self) -> dict[str, Any]:
-        """As the journal keeps it: plain values, without the picture."""
+        """Return the journal's entry: plain values, without the picture."""
         entry: dict[str, Any] = {"number": self.number}
         if self.ended:
             fate = "failed" if self.failed else "dropped"
@@ -72,7 +72,7 @@ class Outcome:
         return entry if self.sample is None else {**entry, "row": row_from_sample(self.sample)}
 
     def whole(self) -> Sample:
-        """The sample.
+        """Return the sample.
 
         Raises:
             ValueError: If it could not be read.
@@ -83,11 +83,11 @@ class Outcome:
 
 
 def do_nothing() -> None:
-    """There is nothing to stop."""
+    """Do nothing: there is nothing to stop."""
 
 
 def prepared(stages: Mapping[str, Stage], source: Source) -> dict[str, Stage]:
-    """The stages, those that want it after a look at the first samples of a source."""
+    """Return the stages, those that want it after a look at the first samples of a source."""
     return {
         name: stage.prepared(_readable(numbered(source, 0, LOOKED_AT))) if hasattr(stage, "prepared") else stage
         for name, stage in stages.items()
@@ -95,7 +95,7 @@ def prepared(stages: Mapping[str, Stage], source: Source) -> dict[str, Stage]:
 
 
 def _readable(records: Iterable[tuple[int, Record]]) -> Iterator[Sample]:
-    """Samples, without those that cannot be read: the run itself will meet and count them."""
+    """Yield samples without those that cannot be read: the run itself will meet and count them."""
     for _, record in records:
         with suppress(*FAILURES):
             yield record()
@@ -144,7 +144,7 @@ def process(
 def entries(
     records: Iterable[tuple[int, Record]], stages: Mapping[str, Stage], hashing: bool
 ) -> Iterator[dict[str, Any]]:
-    """What the journal says of samples, as a worker sends it; {"halted": why} in the end if it cannot go on."""
+    """Yield a worker's journal entries of samples, and {"halted": why} in the end if it cannot go on."""
     try:
         for outcome in process(records, stages, hashing=hashing):
             yield outcome.entry()
@@ -153,7 +153,7 @@ def entries(
 
 
 def checked(entry: dict[str, Any], hashes: Hashes | None) -> dict[str, Any]:
-    """An entry that a worker sent, or that of a near-duplicate: workers do not know one another's pictures.
+    """Return a worker's entry, or that of a near-duplicate: workers do not know one another's pictures.
 
     Raises:
         Halted: If the worker could not go on.
@@ -168,7 +168,7 @@ def checked(entry: dict[str, Any], hashes: Hashes | None) -> dict[str, Any]:
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """So many items at a time, in order."""
+    """Yield so many items at a time, in order."""
     rest = iter(items)
     while block := list(islice(rest, size)):
         yield block
@@ -181,7 +181,7 @@ def in_order(
     ahead: int,
     stop: Callable[[], None] = do_nothing,
 ) -> Iterator[Result]:
-    """`map` by a pool: in order, with a bounded number under way. What is at work at the end is waited for."""
+    """Yield the results of `map` by a pool, in order, with a bounded number under way; wait for them at the end."""
     whole = False
     under_way: deque[Future[Result]] = deque()
     try:
@@ -199,7 +199,7 @@ def in_order(
 
 
 def unseen(outcome: Outcome, hashes: Hashes) -> Outcome:
-    """The outcome itself, or its end if its picture was there before, or nearly. Notes the picture otherwise."""
+    """Return the outcome, or its end if its picture was there before, or nearly. Notes the picture otherwise."""
     if outcome.hash is None:
         return outcome
     if hashes.find(outcome.hash) is None:
@@ -213,7 +213,7 @@ def _read_some(hashing: bool, items: Sequence[tuple[int, Record]]) -> list[Outco
 
 
 def _read(hashing: bool, number: int, record: Record) -> Outcome:
-    """A sample whose picture can be decoded, or why there is none."""
+    """Read a sample whose picture can be decoded, or say why there is none."""
     sample = None
     try:
         sample = keepable(record())
@@ -228,7 +228,7 @@ def _read(hashing: bool, number: int, record: Record) -> Outcome:
 
 
 def _through(flow: Iterator[Outcome], name: str, stage: Stage, stop: Callable[[], None]) -> Iterator[Outcome]:
-    """Outcomes after one more stage."""
+    """Yield outcomes after one more stage."""
     if isinstance(stage, BatchStage):
         for batch in chunks(flow, stage.batch_size):
             yield from _together(name, stage, batch)
@@ -242,7 +242,7 @@ def _through(flow: Iterator[Outcome], name: str, stage: Stage, stop: Callable[[]
 
 
 def _stage_outcome(name: str, stage: Stage, outcome: Outcome) -> Outcome:
-    """One sample through one stage."""
+    """Pass one sample through one stage."""
     if outcome.ended or outcome.sample is None:
         return outcome
     with listening() as remarks:
@@ -256,7 +256,7 @@ def _stage_outcome(name: str, stage: Stage, outcome: Outcome) -> Outcome:
 
 
 def _together(name: str, stage: BatchStage, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
-    """Several samples through one stage; one by one if it cannot work on them together."""
+    """Pass several samples through one stage; one by one if it cannot work on them together."""
     alive = [outcome for outcome in outcomes if not outcome.ended]
     if not alive:
         yield from outcomes
@@ -292,18 +292,18 @@ def _pass_or_end(outcome: Outcome, name: str, result: Sample | Exception, remark
 
 
 def _pass(outcome: Outcome, sample: Sample, remarks: Counter[str]) -> Outcome:
-    """An outcome one stage further, with the counts of what its sample holds now."""
+    """Return an outcome one stage further, with the counts of what its sample holds now."""
     negatives = sum(len(region.negatives) for region in sample.regions)
     counts = (len(sample.regions), negatives, dict(remarks))
     return Outcome(outcome.number, sample, counts=(*outcome.counts, counts), hash=outcome.hash)
 
 
 def _left_out(sample: Sample) -> Counter[str]:
-    """What its reader left out of a sample, by kind: the words before what is of this sample alone."""
+    """Count what its reader left out of a sample, by kind: the words before what is of this sample alone."""
     return Counter(f"left out: {note.partition(':')[0]}" for note in sample.notes)
 
 
 def _line(error: Exception) -> str:
-    """What an error says, on one line that UTF-8 can hold."""
+    """Return an error's message on one line that UTF-8 can hold."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words.encode(errors="backslashreplace").decode()

@@ -45,7 +45,7 @@ class Processes:
         start: int,
         hashes: Hashes | None,
     ) -> Generator[dict[str, Any]]:
-        """The journal's entries of all samples from `start` on, in order.
+        """Yield the journal's entries of all samples from `start` on, in order.
 
         Args:
             source: What is annotated.
@@ -73,7 +73,7 @@ class Processes:
 
 
 def _blocks(source: Source, start: int) -> Iterator[Block]:
-    """What a process is sent, a block at a time: from which number to which, or the samples as they were read."""
+    """Yield blocks of work: from which number to which, or the samples as they were read."""
     if isinstance(source, Indexed):
         count = size(source) or 0
         yield from ((first, min(first + BLOCK, count)) for first in range(start, count, BLOCK))
@@ -86,7 +86,7 @@ _work: dict[str, Any] = {}
 
 
 def _begin(source: Source | None, stages: dict[str, Stage], hashing: bool, workers: int) -> None:
-    """Once in each process."""
+    """Prepare a process, once."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began it says when to stop
@@ -96,7 +96,7 @@ def _begin(source: Source | None, stages: dict[str, Stage], hashing: bool, worke
 
 
 def _end_with_parent() -> None:
-    """A pool's processes outlive one that is killed, and would wait for work for ever."""
+    """End with the parent: a pool's processes outlive one that is killed, and would wait for work for ever."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -104,6 +104,6 @@ def _end_with_parent() -> None:
 
 
 def _entries(block: Block) -> list[dict[str, Any]]:
-    """The journal's entries of a block."""
+    """Return the journal's entries of a block."""
     records = numbered(_work["source"], *block) if isinstance(block, tuple) else block
     return list(entries(records, _work["stages"], _work["hashing"]))

@@ -34,7 +34,7 @@ class Ray:
     def __call__(
         self, source: Source, stages: Mapping[str, Stage], answers: Answers | None, start: int, hashes: Hashes | None
     ) -> Generator[dict[str, Any]]:
-        """The journal's entries of all samples from `start` on, in order.
+        """Yield the journal's entries of all samples from `start` on, in order.
 
         Args:
             source: What is annotated.
@@ -65,7 +65,7 @@ class Ray:
                 ray.shutdown()
 
     def _rows(self, source: Source, stages: Mapping[str, Stage], start: int, hashing: bool) -> Iterator[dict[str, Any]]:
-        """Rows with one entry each, from Ray Data."""
+        """Return rows with one entry each, from Ray Data."""
         ray = _ray()
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -110,7 +110,7 @@ class _OneShard:
 
 
 def cut(source: Source, start: int, block: int) -> list[Piece]:
-    """A source from a number on, in pieces that workers take.
+    """Cut a source, from a number on, into pieces that workers take.
 
     Args:
         source: With numbered samples, cut into blocks; or with shards, a piece each.

@@ -1,4 +1,4 @@
-"""What a phrase says, in the lexicon's terms, and whether it may be true of something else that a caption names."""
+"""Meaning of phrases in the lexicon's terms, and whether it may be true of another thing in a caption."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +54,7 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a phrase says.
+    """Nouns and attributes that a phrase states.
 
     Attributes:
         main: Its head noun, as `name_of` has it.
@@ -71,14 +71,14 @@ class Facts:
     is_plural: bool = False
 
     def contradicts(self, facts: "Facts") -> bool:
-        """Whether no thing can be both, as far as the lexicon knows.
+        """True if no thing can be both, as far as the lexicon knows.
 
         Either some dimension is given exclusive names, or neither names the other's main noun.
         """
         return not self.may_name(facts) or self.differs(facts)
 
     def differs(self, facts: "Facts", aside: Slot | None = None) -> bool:
-        """Whether a dimension is given exclusive names, one left aside."""
+        """True if a dimension is given exclusive names, one left aside."""
         for slot, names in self.slots.items():
             other_names = facts.slots.get(slot)
             if other_names is not None and slot != aside and exclude(slot, names, other_names):
@@ -86,15 +86,15 @@ class Facts:
         return False
 
     def may_name(self, facts: "Facts") -> bool:
-        """Whether one of the two names the other's main noun."""
+        """True if one of the two names the other's main noun."""
         return facts.mentions(self.main) or self.mentions(facts.main)
 
     def mentions(self, noun: str) -> bool:
-        """Whether a noun is among these, or one that may name the same."""
+        """True if a noun is among these, or one that may name the same."""
         return not self.nouns.isdisjoint(namesakes(noun))
 
     def says_no_more_than(self, facts: "Facts") -> bool:
-        """Whether all that is said here is said there."""
+        """True if all that is said here is said there."""
         for slot, names in self.slots.items():
             if not names <= facts.slots.get(slot, frozenset()):
                 return False
@@ -103,7 +103,7 @@ class Facts:
 
 @lru_cache(maxsize=1 << 16)
 def exclude(slot: Slot, left: frozenset[str], right: frozenset[str]) -> bool:
-    """Whether what two phrases say of a dimension cannot both be true of a thing."""
+    """True if what two phrases say of a dimension cannot both be true of a thing."""
     if slot[0] not in _COMPARED or not left.isdisjoint(right):
         return False
     words = lexicon()
@@ -113,14 +113,14 @@ def exclude(slot: Slot, left: frozenset[str], right: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def namesakes(noun: str) -> frozenset[str]:
-    """Nouns that may name what this one names, itself among them, each as `name_of` has it."""
+    """Return the nouns that may name what this one names, itself among them, each as `name_of` has it."""
     sense = lexicon().sense(noun, "object")
     return frozenset((noun, *map(name_of, sense.compatible if sense else ())))
 
 
 @lru_cache(maxsize=1 << 16)
 def name_of(noun: str) -> str:
-    """One name for a noun, its plural and the other words of its group: "couch" for "sofas"."""
+    """Return one name for a noun, its plural and the other words of its group: "couch" for "sofas"."""
     noun = noun.lower()
     sense = lexicon().sense(noun, "object") or lexicon().sense(singular(noun), "object")
     return sense.name if sense else singular(noun)
@@ -145,7 +145,7 @@ class Reading:
 
 @lru_cache(maxsize=1 << 14)
 def read(text: str) -> Reading | None:
-    """What a phrase says. None if no noun is found in it.
+    """Read what a phrase says. None if no noun is found in it.
 
     Args:
         text: One phrase, for example "a small dog on a red sofa".
@@ -188,7 +188,7 @@ def _reading(text: str, chunks: tuple[Phrase, ...]) -> Reading | None:
 
 
 def _matches(words: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int, tuple[Sense, ...]]]:
-    """Terms of the lexicon in a text, the longest at each place."""
+    """Yield the terms of the lexicon in a text, the longest at each place."""
     senses, starters = lexicon().senses, _starters()
     index = 0
     while index < len(words):
@@ -205,7 +205,7 @@ def _matches(words: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int, 
 
 @cache
 def _starters() -> dict[str, int]:
-    """Of each first word, how many words its longest term has."""
+    """Return for each first word how many words its longest term has."""
     longest: dict[str, int] = {}
     for term in lexicon().senses:
         length = term.count(" ") + 1
@@ -221,7 +221,7 @@ def _in_place(
     nouns: dict[int, str],
     main: Phrase,
 ) -> Sense | None:
-    """The sense that a term has where it stands: an object where it is a noun, a color before one."""
+    """Return the sense of a term where it stands: an object where it is a noun, a color before one."""
     if start in nouns and not _is_made_of(words, start, senses):
         return next((sense for sense in senses if sense.kind == "object"), None)
     sense = next((sense for sense in senses if sense.kind != "object"), None)
@@ -239,7 +239,7 @@ def _in_place(
 
 
 def _is_made_of(words: Sequence[tuple[str, int, int]], start: int, senses: tuple[Sense, ...]) -> bool:
-    """Whether "made of" stands before a material."""
+    """True if "made of" stands before a material."""
     before = [word for word, position, _ in words if position < start][-2:]
     return before[-1:] == ["of"] and before[:1] != ["glass"] and any(sense.kind == "material" for sense in senses)
 
@@ -253,7 +253,7 @@ class Evidence(NamedTuple):
 
 
 def evidence(captions: Sequence[str], phrases: Iterable[str]) -> tuple[Evidence, ...]:
-    """What the texts about a picture say there is.
+    """Return what the texts about a picture say there is.
 
     Args:
         captions: Texts about the whole of it. The phrases that stand within no other phrase are taken.
@@ -272,7 +272,7 @@ def evidence(captions: Sequence[str], phrases: Iterable[str]) -> tuple[Evidence,
 
 @lru_cache(maxsize=1 << 10)
 def _standing(caption: str) -> tuple[Evidence, ...]:
-    """The outermost phrases of a caption, each fact once, without sums and mentions of others."""
+    """Return the outermost phrases of a caption, each fact once, without sums and mentions of others."""
     by_text: dict[str, Evidence] = {}
     reach = -1
     for phrase in chunk(caption):
@@ -291,13 +291,13 @@ def _standing(caption: str) -> tuple[Evidence, ...]:
 
 
 def _is_mention(facts: Facts, single: Sequence[Facts]) -> bool:
-    """Whether "the dog" is one that is told of by more words besides: then it is no further thing."""
+    """True if "the dog" is one that is told of by more words besides: then it is no further thing."""
     more = (longer for longer in single if facts.says_no_more_than(longer) and not longer.says_no_more_than(facts))
     return facts.is_definite and next(more, None) is not None
 
 
 def _is_sum(counted: Facts, single: Sequence[Facts]) -> bool:
-    """Whether "two dogs" are told of one by one besides; then they say of nothing that it is there."""
+    """True if "two dogs" are told of one by one besides; then they say of nothing that it is there."""
     if any(kind != "number" for kind, _ in counted.slots):
         return False
     counts = [_COUNTS.index(name) for names in counted.slots.values() for name in names if name in _COUNTS]
@@ -311,7 +311,7 @@ def _is_sum(counted: Facts, single: Sequence[Facts]) -> bool:
 
 
 def names_by_kind(phrases: Iterable[Evidence]) -> dict[str, frozenset[str]]:
-    """All names that the texts say, by kind: of things ("object") and of what they are like."""
+    """Return all names that the texts say, by kind: of things ("object") and of what they are like."""
     names: dict[str, set[str]] = {"object": set()}
     for phrase in phrases:
         names["object"] |= phrase.facts.nouns
@@ -321,13 +321,13 @@ def names_by_kind(phrases: Iterable[Evidence]) -> dict[str, frozenset[str]]:
 
 
 class OtherFacts(NamedTuple):
-    """What near misses of a phrase must contradict.
+    """Facts that hard negatives of a phrase must contradict.
 
     Attributes:
         other_things: What is said of other things.
         around: What is said where the phrase is part of what is said: "a dog on a red sofa" around "a red sofa", or
             where it is named again: "the sofa".
-            Only a near miss that names another thing may be true of it.
+            Only a hard negative that names another thing may be true of it.
     """
 
     other_things: list[Facts]
@@ -335,7 +335,7 @@ class OtherFacts(NamedTuple):
 
 
 def other_facts(truth: Reading, phrases: Sequence[Evidence], captions: Sequence[str]) -> OtherFacts:
-    """What may be said of other things than the one that a phrase names.
+    """Return what may be said of other things than the one that a phrase names.
 
     A phrase of the same caption names another thing, unless it says no more and begins with "the" or the like. One of
     another caption names the same thing where it does not contradict.
@@ -364,12 +364,12 @@ def other_facts(truth: Reading, phrases: Sequence[Evidence], captions: Sequence[
 
 
 def _is_named_again(left: Facts, right: Facts) -> bool:
-    """Whether one of two phrases says no more than the other."""
+    """True if one of two phrases says no more than the other."""
     return right.says_no_more_than(left) or left.says_no_more_than(right)
 
 
 def without_article(text: str) -> str:
-    """A phrase in lower case without its first article: what makes two phrases a repeat."""
+    """Return a phrase in lower case without its first article: what makes two phrases a repeat."""
     words = text.lower().split()
     if len(words) > 1 and words[0] in _ARTICLES:
         del words[0]

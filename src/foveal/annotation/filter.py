@@ -40,7 +40,7 @@ class Filter:
         repetition: Share of a caption's runs of four words that may be said again.
         english: Take away captions that are not English.
         unsaid: Keep phrases of which some noun or attribute stands in no caption.
-        least_negatives: Regions with fewer near misses lose those they have; 0 keeps all.
+        least_negatives: Regions with fewer hard negatives lose those they have; 0 keeps all.
         similarity: Least cosine of picture and caption. None: none is computed.
         encoder: For similarities: an encoder, or its name for `foveal.load`.
         duplicates: Ids of samples to drop, from `near_duplicates`.
@@ -62,7 +62,7 @@ class Filter:
 
     @classmethod
     def of(cls, settings: "Settings") -> "Filter":
-        """With the settings' benchmarks and without similarities, which are worth what their encoder is.
+        """Build with the settings' benchmarks and without similarities, which are worth what their encoder is.
 
         Raises:
             ValueError: If a benchmark cannot be read.
@@ -72,7 +72,7 @@ class Filter:
         return cls(benchmarks=settings.contamination, encoder=settings.encoder)
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample without what has no use.
+        """Return the sample without what has no use.
 
         Raises:
             Dropped: If nothing of it has.
@@ -84,7 +84,7 @@ class Filter:
         return outcome
 
     def batch(self, samples: Sequence[Sample]) -> list[Sample | Dropped | ValueError]:
-        """What becomes of each sample."""
+        """Return what becomes of each sample."""
         outcomes: list[Sample | Dropped | ValueError] = []
         for sample in samples:
             try:
@@ -129,7 +129,7 @@ class Filter:
         return self._problem(texts[0]) if texts else "no caption"
 
     def _problem(self, text: str) -> str:
-        """What is wrong with a caption. Empty if nothing is."""
+        """Return what is wrong with a caption. Empty if nothing is."""
         words = [word.lower() for word in _WORD.findall(text)]
         if len(words) < self.words[0]:
             return "caption that is too short"
@@ -142,7 +142,7 @@ class Filter:
         return "caption that is not English" if self.english and not is_english(text, words) else ""
 
     def _region(self, region: Region, sample: Sample) -> Region | None:
-        """The region with its good negatives. None if its phrase is of no use."""
+        """Return the region with its good negatives. None if its phrase is of no use."""
         phrase = clean(region.phrase)
         count = len(_WORD.findall(phrase))
         problem = ""
@@ -156,7 +156,7 @@ class Filter:
         return replace(region, phrase=phrase, negatives=self._negatives(region.negatives, phrase))
 
     def _negatives(self, negatives: Sequence[Negative], truth: str) -> tuple[Negative, ...]:
-        """Those that are neither the truth nor a repeat, nor empty, nor a refusal."""
+        """Return the negatives that are neither the truth nor a repeat, nor empty, nor a refusal."""
         taken = {without_article(truth)}
         usable = []
         is_refusing = refuses(". ".join(negative.text for negative in negatives))  # seldom, and slow one by one
@@ -176,7 +176,7 @@ class Filter:
     def _similar(
         self, outcomes: "list[Sample | Dropped | ValueError]", least: float
     ) -> "list[Sample | Dropped | ValueError]":
-        """The outcomes; samples whose caption does not fit their picture are dropped."""
+        """Return the outcomes; samples whose caption does not fit their picture are dropped."""
         encoder = load_encoder(self.encoder) if isinstance(self.encoder, str) else self.encoder
         samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
         verdicts = iter(_fitting(samples, encoder, least))
@@ -202,14 +202,14 @@ def _fitting(samples: list[Sample], encoder: Encoder, least: float) -> "list[Sam
 
 
 def repetition(words: Sequence[str]) -> float:
-    """The share of a text's runs of four words that were there before: 0 for a text that never repeats."""
+    """Return the share of a text's runs of four words that were there before: 0 for a text that never repeats."""
     grams = Counter(tuple(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1))
     total = sum(grams.values())
     return 1 - len(grams) / total if total else 0.0
 
 
 def is_english(text: str, words: Sequence[str]) -> bool:
-    """Whether a text is in Latin letters and, from eight words on, has English function words.
+    """True if a text is in Latin letters and, from eight words on, has English function words.
 
     Args:
         text: As written.
@@ -222,7 +222,7 @@ def is_english(text: str, words: Sequence[str]) -> bool:
 
 
 def is_said(phrase: str, captions: Sequence[str]) -> bool:
-    """Whether every word of a phrase, function words aside, stands in one of the captions."""
+    """True if every word of a phrase, function words aside, stands in one of the captions."""
     content_words = {word for word in _words(phrase) if not is_function_word(word)}
     return any(content_words <= _words(caption) for caption in captions)
 

@@ -1,4 +1,4 @@
-"""What stays of a picture or a text when it is copied: hashes by which copies and near-copies are found.
+"""Hashes of pictures and texts that survive copying, by which copies and near-copies are found.
 
 The picture hash is the difference hash (dHash: is a cell brighter than its neighbor) in both directions, 128 bits. It
 stays nearly the same when a picture is scaled, compressed again or slightly recolored; not when it is cropped, turned
@@ -25,7 +25,7 @@ NGRAM = 13  # words, as in GPT-3's study of contamination (arXiv:2005.14165, app
 
 
 def picture_hash(image: Path | bytes) -> int | None:
-    """The difference hash of a picture. None for one that is of a single color, which resembles all others.
+    """Return the difference hash of a picture. None for one of a single color, which resembles all others.
 
     Returns:
         128 bits: of 8 by 8 cells, whether each is brighter than its right neighbor, and than the one below.
@@ -44,7 +44,7 @@ def picture_hash(image: Path | bytes) -> int | None:
 
 
 def text_hashes(text: str) -> Iterator[int]:
-    """Hashes of a text without case, marks and spaces: of each of its 13-grams, or of the whole if it is shorter.
+    """Yield hashes of a text without case, marks and spaces: of each 13-gram, or of the whole if it is shorter.
 
     Yields:
         Nothing for a text of fewer than five words, which anyone may write.
@@ -85,7 +85,7 @@ class Hashes:
             band.setdefault(key, []).append((value, name))
 
     def find(self, value: int) -> str | None:
-        """The name of the nearest hash within the radius. None if there is none."""
+        """Return the name of the nearest hash within the radius. None if there is none."""
         best: tuple[int, str] | None = None
         for band, key in zip(self._bands, self._keys(value), strict=True):
             for stored, name in band.get(key, ()):

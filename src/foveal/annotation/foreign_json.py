@@ -55,7 +55,7 @@ def check_text(text: str) -> None:
 
 
 def _value(text: str, start: int) -> tuple[Any, int]:
-    """The value that begins at a place, and where it ends."""
+    """Return the value that begins at a place, and where it ends."""
     try:
         value, end = json.JSONDecoder().raw_decode(text, start)
     except json.JSONDecodeError as error:

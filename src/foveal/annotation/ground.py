@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of the boxes found are kept.
+    """Choice of the detected boxes that are kept.
 
     Attributes:
         overlap: Of boxes with a greater intersection over union, whatever their phrases, the surer one is kept.
@@ -32,7 +32,7 @@ class Choice:
     boxes: int = 1
 
     def __call__(self, detections: Iterable[Detection]) -> list[Detection]:
-        """The boxes that are kept, clipped to the picture, surest first."""
+        """Return the boxes to keep, clipped to the picture, surest first."""
         chosen_boxes: list[Detection] = []
         counts: dict[int, int] = {}
         for detection in sorted(detections, key=lambda candidate: (-candidate.score, candidate.phrase)):
@@ -41,7 +41,7 @@ class Choice:
                 remark("box that is none")
             elif min(box[2] - box[0], box[3] - box[1]) < self.least:
                 remark("box that is too small")
-            elif any(intersection_over_union(box, chosen.box) > self.overlap for chosen in chosen_boxes):
+            elif any(intersection_over_union(box, surer.box) > self.overlap for surer in chosen_boxes):
                 remark("box that another one covers")
             elif counts.get(detection.phrase, 0) < self.boxes:
                 counts[detection.phrase] = counts.get(detection.phrase, 0) + 1
@@ -49,7 +49,7 @@ class Choice:
         return chosen_boxes
 
     def place(self, sample: Sample, detections: Iterable[Detection]) -> Sample:
-        """The sample with its open phrases in their boxes. Phrases that were not found are left out."""
+        """Return the sample with its open phrases in their boxes. Phrases that were not found are left out."""
         boxes = self(detections)
         phrases = open_phrases(sample)
         regions = [region for region in sample.regions if region.box != WHOLE]
@@ -65,7 +65,7 @@ def _clipped(box: Box) -> Box:
 
 
 def intersection_over_union(left: Box, right: Box) -> float:
-    """How much two boxes overlap: 0 apart, 1 the same."""
+    """Return how much two boxes overlap: 0 apart, 1 the same."""
     width = min(left[2], right[2]) - max(left[0], right[0])
     height = min(left[3], right[3]) - max(left[1], right[1])
     if width <= 0 or height <= 0:
@@ -75,7 +75,7 @@ def intersection_over_union(left: Box, right: Box) -> float:
 
 
 def open_phrases(sample: Sample) -> list[Region]:
-    """The regions that have not been looked for yet."""
+    """Return the regions that have not been looked for yet."""
     return [region for region in sample.regions if region.box == WHOLE]
 
 
@@ -95,7 +95,7 @@ class Ground:
 
     @classmethod
     def of(cls, settings: "Settings") -> "Ground | GroundByAsking":
-        """With the settings' detector.
+        """Build with the settings' detector.
 
         Raises:
             ValueError: If an assistant shall point and there is none.
@@ -111,7 +111,7 @@ class Ground:
         return GroundByAsking(AssistantDetector(settings.assistant))
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample with boxes.
+        """Return the sample with boxes.
 
         Raises:
             ValueError: If the picture is broken.
@@ -122,7 +122,7 @@ class Ground:
         return outcome
 
     def batch(self, samples: Sequence[Sample]) -> "list[Sample | ValueError]":
-        """What becomes of each sample; a broken picture costs its own sample alone."""
+        """Return what becomes of each sample; a broken picture costs its own sample alone."""
         work = [sample for sample in samples if open_phrases(sample)]
         outcomes = iter(self._looked(work))
         return [next(outcomes) if open_phrases(sample) else sample for sample in samples]
@@ -158,7 +158,7 @@ class GroundByAsking:
         return threads(self.detector.assistant)
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample with boxes.
+        """Return the sample with boxes.
 
         Raises:
             ValueError: If the picture is broken, or no answer came that has boxes.

@@ -1,4 +1,4 @@
-"""What is annotated: any source of samples, read from any place on."""
+"""Input of a run: any source of samples, read from any place on."""
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
@@ -28,7 +28,7 @@ def open_input(spec: str, otherwise: Callable[[str], Iterable[Sample]] = open_so
 
 
 def size(source: Source) -> int | None:
-    """How many samples a source has. None: that takes reading it.
+    """Return how many samples a source has. None: that takes reading it.
 
     Raises:
         ValueError: If it has no end.
@@ -37,7 +37,7 @@ def size(source: Source) -> int | None:
 
 
 def numbered(source: Source, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Record]]:
-    """Samples by number, from one on; calling what is yielded gives the sample or says what is wrong with it.
+    """Yield samples by number: a call gives the sample or says what is wrong with it.
 
     Args:
         source: Its samples are numbered from 0.

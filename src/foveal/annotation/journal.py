@@ -1,4 +1,4 @@
-"""What became of each sample, a line each, in order: the memory of a run that may be killed at any moment."""
+"""Journal with a line for each sample, in order: the memory of a run that may be killed at any moment."""
 
 import json
 import re
@@ -49,7 +49,7 @@ class Journal:
 
     @contextmanager
     def appending(self, is_retry: bool = False) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """What writes an entry, as long as the context lasts.
+        """Yield a function that writes an entry, as long as the context lasts.
 
         Entries are in the file a moment later: a process that is killed loses that moment's work, but no answer that
         was paid for, as these are kept apart.
@@ -70,18 +70,18 @@ class Journal:
             yield append
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The last that is known of each sample, in order."""
+        """Yield the last that is known of each sample, in order."""
         later = {number: line for number, is_retry, _, line in self._lines() if is_retry}
         for number, is_retry, _, line in self._lines():
             if not is_retry:
                 yield json.loads(later.get(number, line))
 
     def __len__(self) -> int:
-        """How many samples have been through, those tried again counted once."""
+        """Return how many samples have been through, those tried again counted once."""
         return sum(not is_retry for _, is_retry, _, _ in self._lines())
 
     def failed(self) -> dict[int, dict[str, Any]]:
-        """The samples that a stage could not work on, by number: their id, the stage, and the error."""
+        """Return the samples that a stage could not work on, by number: their id, the stage, and the error."""
         failures: dict[int, dict[str, Any]] = {}
         for number, _, fate, line in self._lines():
             failures.pop(number, None)
@@ -92,7 +92,7 @@ class Journal:
         return dict(sorted(failures.items()))
 
     def hashes(self, radius: int) -> Hashes:
-        """The pictures that were there so far, those dropped as near-duplicates left out."""
+        """Return the pictures that were there so far, those dropped as near-duplicates left out."""
         hashes = Hashes(radius)
         for entry in self:
             if "hash" in entry and entry.get("dropped") != READ:
@@ -100,7 +100,7 @@ class Journal:
         return hashes
 
     def _lines(self) -> Iterator[tuple[int, bool, str, bytes]]:
-        """Number, whether it was tried again, how it ended if it did, and the line itself, not yet parsed."""
+        """Yield number, whether it was tried again, how it ended if it did, and the line itself, not yet parsed."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Whether a sample that a stage made can be written down and read again."""
+"""Check that a sample that a stage made can be written down and read again."""
 
 from collections.abc import Iterator
 from dataclasses import replace

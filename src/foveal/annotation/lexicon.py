@@ -1,4 +1,4 @@
-"""Words of one kind and what excludes what: all that the rules for phrases and for near misses know.
+"""Words of one kind and what excludes what: all that the rules for phrases and for hard negatives know.
 
 The lists are our own, in `lexicons/<kind>.txt`. A line is a group: a name, then other words for it or for a kind of
 it, and after a bar what may be true of the same thing. A blank line parts blocks; words of one block are about one
@@ -20,7 +20,7 @@ _UNCOUNTED = {"people", "police", "broccoli"}  # plural or neither, whatever the
 
 @dataclass(frozen=True, slots=True)
 class Sense:
-    """What a word says.
+    """Meaning of a word.
 
     Attributes:
         kind: One of `KINDS`.
@@ -53,14 +53,14 @@ class Lexicon:
     _exclusive: dict[tuple[str, int, str], tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def sense(self, term: str, kind: str, block: int | None = None) -> Sense | None:
-        """What a term says of a kind, and of one dimension of it. None if it says nothing."""
+        """Return what a term says of a kind, and of one dimension of it. None if it says nothing."""
         for sense in self.senses.get(term, ()):
             if sense.kind == kind and block in (None, sense.block):
                 return sense
         return None
 
     def exclusive(self, sense: Sense) -> tuple[str, ...]:
-        """Names that exclude a sense: of the same block, and neither it nor near it, seen from either side."""
+        """Return names that exclude a sense: of the same block, and neither it nor near it, seen from either side."""
         key = (sense.kind, sense.block, sense.name)
         if key not in self._exclusive:
             self._exclusive[key] = tuple(
@@ -71,11 +71,11 @@ class Lexicon:
         return self._exclusive[key]
 
     def excludes(self, left: Sense, right: Sense) -> bool:
-        """Whether no thing can be both: of one block, and neither is near the other."""
+        """True if no thing can be both: of one block, and neither is near the other."""
         return (left.kind, left.block) == (right.kind, right.block) and self.is_apart(left, right)
 
     def is_apart(self, left: Sense, right: Sense) -> bool:
-        """Whether neither is near the other, whatever their blocks."""
+        """True if neither is near the other, whatever their blocks."""
         return left.name != right.name and left.name not in right.compatible and right.name not in left.compatible
 
     def _is_compatible(self, name: str, sense: Sense) -> bool:
@@ -84,7 +84,7 @@ class Lexicon:
 
 
 def plural(noun: str) -> str:
-    """The regular plural: "boxes" of "box", "ponies" of "pony"."""
+    """Return the regular plural: "boxes" of "box", "ponies" of "pony"."""
     if noun.endswith(("s", "x", "z", "ch", "sh")):
         return noun + "es"
     if noun.endswith("y") and noun[-2:-1] not in _VOWELS:
@@ -93,7 +93,7 @@ def plural(noun: str) -> str:
 
 
 def singular(noun: str) -> str:
-    """The singular of a regular plural, anything else as it is: "box" of "boxes", "glass" of "glass"."""
+    """Return the singular of a regular plural, anything else as it is: "box" of "boxes", "glass" of "glass"."""
     if noun in _UNCOUNTED or len(noun) < 4 or not noun.endswith("s") or noun.endswith(("ss", "us", "is")):
         return noun
     if noun.endswith("ies"):
@@ -105,7 +105,7 @@ def singular(noun: str) -> str:
 
 @cache
 def lexicon() -> Lexicon:
-    """The shipped lists, read once."""
+    """Return the shipped lists, read once."""
     senses: dict[str, list[Sense]] = {}
     rivals: dict[tuple[str, int], list[str]] = {}
     plurals: dict[str, str] = {}
@@ -143,7 +143,7 @@ def _without_rivals(
 
 @cache
 def words(name: str) -> frozenset[str]:
-    """The words of a shipped list that is no lexicon: any number a line, "#" before remarks.
+    """Return the words of a shipped list that is no lexicon: any number a line, "#" before remarks.
 
     Args:
         name: Of the file, without ".txt".
@@ -153,7 +153,7 @@ def words(name: str) -> frozenset[str]:
 
 @cache
 def word_classes() -> dict[str, frozenset[str]]:
-    """The small words of `lexicons/classes.txt` by their class."""
+    """Return the small words of `lexicons/classes.txt` by their class."""
     classes: dict[str, set[str]] = {}
     for _, line in _lines(_FOLDER / "classes.txt"):
         name, _, members = line.partition(": ")
@@ -162,7 +162,7 @@ def word_classes() -> dict[str, frozenset[str]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that hold something, with the number of the block they stand in."""
+    """Yield lines that hold something, with the number of the block they stand in."""
     block, is_open = 0, False
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):

@@ -12,7 +12,7 @@ from .fingerprints import Hashes, picture_hash
 
 
 def near_duplicates(samples: Iterable[Sample], radius: int = 6) -> frozenset[str]:
-    """The ids of all samples whose picture resembles an earlier one's, by difference hash.
+    """Return the ids of all samples whose picture resembles an earlier one's, by difference hash.
 
     Memory grows by some hundred bytes a picture, time by one look at each. Give the result to `Filter.duplicates`.
 
@@ -38,7 +38,7 @@ def near_duplicates(samples: Iterable[Sample], radius: int = 6) -> frozenset[str
 def similar_pictures(
     samples: Iterable[Sample], encoder: Encoder, least: float = 0.97, batch_size: int = 256
 ) -> frozenset[str]:
-    """The ids of all samples whose picture's embedding is close to that of an earlier one that is kept.
+    """Return the ids of all samples whose picture's embedding is close to that of an earlier one that is kept.
 
     Finds crops and recolored copies that a hash does not; costs an encoder's pass, and time that grows with the square
     of the number of pictures.

@@ -2,8 +2,8 @@
 
 FG-CLIP (arXiv:2505.05071, section 3.2) has a language model rewrite attributes and keep the name of the object, ten for
 each phrase. Here a model behind an endpoint does so, or rules with our own word lists do; what either writes goes
-through the same checks. A near miss is never a synonym of the truth, never what the picture's other texts may say of
-another thing in it, and never a repeat.
+through the same checks. A hard negative is never a synonym of the truth, never what the picture's other texts may
+say of another thing in it, and never a repeat.
 """
 
 from collections.abc import Iterable, Sequence
@@ -69,24 +69,24 @@ SCHEMA: dict[str, Any] = {
 }
 OFTEN = 3
 """Samples that say a name before it counts as common."""
-_LONGEST = 1.6  # a near miss has at most so many times the words of the truth
+_LONGEST = 1.6  # a hard negative has at most so many times the words of the truth
 
 
 @dataclass(frozen=True)
 class Negatives:
-    """Adds near misses to every region that has none.
+    """Adds hard negatives to every region that has none.
 
     Attributes:
-        count: Near misses of a region at most.
+        count: Hard negatives of a region at most.
         kinds: What may be changed, of `KINDS`.
         objects: How many of those that rules write name another thing, where attributes would leave no room.
         assistant: Writes them. None: rules do.
         prompt: What the assistant is asked, see `prompt.fill`.
         at_once: Phrases in one question.
-        seed: Of what the rules draw; the same sample gets the same near misses in any order of samples.
+        seed: Of what the rules draw; the same sample gets the same hard negatives in any order of samples.
         encoder: Looks at the region: an encoder, or its name for `foveal.load`. None: texts alone are judged.
-        margin: A near miss that is more similar to the region than its phrase, by more than this, is taken for true.
-        wordnet: Folder of WordNet's files. It knows more nouns: their near misses, and what may name the same.
+        margin: A hard negative more similar to the region than its phrase, by more than this, is taken for true.
+        wordnet: Folder of WordNet's files. It knows more nouns: their hard negatives, and what may name the same.
         common: What rules take before other names. None: what the first texts of a run say, see `prepared`.
     """
 
@@ -113,7 +113,7 @@ class Negatives:
 
     @classmethod
     def of(cls, settings: "Settings") -> "Negatives":
-        """With the settings' assistant; by rules if there is none."""
+        """Build with the settings' assistant; by rules if there is none."""
         return cls(assistant=settings.assistant, seed=settings.seed)
 
     @property
@@ -122,7 +122,7 @@ class Negatives:
         return 1 if self.assistant is None else threads(self.assistant)
 
     def prepared(self, samples: Iterable[Sample]) -> "Negatives":
-        """The stage that knows which names are common in a source.
+        """Return the stage that knows which names are common in a source.
 
         Args:
             samples: Its first ones. What `OFTEN` of them say is common.
@@ -133,7 +133,7 @@ class Negatives:
         return replace(self, common=common_of(map(partial(filter, None), phrases), OFTEN))
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample, every region with near misses where some could be found."""
+        """Return the sample, every region with hard negatives where some could be found."""
         open_regions = [index for index, region in enumerate(sample.regions) if not region.negatives]
         if not open_regions:
             return sample
@@ -191,7 +191,7 @@ class Negatives:
         return answers
 
     def _judged(self, region: Region, answer: Sequence[Negative], context: "_Context") -> Region:
-        """The region with those answers that stand the checks."""
+        """Return the region with those answers that stand the checks."""
         truth = read(region.phrase)
         nearby_facts = context.other_facts(truth) if truth else OtherFacts([], [])
         accepted: dict[str, Negative] = {}
@@ -209,7 +209,7 @@ class Negatives:
         return replace(region, negatives=tuple(accepted.values())[: self.count])
 
     def _unfitting_removed(self, sample: Sample, regions: list[Region]) -> list[Region]:
-        """The regions without those near misses that fit what is seen there too well."""
+        """Return the regions without those hard negatives that fit what is seen there too well."""
         encoder = load_encoder(self.encoder) if isinstance(self.encoder, str) else self.encoder
         assert encoder is not None
         boxes = encoder.encode_regions([sample.image], [[region.box for region in regions]])[0]
@@ -228,13 +228,13 @@ class Negatives:
 
 
 def _texts(sample: Sample) -> list[str]:
-    """What is said of a whole picture, the longest first."""
+    """Return the texts about a whole picture, the longest first."""
     return [text for text in (sample.long_caption, *sample.captions) if text]
 
 
 @dataclass(frozen=True)
 class _Context:
-    """What the texts of a sample say, for all its regions.
+    """Phrases and names in the texts of a sample, for all its regions.
 
     Attributes:
         phrases: Each phrase of theirs.
@@ -251,7 +251,7 @@ class _Context:
 
 
 class ContradictionCheck:
-    """Asks of many changes of one phrase whether the witnesses contradict each, and of each only what it changes.
+    """Check that other facts contradict each change of a phrase. Only what a change touches is compared.
 
     Attributes:
         refused: Changes that may be true of another thing, so far.
@@ -270,7 +270,7 @@ class ContradictionCheck:
         self._doubtful_names: dict[Slot, tuple[frozenset[str], ...]] = {}
 
     def without(self, options: Iterable[Change], count: int) -> list[Negative]:
-        """The near misses that changes make, but for those that may be true of another thing; so many at most."""
+        """Return the hard negatives of changes, without those that may be true of another thing; so many at most."""
         negatives: list[Negative] = []
         for change in options if count else ():
             if not self._contradict(change.term.sense, change.name):
@@ -282,7 +282,7 @@ class ContradictionCheck:
         return negatives
 
     def _contradict(self, sense: Sense, name: str) -> bool:
-        """Whether all witnesses contradict the phrase after a name has been put in place of a sense of its."""
+        """True if all other facts contradict the phrase after a name has been put in place of a sense of its."""
         if sense.kind == "object":
             if self.wordnet is not None and _is_kin(name, {sense.name, *self.nouns}, self.wordnet):
                 return False
@@ -305,22 +305,22 @@ class ContradictionCheck:
 
 @lru_cache(maxsize=1 << 10)
 def _namesakes(nouns: frozenset[str]) -> frozenset[str]:
-    """What some nouns may be called too."""
+    """Return what some nouns may be called too."""
     return frozenset().union(*map(namesakes, nouns))
 
 
 def _is_kin(name: str, nouns: Iterable[str], wordnet: WordNet) -> bool:
-    """Whether a noun may name what one of some others names."""
+    """True if a noun may name what one of some others names."""
     return any(wordnet.may_name(name, noun) for noun in nouns)
 
 
 def flaw(
     negative: Negative, phrase: str, truth: Reading | None, nearby_facts: OtherFacts, wordnet: WordNet | None = None
 ) -> str:
-    """Why a near miss is of no use, for those that no rule wrote. Empty if it is.
+    """Return why a hard negative that no rule wrote is of no use. Empty if it is of use.
 
     Args:
-        negative: The near miss.
+        negative: The hard negative.
         phrase: The truth.
         truth: The truth, read.
         nearby_facts: What is said of other things, from `facts.other_facts`.
@@ -344,7 +344,7 @@ def flaw(
 
 
 def _says_the_same(reading: Reading, truth: Reading) -> bool:
-    """Whether two phrases differ in other words for the same only, or in what may be true of the same thing."""
+    """True if two phrases differ in other words for the same only, or in what may be true of the same thing."""
     if reading.facts.nouns != truth.facts.nouns and not (
         reading.facts.mentions(truth.facts.main) and reading.facts.main != truth.facts.main
     ):
@@ -354,7 +354,7 @@ def _says_the_same(reading: Reading, truth: Reading) -> bool:
 
 
 def _only_names_change(left: Facts, right: Facts, wordnet: WordNet) -> bool:
-    """Whether two phrases differ in nouns that may name the same, and in nothing that the lexicon knows."""
+    """True if two phrases differ in nouns that may name the same, and in nothing that the lexicon knows."""
     new, old = left.nouns - right.nouns, right.nouns - left.nouns
     is_renamed = bool(new) and all(_is_kin(name, old, wordnet) for name in new)
     return is_renamed and left.slots == right.slots
@@ -365,7 +365,7 @@ def _places(reading: Reading) -> set[str]:
 
 
 def _unknown(reading: Reading) -> set[str]:
-    """Words that the lexicon says nothing of."""
+    """Return the words that the lexicon says nothing of."""
     covered = {index for term in reading.terms for index in range(term.start, term.end)}
     text = "".join(" " if index in covered else letter for index, letter in enumerate(reading.text.lower()))
     return {word for word in text.split() if word not in ("a", "an", "the")}

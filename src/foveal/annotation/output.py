@@ -1,4 +1,4 @@
-"""Where annotated samples go: a format by its name, and the folder beside it that remembers the run."""
+"""Output of annotated samples: a format by its name, and the folder beside it that remembers the run."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -31,11 +31,11 @@ class Output:
 
     @property
     def is_there(self) -> bool:
-        """Whether something stands where the samples are to go."""
+        """True if something stands where the samples are to go."""
         return any(self.path.iterdir()) if self.path.is_dir() else self.path.exists()
 
     def writer(self) -> Writer:
-        """The format.
+        """Return the format.
 
         Raises:
             ValueError: If no format has this ending.
@@ -70,7 +70,7 @@ class Output:
 
 
 def fitting(samples: Iterable[Sample], writer: Writer, left_out: Counter[str]) -> Iterator[Sample]:
-    """Samples without what a format cannot hold.
+    """Yield samples without what a format cannot hold.
 
     Args:
         samples: Whole.

@@ -57,11 +57,11 @@ class Phrases:
 
     @classmethod
     def of(cls, settings: "Settings") -> "Phrases":  # noqa: ARG003  # every stage is built alike
-        """The stage with its defaults; nothing outside of it matters."""
+        """Build the stage with its defaults; nothing outside of it matters."""
         return cls()
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample with a region for each phrase that has none yet.
+        """Return the sample with a region for each phrase that has none yet.
 
         Raises:
             Dropped: If there is no text ("no caption") or no phrase in it ("no phrase").
@@ -73,7 +73,7 @@ class Phrases:
         return outcome
 
     def batch(self, samples: Sequence[Sample]) -> list[Sample | Dropped]:
-        """What becomes of each sample; spaCy reads the captions of all of them together."""
+        """Return what becomes of each sample; spaCy reads the captions of all of them together."""
         texts = [(index, text) for index, sample in enumerate(samples) for text in captions_of(sample)]
         by_sample: dict[int, list[Phrase]] = {}
         for (index, _), phrases in zip(texts, parse((text for _, text in texts), self.parser), strict=True):
@@ -98,13 +98,13 @@ class Phrases:
 
 
 def captions_of(sample: Sample) -> tuple[str, ...]:
-    """What phrases are taken from: the long caption, or the short ones where there is none."""
+    """Return what phrases are taken from: the long caption, or the short ones where there is none."""
     texts = (sample.long_caption,) if sample.long_caption.strip() else sample.captions
     return tuple(text for text in texts if text.strip())
 
 
 def clean(text: str) -> str:
-    """A phrase for training: without commas, semicolons and line breaks, as in FineHARD (section 3.2)."""
+    """Return a phrase for training: without commas, semicolons and line breaks, as in FineHARD (section 3.2)."""
     return " ".join(text.translate(_UNWANTED).split())
 
 
@@ -112,7 +112,7 @@ _UNWANTED = str.maketrans(dict.fromkeys(",;\n\r\t", " "))
 
 
 def parse(captions: Iterable[str], parser: Parser = "best") -> Iterator[tuple[Phrase, ...]]:
-    """The phrases of each caption, in the order in which they begin.
+    """Yield the phrases of each caption, in the order in which they begin.
 
     Args:
         captions: English, of any length.
@@ -133,13 +133,13 @@ def parse(captions: Iterable[str], parser: Parser = "best") -> Iterator[tuple[Ph
 
 @cache
 def has_spacy() -> bool:
-    """Whether spaCy and its small English model are installed."""
+    """True if spaCy and its small English model are installed."""
     return find_spec("spacy") is not None and any(find_spec(name) for name in _MODELS)
 
 
 @cache
 def _pipeline() -> Any:
-    """SpaCy's tagger and parser, loaded once."""
+    """Load spaCy's tagger and parser, once."""
     if not has_spacy():
         raise ValueError(
             'SpaCy or its English model is missing. Run: pip install "foveal[annotate]",'
@@ -158,7 +158,7 @@ def _phrases(document: Any) -> Iterator[Phrase]:
 
 
 def _names_thing(token: Any) -> bool:
-    """Whether a token is the head noun of something one can point at."""
+    """True if a token is the head noun of something one can point at."""
     noun = token.lower_
     if not noun[0].isalnum() or len(noun) < 2:
         return False
@@ -173,7 +173,7 @@ def _names_thing(token: Any) -> bool:
 
 
 def _phrase(document: Any, token: Any) -> Phrase:
-    """The words around a noun that belong to it."""
+    """Return the words around a noun that belong to it."""
     first = token.i
     for child in sorted(token.lefts, key=lambda child: -child.i):
         if child.dep_ not in _LEFT or child.right_edge.i != first - 1:
@@ -190,7 +190,7 @@ def _phrase(document: Any, token: Any) -> Phrase:
 
 
 def _with_collective(token: Any, first: int) -> int:
-    """Where "a group of people" begins, seen from "people"."""
+    """Return where "a group of people" begins, seen from "people"."""
     preposition = token.head
     while (
         token.dep_ == "pobj"
@@ -206,7 +206,7 @@ def _with_collective(token: Any, first: int) -> int:
 
 
 def _last(document: Any, token: Any) -> int:
-    """The last token that belongs to a noun: its phrases and clauses, up to a comma or a relation of place."""
+    """Return the last token that belongs to a noun: phrases and clauses, up to a comma or a relation of place."""
     last = token.i
     for child in (*token.rights, *_misplaced(document, token)):
         if child.left_edge.i != last + 1 or not _is_kept(child):
@@ -223,7 +223,7 @@ def _last(document: Any, token: Any) -> int:
 
 
 def _misplaced(document: Any, token: Any) -> Iterator[Any]:
-    """Prepositions that the parse gives to a verb and that must be the noun's: no verb stands between."""
+    """Yield prepositions that the parse gives to a verb and that must be the noun's: no verb stands between."""
     relation = token.head.head if token.head.lower_ == "of" else token.head
     is_compared = token.dep_ == "pobj" and relation.lower_ in _PLACED
     for candidate in document[token.i + 1 : token.i + 2 + len(list(token.subtree))]:
@@ -239,7 +239,7 @@ def _is_kept(child: Any) -> bool:
 
 
 def _leads_to_place(token: Any) -> bool:
-    """Whether "in the background" begins here."""
+    """True if "in the background" begins here."""
     return token.dep_ == "prep" and token.lower_ in ("in", "on", "at") and _object_in(token, places())
 
 

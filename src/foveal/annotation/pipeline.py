@@ -49,7 +49,7 @@ _FORMER_DETECTOR = ("detector=Pointing(", "detector=AssistantDetector(")
 
 
 def beginning(*, resume: bool, overwrite: bool, retry: bool) -> Begin:
-    """How to begin, from what a command line said.
+    """Return how to begin, from what a command line said.
 
     Raises:
         ValueError: If it said more than one thing.
@@ -62,7 +62,7 @@ def beginning(*, resume: bool, overwrite: bool, retry: bool) -> Begin:
 
 
 def engine_of(name: str, workers: int | None = None, *, asks: bool = False) -> Engine | None:
-    """The engine of a name; None is this process.
+    """Return the engine of a name; None is this process.
 
     Args:
         name: "local" or "ray".
@@ -93,12 +93,12 @@ def engine_of(name: str, workers: int | None = None, *, asks: bool = False) -> E
 
 
 class _Unrestorable(ValueError):  # noqa: N818  # what a sample is
-    """A sample of which the journal says what no sample can be, as an earlier version may have written it."""
+    """Journal entry that no sample can be made from, as an earlier version may have written it."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended.
+    """Counts, price and report of a run that has ended.
 
     Attributes:
         samples: That the source had.
@@ -118,11 +118,11 @@ class Summary:
 
     @property
     def is_vain(self) -> bool:
-        """Whether samples failed and none came through."""
+        """True if samples failed and none came through."""
         return self.failed > 0 and self.written == 0
 
     def __str__(self) -> str:
-        """One or two lines for a terminal."""
+        """Return one or two lines for a terminal."""
         paid = f" {spend_line(self.spend)}." if self.spend.answers else ""
         hint = " Try those again with --retry." if self.failed else ""
         return (
@@ -198,7 +198,7 @@ class Annotation:
             self._keep_aside(journal)
 
     def _begin(self, begin: Begin) -> dict[str, Any]:
-        """What is known of the run: as it was left, or fresh."""
+        """Return what is known of the run: as it was left, or fresh."""
         file = self.output.memory / "run.json"
         settings: dict[str, Any] = {
             "input": printable(self.name),
@@ -225,7 +225,7 @@ class Annotation:
         return state
 
     def _all(self, journal: Journal, stages: Mapping[str, Stage], engine: Engine | None) -> Generator[Result]:
-        """What became of all samples: first what the journal knows, then what the stages make of the others."""
+        """Yield what became of all samples: first what the journal knows, then what the stages make of the others."""
         start = len(journal)
         yield from self._remembered(journal)
         hashes = None if self.near_duplicates is None else journal.hashes(self.near_duplicates)
@@ -239,7 +239,7 @@ class Annotation:
                 yield entry, sample_of
 
     def _remembered(self, journal: Journal) -> Generator[Result]:
-        """What the journal knows. What it says of a sample and cannot be is dropped with a line, and can be retried."""
+        """Yield what the journal knows. An entry that no sample can be is dropped with a line, and can be retried."""
         for entry, sample_of in self._restored(journal, 0):
             if "reason" in entry:
                 yield entry, sample_of
@@ -266,7 +266,7 @@ class Annotation:
         *,
         is_retry: bool = False,
     ) -> Generator[Result]:
-        """What the stages make of samples in this process, where their pictures are at hand."""
+        """Yield what the stages make of samples in this process, where their pictures are at hand."""
         stop = do_nothing if self.assistant is None else self.assistant.close
         flow = process(records, stages, stop, hashing=hashes is not None, hashes=hashes)
         with journal.appending(is_retry) as append, closing(flow) as outcomes:
@@ -285,7 +285,7 @@ class Annotation:
                 pass
 
     def _followed(self, results: Iterable[Result], bar: "tqdm[NoReturn]") -> Iterator[Result]:
-        """The same; the bar says how far it has come, how fast, and what it costs."""
+        """Yield the same results; the bar says how far it has come, how fast, and what it costs."""
         failed, next_look = 0, 0.0
         for entry, sample_of in results:
             failed += "failed" in entry
@@ -297,7 +297,7 @@ class Annotation:
             bar.update()
 
     def _restored(self, entries: Iterable[dict[str, Any]], start: int) -> Generator[Result]:
-        """Entries of the samples from a number on, which the source gives the pictures of."""
+        """Yield entries of the samples from a number on, which the source gives the pictures of."""
         records = numbered(self.source, start)
         for entry in entries:
             number, record = next(records, (-1, None))
@@ -351,7 +351,7 @@ class Annotation:
 
 
 def _through(results: Iterable[Result], tally: Tally, gallery: Gallery) -> Iterator[Sample]:
-    """The samples that passed all stages. All are counted, and shown to the gallery."""
+    """Yield the samples that passed all stages. All are counted, and shown to the gallery."""
     for entry, sample_of in results:
         tally.add(entry)
         gallery.offer(entry, sample_of)
@@ -360,13 +360,13 @@ def _through(results: Iterable[Result], tally: Tally, gallery: Gallery) -> Itera
 
 
 def spend_line(spend: Spend) -> str:
-    """What was spent, in a few words."""
+    """Return what was spent, in a few words."""
     price = f", {spend.cost:,.4f} spent" if spend.cost else ""
     return f"{spend.answers:,} answers, {spend.prompt_tokens:,} + {spend.completion_tokens:,} tokens{price}"
 
 
 def _restore(record: Record, entry: dict[str, Any]) -> Sample:
-    """What the journal says of a sample, with its picture; as its source has it where the journal says nothing."""
+    """Return a sample as the journal has it, with its picture; as its source has it where the journal says nothing."""
     sample = record()
     if "row" not in entry:
         return sample

@@ -1,4 +1,4 @@
-"""What assistants are asked: text files, one a version, that a run can replace by its own."""
+"""Prompts for assistants: text files, one a version, that a run can replace by its own."""
 
 from pathlib import Path
 from string import Template
@@ -7,7 +7,7 @@ FOLDER = Path(__file__).with_name("prompts")
 
 
 def fill(prompt: str, **values: object) -> str:
-    """A prompt with its placeholders filled in.
+    """Return a prompt with its placeholders filled in.
 
     Args:
         prompt: The name of a prompt that comes with the package ("caption.v1"), or a text file of one's own.

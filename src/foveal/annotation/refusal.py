@@ -21,7 +21,7 @@ _SIGNS = ("i ", "i'", "i’", "we ", "we'", "we’", "sorry", "apolog", "unfortu
 
 
 def refuses(text: str) -> bool:
-    """Whether a text is a refusal and no description of a picture.
+    """True if a text is a refusal and no description of a picture.
 
     Returns:
         True for "I'm sorry, but I can't help with that.", False for "A sorry sight: a wet dog that cannot get in."

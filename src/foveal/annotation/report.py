@@ -62,11 +62,11 @@ class Gallery:
         push(heap, (lot, next(self._ties), entry, sample))
 
     def fates(self) -> list[tuple[str, str]]:
-        """(stage, reason) of those that ended on the way, in order of mention."""
+        """Return (stage, reason) of those that ended on the way, in order of mention."""
         return [fate for fate in self._heaps if fate[0]]
 
     def samples(self, stage: str = "", reason: str = "") -> list[tuple[dict[str, Any], Sample | None]]:
-        """Samples of one fate in order of their numbers. Without a stage: those that were written."""
+        """Return samples of one fate in order of their numbers. Without a stage: those that were written."""
         heap = self._heaps.get((stage, reason), [])
         return sorted(((entry, sample) for _, _, entry, sample in heap), key=lambda pair: pair[0]["number"])
 
@@ -115,12 +115,12 @@ def write_report(
 
 
 def _escaped(text: str) -> str:
-    """A text from outside, for the page."""
+    """Return a text from outside, escaped for the page."""
     return escape(printable(text, keep="\n"))
 
 
 def _tiles(tally: Tally, spend: Spend) -> str:
-    """The numbers one looks for first."""
+    """Return the numbers one looks for first."""
     last = next(reversed(tally.stages.values()))
     tiles = [
         (f"{tally.samples:,}", "samples read"),
@@ -128,7 +128,7 @@ def _tiles(tally: Tally, spend: Spend) -> str:
         (f"{tally.dropped:,}", "dropped"),
         (f"{tally.failed:,}", "failed"),
         (f"{last.regions:,}", "regions"),
-        (f"{last.negatives:,}", "near misses"),
+        (f"{last.negatives:,}", "hard negatives"),
         (f"{median(tally.long_caption_words):,}", "words in a long caption (median)"),
     ]
     if spend.answers:
@@ -139,7 +139,7 @@ def _tiles(tally: Tally, spend: Spend) -> str:
 
 
 def _stage_row(name: str, stage: StageTally, tally: Tally) -> str:
-    """One stage of the table."""
+    """Return one stage of the table."""
     share = 100 * stage.passed / max(1, tally.samples)
     reasons = [f"<li>{_escaped(reason)} <b>{n:,}</b>" for reason, n in stage.dropped.most_common(12)]
     reasons += [
@@ -162,21 +162,21 @@ def _left_out(left_out: Counter[str]) -> str:
 
 
 def _plots(tally: Tally) -> list[str]:
-    """Histograms as SVG; those of which there is nothing are not drawn."""
+    """Return histograms as SVG; those of which there is nothing are not drawn."""
     numbers = (
         ("Words per short caption", tally.caption_words),
         ("Words per long caption", tally.long_caption_words),
         ("Regions per picture", tally.regions),
-        ("Near misses per phrase", tally.negatives),
+        ("Hard negatives per phrase", tally.negatives),
     )
     plots = [_histogram(title, counts) for title, counts in numbers if counts and max(counts) > 0]
     if tally.kinds:
-        plots.append(_bars("Near misses by kind", tally.kinds))
+        plots.append(_bars("Hard negatives by kind", tally.kinds))
     return plots
 
 
 def _histogram(title: str, counts: Counter[int], bins: int = 40) -> str:
-    """How often each value comes, in at most `bins` columns."""
+    """Draw how often each value comes, in at most `bins` columns."""
     low, high = min(counts), max(counts)
     step = max(1, -(-(high - low + 1) // bins))
     columns: Counter[int] = Counter()
@@ -190,7 +190,7 @@ def _histogram(title: str, counts: Counter[int], bins: int = 40) -> str:
 
 
 def _bars(title: str, counts: Counter[str]) -> str:
-    """How often each word comes, the most frequent on top."""
+    """Draw how often each word comes, the most frequent on top."""
     figure, axes = _figure(title, left=0.3)
     rows = counts.most_common(12)[::-1]
     axes.barh(range(len(rows)), [n for _, n in rows], color=INK)
@@ -200,7 +200,7 @@ def _bars(title: str, counts: Counter[str]) -> str:
 
 
 def _figure(title: str, left: float) -> tuple[Any, Any]:
-    """An empty plot in the page's manner. Made without pyplot, which would keep figures for a whole process.
+    """Build an empty plot in the page's manner, without pyplot, which would keep figures for a whole process.
 
     Args:
         title: Above it.
@@ -226,13 +226,13 @@ def _svg(figure: Any) -> str:
 
 
 def _card(entry: Mapping[str, Any], sample: Sample | None) -> str:
-    """One written sample: its picture with boxes, its texts, its phrases and their near misses."""
+    """Return one written sample: its picture with boxes, its texts, its phrases and their hard negatives."""
     if sample is None:
         return f"<article><p class=note>Sample {entry['number']:,} can no longer be read.</p></article>"
     rows = "".join(_region(number, region) for number, region in enumerate(sample.regions))
     captions = "".join(f"<p class=short>{_escaped(caption)}</p>" for caption in sample.captions)
     negatives = _negative_list(sample.caption_negatives + sample.long_caption_negatives)
-    negatives = f"<details><summary>Near misses of the captions</summary>{negatives}</details>" if negatives else ""
+    negatives = f"<details><summary>Hard negatives of the captions</summary>{negatives}</details>" if negatives else ""
     return (
         f"<article><div>{_picture(sample, sample.regions)}<small>{_escaped(sample.id)}</small></div>"
         f"<div>{captions}<p>{_escaped(sample.long_caption)}</p>{negatives}</div><ol>{rows}</ol></article>"
@@ -254,7 +254,7 @@ def _negative_list(negatives: Sequence[Negative]) -> str:
 
 
 def _ended(gallery: Gallery) -> str:
-    """Those that did not come through, by stage and reason."""
+    """Return those that did not come through, by stage and reason."""
     sections = []
     for stage, reason in gallery.fates():
         cards = "".join(_ended_one(entry, sample) for entry, sample in gallery.samples(stage, reason))
@@ -276,7 +276,7 @@ def _ended_one(entry: Mapping[str, Any], sample: Sample | None) -> str:
 
 
 def _picture(sample: Sample, regions: Sequence[Region]) -> str:
-    """A picture small enough for a page, with the boxes of its regions."""
+    """Return a picture small enough for a page, with the boxes of its regions."""
     try:
         picture, _ = open_upright(sample.image, SIDE)
     except ValueError:

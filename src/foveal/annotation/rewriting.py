@@ -1,4 +1,4 @@
-"""Near misses by rule: one term of a phrase gives way to another that excludes it, and the grammar is kept."""
+"""Hard negatives by rule: one term of a phrase gives way to another that excludes it, and the grammar is kept."""
 
 import re
 from collections import Counter
@@ -45,7 +45,7 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class Common:
-    """What the texts of a source often say.
+    """Names that the texts of a source often say.
 
     Attributes:
         words: How each name is written there, of things and of what they are like: {"ball": "soccer ball"}.
@@ -65,7 +65,7 @@ NO_COMMON = Common()
 
 
 class Frame(NamedTuple):
-    """What stays of a phrase around a term.
+    """Parts of a phrase that stay around a term.
 
     Attributes:
         before: The text up to the article, if one stands before the term, or up to the term.
@@ -87,12 +87,12 @@ class Frame(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What makes near misses of a phrase, by turns from each of its terms, in random order.
+    """Changes that make hard negatives of a phrase, by turns from each of its terms, in random order.
 
     Attributes:
         attributes: Changes of one attribute each, which keep the name of the thing.
         objects: Changes of the kind "object".
-        strange: Of both what the source never or seldom says: what is never true of anything teaches nothing but that.
+        strange: Rare or unseen substitutions, used last: implausible negatives teach only implausibility.
     """
 
     attributes: Iterator[Change]
@@ -112,7 +112,7 @@ def changes(
     common: Common = NO_COMMON,
     wordnet: WordNet | None = None,
 ) -> Changes:
-    """What makes near misses of a phrase.
+    """Return the changes that make hard negatives of a phrase.
 
     Args:
         reading: The phrase.
@@ -159,7 +159,7 @@ def changes(
 def _parted(
     ranks: Sequence[list[str]], allowed: frozenset[str] | None, *, is_known: bool
 ) -> list[tuple[list[str], list[str]]]:
-    """Of each rank of `_names` what may stand in a place, and what would be strange there.
+    """Part each rank of `_names` into what may stand in a place, and what would be strange there.
 
     Args:
         ranks: The last is what the source never says.
@@ -175,7 +175,7 @@ def _parted(
 
 
 def _unknown(reading: Reading) -> Iterator[Term]:
-    """The nouns of a phrase that the lexicon says nothing of."""
+    """Yield the nouns of a phrase that the lexicon says nothing of."""
     for phrase in reading.chunks:
         word = phrase.head.lower()
         noun = singular(word)
@@ -185,7 +185,7 @@ def _unknown(reading: Reading) -> Iterator[Term]:
 
 
 def _by_turns(text: str, options: Sequence[_Option], written: Mapping[str, str]) -> Iterator[Change]:
-    """Of the first names that terms have, one of each term, then another of each; then of their second names, ..."""
+    """Yield changes by turns: one first name of each term, then another of each; then second names, ..."""
     framed = [(term, _frame(text, term), ranks) for term, ranks in options]
     for rank in range(max((len(ranks) for _, ranks in options), default=0)):
         for turn in range(max(len(ranks[rank]) for _, ranks in options)):
@@ -197,7 +197,7 @@ def _by_turns(text: str, options: Sequence[_Option], written: Mapping[str, str])
 
 @lru_cache(maxsize=1 << 12)
 def _names(sense: Sense, nearby: frozenset[str], common: frozenset[str]) -> tuple[tuple[str, ...], ...]:
-    """What excludes a sense: what is nearby, of its family what is common, what else is common, the rest."""
+    """Return what excludes a sense: what is nearby, of its family what is common, what else is common, the rest."""
     vocabulary = lexicon()
     family = vocabulary.exclusive(sense)
     more = sorted((nearby | common).difference(family)) if sense.kind == "object" else ()
@@ -213,7 +213,7 @@ def _names(sense: Sense, nearby: frozenset[str], common: frozenset[str]) -> tupl
 
 
 def _mixed(names: list[str], rng: Random) -> list[str]:
-    """The names from a random one on, in strides: one draw, as shuffling was a third of the time."""
+    """Return the names from a random one on, in strides: one draw, as shuffling was a third of the time."""
     count = len(names)
     stride = next((stride for stride in (7, 5, 3, 11) if count % stride), 1)
     first = rng.randrange(count) if count else 0
@@ -221,7 +221,7 @@ def _mixed(names: list[str], rng: Random) -> list[str]:
 
 
 def _is_exchangeable(reading: Reading, term: Term) -> bool:
-    """Whether the term stands for itself, and the rest of the phrase allows another."""
+    """True if the term stands for itself, and the rest of the phrase allows another."""
     text = reading.text.lower()
     word = text[term.start : term.end]
     before = text[: term.start].split()
@@ -252,7 +252,7 @@ def _frame(text: str, term: Term) -> Frame:
 
 
 def rewrite(change: Change) -> Negative:
-    """The near miss that a change makes, with the right article and number.
+    """Return the hard negative that a change makes, with the right article and number.
 
     Returns:
         For example "an orange dog" of "a red dog".
@@ -269,7 +269,7 @@ def rewrite(change: Change) -> Negative:
 
 
 def common_of(readings: Iterable[Iterable[Reading]], often: int) -> Common:
-    """What texts say often.
+    """Return the names that texts say often.
 
     Args:
         readings: Of each text its phrases. What a text says twice counts once.
@@ -295,7 +295,7 @@ def common_of(readings: Iterable[Iterable[Reading]], often: int) -> Common:
 
 
 def _names_in(reading: Reading) -> set[tuple[str, str, Place | None]]:
-    """The names in a phrase, the words that say them ("ball", "soccer ball"), and where things stand. No plurals."""
+    """Return the names in a phrase, their words ("ball", "soccer ball"), and where things stand. No plurals."""
     names: set[tuple[str, str, Place | None]] = set()
     for term in reading.terms:
         if not term.sense.is_plural:
@@ -307,7 +307,7 @@ def _names_in(reading: Reading) -> set[tuple[str, str, Place | None]]:
 
 
 def place(text: str, term: Term) -> Place:
-    """Where a noun stands in a phrase: which prepositions come before and after it, the nearest each."""
+    """Return where a noun stands in a phrase: which prepositions come before and after it, the nearest each."""
     prepositions = word_classes()["PREP"]
     before = [word for word in text[: term.start].lower().split() if word in prepositions]
     after = text[term.end :].lower().split()[:1]
@@ -315,7 +315,7 @@ def place(text: str, term: Term) -> Place:
 
 
 def _with_compound(text: str, start: int) -> int:
-    """Where the noun begins with the nouns before it: "cell phone" becomes "camera" and not "cell camera"."""
+    """Return where the noun begins with the nouns before it: "cell phone" becomes "camera", not "cell camera"."""
     while True:
         before = re.search(r"([^\W_]+(?:-[^\W_]+)*) $", text[:start])
         if before is None or not is_noun(before.group(1).lower()) or _describes(before.group(1).lower()):
@@ -324,12 +324,12 @@ def _with_compound(text: str, start: int) -> int:
 
 
 def _describes(word: str) -> bool:
-    """Whether a noun before a noun says what that is like: "metal" in "a metal chair"."""
+    """True if a noun before a noun says what that is like: "metal" in "a metal chair"."""
     return any(sense.kind != "object" for sense in lexicon().senses.get(word, ()))
 
 
 def _is_plural(text: str, term: Term) -> bool:
-    """Whether more than one is meant; a bare noun counts as such, as in "broccoli in a bowl"."""
+    """True if more than one is meant; a bare noun counts as such, as in "broccoli in a bowl"."""
     if term.sense.is_plural:
         return True
     before = text[: term.start].lower().split()
@@ -342,6 +342,6 @@ def _is_plural(text: str, term: Term) -> bool:
 
 
 def _article(article: str, word: str) -> str:
-    """The right one of "a" and "an", with a capital where there was one."""
+    """Return the right one of "a" and "an", with a capital where there was one."""
     right = "an" if _VOWEL.match(word) else "a"
     return right.capitalize() if article[0].isupper() else right

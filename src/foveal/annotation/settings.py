@@ -1,4 +1,4 @@
-"""What a command line can tell all stages."""
+"""Settings of a command line for all stages."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from .assistants import Assistant
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What stages need to know from outside. Everything else is a field of the stage, with a default.
+    """Outside settings that stages need. Everything else is a field of the stage, with a default.
 
     Attributes:
         assistant: The endpoint to ask. None: there is none, and stages do without where they can.

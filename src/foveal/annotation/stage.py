@@ -1,4 +1,4 @@
-"""What a stage of the data engine is, and how it says that a sample does not go on."""
+"""Interface of the data engine's stages, and how a stage says that a sample does not go on."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,7 +55,7 @@ class Stage(Protocol):
     """
 
     def __call__(self, sample: Sample) -> Sample | None:
-        """The sample, richer. None drops it without a reason; raising `Dropped` drops it with one."""
+        """Return the sample, richer. None drops it without a reason; raising `Dropped` drops it with one."""
 
 
 @runtime_checkable
@@ -65,7 +65,7 @@ class BatchStage(Stage, Protocol):
     batch_size: int
 
     def batch(self, samples: Sequence[Sample]) -> Iterable[Sample | Dropped | ValueError]:
-        """What becomes of each sample, in order."""
+        """Return what becomes of each sample, in order."""
 
 
 def remark(reason: str, count: int = 1) -> None:
@@ -81,7 +81,7 @@ def remark(reason: str, count: int = 1) -> None:
 
 @contextmanager
 def listening() -> Iterator[Counter[str]]:
-    """Collects the remarks made inside of the block, in this thread."""
+    """Collect the remarks made inside of the block, in this thread."""
     counter: Counter[str] = Counter()
     token = _remarks.set(counter)
     try:

@@ -49,7 +49,7 @@ STAGES: dict[str, Callable[[Settings], Stage]] = {
 
 
 def build(names: Sequence[str], settings: Settings) -> dict[str, Stage]:
-    """The stages of these names, in this order.
+    """Build the stages of these names, in this order.
 
     Raises:
         ValueError: If a name is unknown, stands twice, or there is none. The message lists those there are.
@@ -64,7 +64,7 @@ def build(names: Sequence[str], settings: Settings) -> dict[str, Stage]:
 
 
 def assistant_of(endpoint: str | None, model: str | None, answers: Path, fresh: bool = False) -> Assistant | None:
-    """The assistant that a command line names, if it names one.
+    """Return the assistant that a command line names, if it names one.
 
     Raises:
         ValueError: If it names half of one.
@@ -77,7 +77,7 @@ def assistant_of(endpoint: str | None, model: str | None, answers: Path, fresh: 
 
 
 def assemble(names: Sequence[str], settings: Settings, changes: Sequence[str]) -> tuple[Settings, dict[str, Stage]]:
-    """Settings and stages, with single fields changed.
+    """Return settings and stages, with single fields changed.
 
     Args:
         names: Of the stages.

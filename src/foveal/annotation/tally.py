@@ -1,4 +1,4 @@
-"""What a run counted: samples in and out of each stage and why, and the shape of what came out."""
+"""Counts of a run: samples in and out of each stage and why, and the shape of what came out."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class StageTally:
         failed: Samples that it could not work on, by kind of error.
         remarks: Parts of samples, by what was done to them.
         regions: In all samples that went on.
-        negatives: Near misses in them.
+        negatives: Hard negatives in them.
     """
 
     came: int = 0
@@ -40,8 +40,8 @@ class Tally:
         caption_words: How many short captions have so many words.
         long_caption_words: How many long ones have.
         regions: How many pictures have so many regions.
-        negatives: How many phrases have so many near misses.
-        kinds: Near misses by what was changed.
+        negatives: How many phrases have so many hard negatives.
+        kinds: Hard negatives by what was changed.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -105,7 +105,7 @@ class Tally:
             self.kinds.update(negative.get("kind") or "unknown" for negative in negatives)
 
     def as_json(self) -> dict[str, Any]:
-        """All counts, as plain values."""
+        """Return all counts, as plain values."""
         return {
             "samples": self.samples,
             "written": self.written,
@@ -121,7 +121,7 @@ class Tally:
 
 
 def median(counts: Counter[int]) -> int:
-    """The value in the middle; 0 if there are none."""
+    """Return the value in the middle; 0 if there are none."""
     total = 0
     for value, count in sorted(counts.items()):
         total += count

@@ -1,4 +1,4 @@
-"""WordNet as a second source of near misses and of synonyms, for nouns that our own lists do not know.
+"""WordNet as a second source of hard negatives and of synonyms, for nouns that our own lists do not know.
 
 Read from its own files (the format of wndb(5WN)), of Princeton's WordNet 3.0 or 3.1 or any in that format: a folder
 with `index.noun` and `data.noun`. Debian's package wordnet-base puts them into /usr/share/wordnet. Lines of synsets are
@@ -31,7 +31,7 @@ class _Files(NamedTuple):
 
 @dataclass(frozen=True)
 class WordNet:
-    """What WordNet says of nouns.
+    """WordNet's knowledge of nouns.
 
     Attributes:
         folder: Where its files are.
@@ -48,7 +48,7 @@ class WordNet:
                 )
 
     def may_name(self, left: str, right: str) -> bool:
-        """Whether two nouns may name the same thing: synonyms, or one a kind of the other, in any of their senses."""
+        """True if two nouns may name the same thing: synonyms, or one a kind of the other, in any of their senses."""
         left_synsets, right_synsets = _with_above(self.folder, left), _with_above(self.folder, right)
         return (
             left == right
@@ -57,7 +57,7 @@ class WordNet:
         )
 
     def rivals(self, noun: str) -> tuple[str, ...]:
-        """Nouns that name another kind of the same: "guitar" and "violin" of "banjo".
+        """Return nouns that name another kind of the same: "guitar" and "violin" of "banjo".
 
         The noun and each rival are taken in their first sense, the most frequent one. Rivals are single words that
         WordNet's counts found in texts, and never what may name the same.
@@ -72,14 +72,14 @@ class WordNet:
         return tuple(word for word in dict.fromkeys(candidates) if not self.may_name(noun, word))
 
     def _means(self, word: str, place: int) -> bool:
-        """Whether a word is a common one, and means a synset first of all."""
+        """True if a word is a common one, and means a synset first of all."""
         places, counted = _files(self.folder).senses.get(word, ((), 0))
         return counted > 0 and places[0] == place
 
 
 @cache
 def _files(folder: Path) -> _Files:
-    """The index, read once, and the synsets as they lie in their file."""
+    """Read the index, once, and the synsets as they lie in their file."""
     senses = {}
     for line in (folder / "index.noun").read_text(encoding="utf-8").splitlines():
         if not line.startswith(" "):  # the licence
@@ -95,7 +95,7 @@ def _senses(folder: Path, noun: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1 << 16)
 def _synset(folder: Path, place: int) -> _Synset:
-    """The synset whose line begins at a place of the data file."""
+    """Return the synset whose line begins at a place of the data file."""
     data = _files(folder).data
     fields = data[place : data.index(b"|", place)].decode().split()
     count = 4 + 2 * int(fields[3], 16)
@@ -111,7 +111,7 @@ def _synset(folder: Path, place: int) -> _Synset:
 
 @lru_cache(maxsize=1 << 14)
 def _with_above(folder: Path, noun: str) -> frozenset[int]:
-    """A noun's synsets and all that they are kinds of."""
+    """Return a noun's synsets and all that they are kinds of."""
     synsets: set[int] = set()
     open_ = list(_senses(folder, noun))
     while open_:

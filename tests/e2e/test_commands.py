@@ -25,10 +25,12 @@ COMMAND = Path(sys.executable).with_name("foveal")
 @pytest.fixture
 def small_benchmarks(monkeypatch):
     """Few scenes under the names of the benchmarks of made-up pictures, and on the demo's page."""
-    long_tasks = BENCHMARKS["scenes_long"](Path()).tasks
+    long_tasks = BENCHMARKS["scenes-long@test1000"]().tasks
     few = Scenes(split="test", count=12, size=32)
-    monkeypatch.setitem(BENCHMARKS, "scenes", lambda _: Benchmark(few, SCENE_TASKS))
-    monkeypatch.setitem(BENCHMARKS, "scenes_long", lambda _: Benchmark(replace(LONG_SCENES, count=8), long_tasks))
+    monkeypatch.setitem(BENCHMARKS, "scenes@test1000", lambda: Benchmark(few, SCENE_TASKS))
+    monkeypatch.setitem(
+        BENCHMARKS, "scenes-long@test1000", lambda: Benchmark(replace(LONG_SCENES, count=8), long_tasks)
+    )
     monkeypatch.setattr(page, "GALLERY", 12)
 
 
@@ -72,8 +74,8 @@ def test_scenes_train_stop_resume_and_eval(small_benchmarks, monkeypatch, capsys
     assert "caption_retrieval" in shown
     assert "Brackets: 95 % bootstrap intervals" in shown
     report = read_report(tmp_path / "report")
-    assert (report.model, set(report.results)) == ("whole", {"scenes"})
-    assert set(report.results["scenes"]) == {task.name for task in SCENE_TASKS}
+    assert (report.model, set(report.results)) == ("whole", {"scenes@test1000"})
+    assert set(report.results["scenes@test1000"]) == {task.name for task in SCENE_TASKS}
     assert main(["eval", str(whole), "scenery"]) == 2
     assert "There is no benchmark 'scenery'. There are: scenes, " in capsys.readouterr().err
 

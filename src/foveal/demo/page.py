@@ -20,11 +20,16 @@ from ..similarity import cosine
 from ..types import Region, Sample
 
 HEADLINES = (
-    ("scenes", "region_choice", "top1", "A box: its phrase among ten hard negatives (chance 9)"),
-    ("scenes", "long_caption_retrieval", "text_to_image@1", "A long text finds its picture among 1,000"),
-    ("scenes_long", "long_caption_retrieval", "text_to_image@1", "The same among families that differ in one fact"),
-    ("scenes", "long_caption_choice", "mean", "A long text against a hard negative (chance 50)"),
-    ("scenes", "caption_choice", "mean", "A short caption against a hard negative (chance 50)"),
+    ("scenes@test1000", "region_choice", "top1", "A box: its phrase among ten hard negatives (chance 9)"),
+    ("scenes@test1000", "long_caption_retrieval", "text_to_image@1", "A long text finds its picture among 1,000"),
+    (
+        "scenes-long@test1000",
+        "long_caption_retrieval",
+        "text_to_image@1",
+        "The same among families that differ in one fact",
+    ),
+    ("scenes@test1000", "long_caption_choice", "mean", "A long text against a hard negative (chance 50)"),
+    ("scenes@test1000", "caption_choice", "mean", "A short caption against a hard negative (chance 50)"),
 )
 GALLERY = 300
 TOP = 4

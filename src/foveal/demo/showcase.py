@@ -20,7 +20,7 @@ from ..training.run import Run
 from ..training.start import train
 from .page import write_page
 
-SCENE_BENCHMARKS = ("scenes", "scenes_long")
+SCENE_BENCHMARKS = ("scenes@test1000", "scenes-long@test1000")
 
 
 @dataclass(frozen=True, kw_only=True)

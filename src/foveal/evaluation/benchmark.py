@@ -1,7 +1,8 @@
 """A benchmark: samples, and the tasks that are measured on them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ..types import Box, Sample
@@ -31,6 +32,30 @@ class Task(Protocol):
         """Ask."""
 
 
+@runtime_checkable
+class Images(Protocol):
+    """Where images are that samples name by path: files, or parts of larger ones."""
+
+    def holds(self, place: Path) -> bool:
+        """True if the image is there."""
+
+    def load(self, place: Path) -> Path | bytes:
+        """Return what a model reads."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images that are files of their own."""
+
+    def holds(self, place: Path) -> bool:
+        """True if the file is there."""
+        return place.is_file()
+
+    def load(self, place: Path) -> Path | bytes:
+        """Return the file itself."""
+        return place
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """Samples and tasks. Called with an encoder it measures; each picture and text is encoded once for all tasks.
@@ -39,11 +64,13 @@ class Benchmark:
         samples: Where the samples come from. A picture file may be absent: what is asked about it is counted.
         tasks: What is measured.
         scaled_decoding: Large JPEGs are decoded at a part of their size: faster, and not what was published.
+        images: Where the images are that samples name by path.
     """
 
     samples: Iterable[Sample]
     tasks: tuple[Task, ...]
     scaled_decoding: bool = False
+    images: Images = field(default_factory=Files)
 
     def __call__(self, encoder: Encodes) -> dict[str, Result]:
         """Measure an encoder.
@@ -58,7 +85,7 @@ class Benchmark:
             ValueError: If no sample has its picture, or a task finds nothing to ask.
         """
         everything = tuple(self.samples)
-        here = tuple(_with_area(sample) for sample in everything if has_picture(sample))
+        here = tuple(with_area(sample) for sample in everything if self._has_picture(sample))
         if not here:
             example = f", for example {everything[0].image!s:.200}" if everything else ""
             raise ValueError(f"0 of {len(everything):,} samples have their picture{example}. Get the pictures first.")
@@ -70,19 +97,18 @@ class Benchmark:
                     "Leave this task out, or bring other samples."
                 )
         exact = encoder.decoding(scaled=self.scaled_decoding)
-        encoded = encode(exact, here, [task.needs(here) for task in self.tasks])
+        encoded = encode(exact, here, [task.needs(here) for task in self.tasks], self.images.load)
         return {
             task.name: replace(task(encoded), unit=task.unit, found=found[task.name], total=task.count(everything))
             for task in self.tasks
         }
 
+    def _has_picture(self, sample: Sample) -> bool:
+        """The sample carries its picture, or it is there."""
+        return isinstance(sample.image, bytes) or self.images.holds(sample.image)
 
-def has_picture(sample: Sample) -> bool:
-    """The sample carries its picture, or the file is there."""
-    return isinstance(sample.image, bytes) or sample.image.is_file()
 
-
-def _with_area(sample: Sample) -> Sample:
+def with_area(sample: Sample) -> Sample:
     """Without boxes that show nothing. Annotators leave a few; they count as not found."""
     regions = tuple(region for region in sample.regions if _area(region.box) > 0)
     return sample if len(regions) == len(sample.regions) else replace(sample, regions=regions)

@@ -44,6 +44,24 @@ def mean_of_means(label: Int[Tensor, " Q"]) -> Statistic:
     return statistic
 
 
+def weighted_means(label: Int[Tensor, " Q"], share: Float[Tensor, " N"]) -> Statistic:
+    """Return a statistic: the mean within each label, then the mean of those with given shares, such as a tree's.
+
+    Args:
+        label: Of each query, counted from 0.
+        share: Of each label. Labels that were not drawn leave their share to the others.
+    """
+
+    def statistic(values: Float[Tensor, " Q"], weights: Float[Tensor, "B Q"]) -> Float[Tensor, " B"]:
+        sums = weights.new_zeros(len(weights), len(share))
+        drawn = sums.index_add(1, label, weights)
+        means = sums.index_add(1, label, weights * values) / drawn
+        present = (drawn > 0) * share
+        return (means.nan_to_num() * present).sum(dim=1) / present.sum(dim=1)
+
+    return statistic
+
+
 def interval(
     values: Float[Tensor, " Q"],
     group: Int[Tensor, " Q"],
@@ -68,20 +86,44 @@ def interval(
     Returns:
         Both ends. Twice the value itself if all values are equal.
     """
-    draws = [statistic(values.double(), weights) for weights in _weights(group, replicates, seed)]
+    if statistic is mean:  # groups weigh as a whole, so their sums are all that is drawn
+        parts = _drawn_means(values.double(), group, replicates, seed)
+    else:
+        parts = [statistic(values.double(), weights) for weights in _weights(group, replicates, seed)]
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = torch.cat(draws).quantile(ends).tolist()
+    low, high = torch.cat(parts).quantile(ends).tolist()
     return low, high
 
 
 def _weights(group: Int[Tensor, " Q"], replicates: int, seed: int) -> Iterator[Float[Tensor, "_b Q"]]:
     """How often each query was drawn, a few replicates at a time."""
-    generator = torch.Generator().manual_seed(seed)
     names, group = group.unique(return_inverse=True)
-    step = max(1, _CELLS // len(group))
+    for count in draws(len(names), replicates, seed, max(1, _CELLS // len(group))):
+        yield count[:, group]
+
+
+def draws(groups: int, replicates: int, seed: int, step: int) -> Iterator[Float[Tensor, "_b G"]]:
+    """Yield how often each group was drawn, a few replicates at a time. Equal seeds and steps draw equal groups.
+
+    Args:
+        groups: How many there are.
+        replicates: How many times to draw as many.
+        seed: Of the draws.
+        step: Replicates at once.
+    """
+    generator = torch.Generator().manual_seed(seed)
     for start in range(0, replicates, step):
         some = min(step, replicates - start)
-        drawn = torch.randint(len(names), (some, len(names)), generator=generator)
-        count = torch.zeros(some, len(names), dtype=torch.float64)
+        drawn = torch.randint(groups, (some, groups), generator=generator)
+        count = torch.zeros(some, groups, dtype=torch.float64)
         count.scatter_add_(1, drawn, torch.ones(1, 1, dtype=torch.float64).expand_as(drawn))
-        yield count[:, group]
+        yield count
+
+
+def _drawn_means(values: Float[Tensor, " Q"], group: Int[Tensor, " Q"], replicates: int, seed: int) -> list[Tensor]:
+    """The mean of each replicate."""
+    names, group = group.unique(return_inverse=True)
+    sums = torch.zeros(len(names), dtype=torch.float64).index_add_(0, group, values)
+    sizes = torch.zeros_like(sums).index_add_(0, group, torch.ones_like(values))
+    counts = draws(len(names), replicates, seed, max(1, _CELLS // len(group)))
+    return [(count @ sums) / (count @ sizes) for count in counts]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import torch
@@ -9,19 +10,23 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..types import Kind, Negative, Sample
-from .bootstrap import mean_of_means
+from .bootstrap import mean_of_means, weighted_means
 from .encoded import Encoded, Needs
 from .result import Metric, Queries, Result, measure
 from .scoring import rowwise, some_pairs
 
-Ties = Literal["right", "wrong"]
+Draws = Literal["right", "against"]
+"""What a draw with a hard negative counts as."""
+
+Levels = Literal["flat", "groups", "tree"]
+"""How kinds are put together: not at all; by the word before their first "_", as SugarCrepe's; or by their path."""
 
 
 def choose(
     positive: Float[Tensor, " C"],
     negative: Float[Tensor, " K"],
     case: Int[Tensor, " K"],
-    ties: Ties = "wrong",
+    ties: Draws = "against",
 ) -> Bool[Tensor, " C"]:
     """Whether the right text of each case scores highest.
 
@@ -50,11 +55,15 @@ class CaptionChoice:
         text: "caption" (near misses of the first one) or "long_caption".
         similarity: How a text and a picture are compared: one of the encoder's scores.
         ties: What a draw counts as.
+        levels: How the numbers of kinds are put together.
+        together: All near misses of a caption at once, as ARO's order tests ask. The caption must beat them all.
     """
 
     text: Literal["caption", "long_caption"] = "caption"
     similarity: str = "global"
-    ties: Ties = "wrong"
+    ties: Draws = "against"
+    levels: Levels = "flat"
+    together: bool = False
 
     @property
     def name(self) -> str:
@@ -63,12 +72,13 @@ class CaptionChoice:
 
     @property
     def unit(self) -> str:
-        """Of a true text and a near miss."""
-        return "pairs"
+        """Of a true text and a near miss, or of a true text and all of them."""
+        return "cases" if self.together else "pairs"
 
     def count(self, samples: Iterable[Sample]) -> int:
-        """How many pairs there are."""
-        return sum(len(self._negatives(sample)) for sample in samples)
+        """How many pairs, or cases, there are."""
+        negatives = (len(self._negatives(sample)) for sample in samples)
+        return sum(number > 0 if self.together else number for number in negatives)
 
     def needs(self, samples: Sequence[Sample]) -> Needs:
         """True texts and near misses, and token sets unless whole embeddings are compared."""
@@ -85,20 +95,27 @@ class CaptionChoice:
         true: list[str] = []
         false: list[Negative] = []
         shown: list[int] = []
+        case: list[int] = []
         for sample, picture in zip(encoded.samples, encoded.picture.tolist(), strict=True):
-            for negative in self._negatives(sample):
+            for place, negative in enumerate(self._negatives(sample)):
+                case.append(case[-1] if self.together and place else (case[-1] + 1 if case else 0))
                 true.append(self._true(sample))
                 false.append(negative)
                 shown.append(picture)
-        picture = torch.tensor(shown)
+        picture, number = torch.tensor(shown), torch.tensor(case)
         positive = self._scores(encoded, true, picture)
         rival = self._scores(encoded, [each.text for each in false], picture)
-        right = choose(positive, rival, torch.arange(len(true)), self.ties)
+        first = torch.searchsorted(number, torch.arange(int(number[-1]) + 1))  # of the pairs of each case
+        right = choose(positive[first], rival, number, self.ties)
+        best = rival.new_full((len(first),), -torch.inf).scatter_reduce(0, number, rival, "amax")
         tied = int((positive == rival).sum())
+        picture = picture[first]
+        chance = 100 * (1 / (1 + torch.bincount(number))).mean()
         return Result(
-            metrics=pair_metrics(right, picture, [each.kind for each in false]),
-            queries={"pairs": Queries(right.long(), picture)},
-            notes=(f"chance 50.0; {tied} ties count as {self.ties}",),
+            metrics=pair_metrics(right, picture, [false[place].kind for place in first.tolist()], self.levels),
+            queries={self.unit: Queries(right.long(), picture, score=positive[first], rival=best)},
+            notes=(f"chance {chance:.1f}; {tied} ties count {_as(self.ties)}",),
+            tied=tied,
         )
 
     @property
@@ -126,7 +143,7 @@ class RegionChoice:
         ties: What a draw counts as.
     """
 
-    ties: Ties = "right"
+    ties: Draws = "right"
 
     @property
     def name(self) -> str:
@@ -171,13 +188,15 @@ class RegionChoice:
         picture = encoded.region_picture[asked]
         metrics = {"top1": measure(right, picture)}
         metrics |= self._by_kind(positive, negative, case, [each.kind for each in false], picture)
-        tied = choose(positive, negative, case, "right") & ~choose(positive, negative, case, "wrong")
+        tied = choose(positive, negative, case, "right") & ~choose(positive, negative, case, "against")
         chance = 100 * (1 / (1 + torch.bincount(case))).mean()
         twins = int(torch.bincount(case, (own[case] == other).double(), minlength=len(cases)).count_nonzero())
-        notes = [f"chance {chance:.1f}; {int(tied.sum())} ties count as {self.ties}"]
+        notes = [f"chance {chance:.1f}; {int(tied.sum())} ties count {_as(self.ties)}"]
         if twins:
             notes.append(f"{twins} regions have their own phrase among the near misses")
-        return Result(metrics, {"regions": Queries(right.long(), picture)}, notes=tuple(notes))
+        best = negative.new_full((len(cases),), -torch.inf).scatter_reduce(0, case, negative, "amax")
+        queries = Queries(right.long(), picture, score=positive, rival=best)
+        return Result(metrics, {"regions": queries}, notes=tuple(notes), tied=int(tied.sum()))
 
     def _by_kind(
         self,
@@ -200,20 +219,55 @@ class RegionChoice:
         return metrics
 
 
-def pair_metrics(right: Bool[Tensor, " Q"], picture: Int[Tensor, " Q"], kinds: Sequence[str]) -> dict[str, Metric]:
+def pair_metrics(
+    right: Bool[Tensor, " Q"], picture: Int[Tensor, " Q"], kinds: Sequence[str], levels: Levels = "flat"
+) -> dict[str, Metric]:
     """Accuracy of each kind and the mean of the kinds, in percent.
 
     Args:
         right: The outcome of each pair.
         picture: Which picture each pair is about.
         kinds: What is wrong in each pair's near miss. An empty name is filed as "other".
+        levels: How kinds are put together.
 
     Returns:
-        By kind, in order of appearance, and "mean", in which every kind counts as much.
+        By kind, in order of appearance, then by group of kinds, and "mean", in which every kind counts as much (in a
+        tree: every branch), and "all", in which every pair does, where there are several kinds.
     """
     names, kind = _numbered(kinds)
     metrics = {name: measure(right[kind == number], picture[kind == number]) for number, name in enumerate(names)}
-    return metrics | {"mean": measure(right, picture, mean_of_means(kind))}
+    groups = dict.fromkeys(_group(name, levels) for name in names) if levels != "flat" else {}
+    for group in groups:
+        inside = torch.tensor([_group(name, levels) == group for name in names])
+        share = _shares([name if inside[number] else "" for number, name in enumerate(names)], levels)
+        metrics[group] = measure(right, picture, weighted_means(kind, share))
+    if levels == "tree":
+        metrics["mean"] = measure(right, picture, weighted_means(kind, _shares(names, levels)))
+    else:
+        metrics["mean"] = measure(right, picture, mean_of_means(kind))
+    return metrics | ({"all": measure(right, picture)} if len(names) > 1 else {})
+
+
+def _group(name: str, levels: Levels) -> str:
+    return name.partition("_" if levels == "groups" else "/")[0]
+
+
+def _shares(names: Sequence[str], levels: Levels) -> Float[Tensor, " N"]:
+    """How much each kind counts; empty names count nothing. Every branch of a tree counts as much as its siblings."""
+    if levels != "tree":
+        present = torch.tensor([float(bool(name)) for name in names], dtype=torch.float64)
+        return present / present.sum()
+    paths = [tuple(name.split("/")) if name else () for name in names]
+    children: dict[tuple[str, ...], set[str]] = {}
+    for path in paths:
+        for depth, step in enumerate(path):
+            children.setdefault(path[:depth], set()).add(step)
+    shares = [prod(1 / len(children[path[:depth]]) for depth in range(len(path))) if path else 0.0 for path in paths]
+    return torch.tensor(shares, dtype=torch.float64)
+
+
+def _as(ties: Draws) -> str:
+    return "as right" if ties == "right" else "as wrong"
 
 
 def _numbered(kinds: Sequence[str]) -> tuple[list[str], Int[Tensor, " Q"]]:

@@ -4,14 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..encoder.prompts import PLAIN, ensemble, filled
 from ..types import Kind, Sample
 from .bootstrap import mean_of_means
 from .encoded import Encoded, Needs
-from .result import Metric, Queries, Result, measure
+from .ranking import Ranks, hits
+from .result import Metric, Queries, Result, Ties, measure
+
+_QUERIES = 4096  # compared with all classes at once
 
 _PHOTO = "bad|low resolution|cropped|bright|dark|close-up|black and white|pixelated|jpeg corrupted|blurry|good"
 _SHOWN = "hard to see|clean|dirty|cool|large|nice|weird|small"
@@ -34,32 +37,34 @@ def imagenet_prompts() -> tuple[str, ...]:
     return tuple(prompts)
 
 
-def among_first(similarity: Float[Tensor, "Q C"], label: Int[Tensor, " Q"], k: int) -> Bool[Tensor, " Q"]:
-    """Whether the right class is among the k most similar; ties and NaN count against the model.
+def class_ranks(similarity: Float[Tensor, "Q C"], label: Int[Tensor, " Q"]) -> Ranks:
+    """Return where the right class stands.
 
     Args:
         similarity: Of every query to every class.
         label: The right class of each query.
-        k: How many guesses. With as many as there are classes all are right.
     """
-    own = similarity.gather(1, label[:, None])
-    return (~(similarity < own)).sum(dim=1) <= k
+    score = similarity.gather(1, label[:, None])
+    others = similarity.scatter(1, label[:, None], -torch.inf)
+    above, tied = (~(others <= score)).sum(dim=1), (others == score).sum(dim=1)
+    return Ranks(above + 1, tied, torch.ones_like(tied), score[:, 0], others.amax(dim=1))
 
 
 def class_metrics(
-    similarity: Float[Tensor, "Q C"], label: Int[Tensor, " Q"], picture: Int[Tensor, " Q"]
+    ranks: Ranks, label: Int[Tensor, " Q"], picture: Int[Tensor, " Q"], ties: Ties = "against"
 ) -> dict[str, Metric]:
     """Top-1 and top-5 accuracy in percent, and the mean over classes of top-1.
 
     Args:
-        similarity: Of every query to every class.
+        ranks: Of the right class of each query.
         label: The right class of each query.
         picture: Which picture each query is about.
+        ties: What a class that scores exactly as the right one does.
     """
-    first = among_first(similarity, label, 1)
+    first = 100 * hits(ranks, 1, ties)
     return {
         "top1": measure(first, picture),
-        "top5": measure(among_first(similarity, label, 5), picture),
+        "top5": measure(100 * hits(ranks, 5, ties), picture),
         "top1_mean_of_classes": measure(first, picture, mean_of_means(label)),
     }
 
@@ -72,11 +77,17 @@ class Classification:
         classes: All that compete; captions outside are refused. None: those that the samples name.
         prompts: With {} for the class name; more than one make an ensemble.
         kind: How prompts are encoded.
+        synonyms: The names of each class; the best of them counts. Empty: a class is its own name.
+        numbered: A sample's first caption is the number of its class, as two classes may have one name.
+        ties: What a class that scores exactly as the right one does.
     """
 
     classes: tuple[str, ...] | None = None
     prompts: tuple[str, ...] = PLAIN
     kind: Kind = "caption"
+    synonyms: tuple[tuple[str, ...], ...] = ()
+    numbered: bool = False
+    ties: Ties = "against"
 
     @property
     def name(self) -> str:
@@ -94,48 +105,91 @@ class Classification:
 
     def needs(self, samples: Sequence[Sample]) -> Needs:
         """Every class in every prompt."""
-        names = class_names(self.classes, [sample.captions[0] for sample in samples if sample.captions])
-        return Needs({self.kind: filled(self.prompts, names)})
+        names = self._names([sample.captions[0] for sample in samples if sample.captions])
+        every = [name for group in self.synonyms for name in group] or names
+        return Needs({self.kind: filled(self.prompts, every)})
 
     def __call__(self, encoded: Encoded) -> Result:
         """Compare pictures and classes."""
         asked = [number for number, sample in enumerate(encoded.samples) if sample.captions]
         own = [encoded.samples[number].captions[0] for number in asked]
         picture = encoded.picture[torch.tensor(asked)]
-        return classify(encoded, encoded.images.embedding[picture], own, picture, self.classes, self.prompts, self.kind)
+        names = self._names(own)
+        place = {name: number for number, name in enumerate(names)}
+        label = torch.tensor([int(name) if self.numbered else place[name] for name in own])
+        classes = Classes(names, self.prompts, self.kind, self.synonyms, self.ties)
+        return classify(encoded, encoded.images.embedding[picture], label, picture, classes)
+
+    def _names(self, own: Sequence[str]) -> tuple[str, ...]:
+        if self.numbered and self.classes:
+            return self.classes
+        return class_names(self.classes, own)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What competes.
+
+    Attributes:
+        names: In the order of labels.
+        prompts: With {} for the class name.
+        kind: How prompts are encoded.
+        synonyms: The names of each class; the best of them counts. Empty: a class is its own name.
+        ties: What a class that scores exactly as the right one does.
+    """
+
+    names: tuple[str, ...]
+    prompts: tuple[str, ...]
+    kind: Kind
+    synonyms: tuple[tuple[str, ...], ...] = ()
+    ties: Ties = "against"
 
 
 def classify(
     encoded: Encoded,
     queries: Float[Tensor, "Q E"],
-    own: Sequence[str],
+    label: Int[Tensor, " Q"],
     picture: Int[Tensor, " Q"],
-    classes: tuple[str, ...] | None,
-    prompts: tuple[str, ...],
-    kind: Kind,
+    classes: Classes,
 ) -> Result:
     """Compare queries (pictures or regions) with all classes.
 
     Args:
         encoded: Where the prompts are.
         queries: Unit length.
-        own: The right class of each query.
+        label: The right class of each query.
         picture: Which picture each query is about.
-        classes: All that compete, or None: those that are right for some query.
-        prompts: With {} for the class name.
-        kind: How prompts were encoded.
+        classes: All that compete.
     """
-    names = class_names(classes, own)
-    number = {name: row for row, name in enumerate(names)}
-    label = torch.tensor([number[name] for name in own])
-    text = encoded.embeddings(filled(prompts, names), kind)
-    similarity = queries @ ensemble(text.unflatten(0, (len(names), len(prompts)))).T
-    right = Queries(among_first(similarity, label, 1).long(), picture)
+    groups = classes.synonyms or tuple((name,) for name in classes.names)
+    every = [name for group in groups for name in group]
+    text = encoded.embeddings(filled(classes.prompts, every), classes.kind)
+    vectors = ensemble(text.unflatten(0, (len(every), len(classes.prompts))))
+    ranks = _ranks(queries, vectors, [len(group) for group in groups], label)
+    right = Queries(ranks.rank, picture, tied=ranks.tied, score=ranks.score, rival=ranks.rival)
+    chance = 100 / len(classes.names)
     return Result(
-        metrics=class_metrics(similarity, label, picture),
-        queries={"top1": right},
-        notes=(f"{len(names):,} classes, {len(prompts)} prompts each; chance {100 / len(names):.1f}",),
+        metrics=class_metrics(ranks, label, picture, classes.ties),
+        queries={"classes": right},
+        notes=(f"{len(groups):,} classes, {len(classes.prompts)} prompts each; chance {chance:.1f}",),
+        tied=int((ranks.tied > 0).sum()),
     )
+
+
+def _ranks(
+    queries: Float[Tensor, "Q E"], vectors: Float[Tensor, "N E"], sizes: list[int], label: Int[Tensor, " Q"]
+) -> Ranks:
+    """Ranks of the right classes, some queries at a time. A class is as similar as the best of its names."""
+    group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    parts = []
+    for some, labels in zip(queries.split(_QUERIES), label.split(_QUERIES), strict=True):
+        similarity = some @ vectors.T
+        if len(group) > len(sizes):
+            best = similarity.new_full((len(some), len(sizes)), -torch.inf)
+            similarity = best.scatter_reduce(1, group.expand(len(some), -1), similarity, "amax")
+        parts.append(class_ranks(similarity, labels))
+    columns = zip(*((part.rank, part.tied, part.level, part.score, part.rival) for part in parts), strict=True)
+    return Ranks(*map(torch.cat, columns))
 
 
 def class_names(classes: tuple[str, ...] | None, own: Sequence[str]) -> tuple[str, ...]:

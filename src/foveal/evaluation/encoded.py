@@ -1,9 +1,9 @@
 """All pictures, boxes and texts of a benchmark, each encoded once, for however many tasks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -100,13 +100,19 @@ class Encoded:
         return self.texts[kind].embedding[self.rows(texts, kind)]
 
 
-def encode(encoder: Encodes, samples: Sequence[Sample], needs: Sequence[Needs]) -> Encoded:
+def encode(
+    encoder: Encodes,
+    samples: Sequence[Sample],
+    needs: Sequence[Needs],
+    load: Callable[[Path], Path | bytes] = lambda place: place,
+) -> Encoded:
     """Encode everything that the tasks need.
 
     Args:
         encoder: Of pictures and texts.
         samples: All with their picture.
         needs: Of each task.
+        load: Gives what is read of an image that a sample names by path.
 
     Returns:
         Every picture and every text encoded once, duplicates and tasks notwithstanding.
@@ -119,7 +125,7 @@ def encode(encoder: Encodes, samples: Sequence[Sample], needs: Sequence[Needs]) 
     compared = frozenset().union(*(find_score(need.similarity, encoder.scores).needs for need in needs))
     tokens = "tokens" in compared
     boxes = _boxes(samples, picture, len(row)) if any(need.regions for need in needs) else None
-    images = encoder.encode_images_fully(list(row), boxes, tokens, parts="patches" in compared)
+    images = encoder.encode_images_fully(Loaded(tuple(row), load), boxes, tokens, parts="patches" in compared)
     _check_finite(images.embedding, "pictures")
     region_picture = [shown for shown, sample in zip(picture, samples, strict=True) for _ in sample.regions]
     text_row = _distinct_texts(needs)
@@ -138,6 +144,27 @@ def encode(encoder: Encodes, samples: Sequence[Sample], needs: Sequence[Needs]) 
         device=encoder.device,
         scores=encoder.scores,
     )
+
+
+@dataclass(frozen=True)
+class Loaded(Sequence[Path | bytes]):
+    """Images that are fetched one at a time, when they are asked for.
+
+    Attributes:
+        places: Of each image, or its bytes.
+        load: Gives what is read of a place.
+    """
+
+    places: tuple[Path | bytes, ...]
+    load: Callable[[Path], Path | bytes]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Return one image."""
+        place = self.places[number]
+        return self.load(place) if isinstance(place, Path) else place
 
 
 def _boxes(samples: Sequence[Sample], picture: Sequence[int], pictures: int) -> list[list[Box]]:

@@ -1,67 +1,173 @@
 """Measuring one encoder on any benchmarks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
+from typing import Any
+
+import torch
 
 from ..data.scenes import Scenes
+from ..encoder import Encoder
 from ..encoder.scores import find_score
-from .benchmark import Benchmark, Task
-from .choice import CaptionChoice
+from ..types import Box
+from .benchmark import Benchmark, Task, with_area
 from .encoded import Encodes
+from .pinned.check import Checked, checked
+from .pinned.contamination import flags
+from .pinned.published import compare
+from .pinned.reading import Roots, read
+from .pinned.registry import Pinned, expand, registry, unknown
+from .pinned.tasks import Measured, measured
 from .registry import BENCHMARKS
-from .report import Report
-from .retrieval import Retrieval
+from .report import Provenance, Report
+from .result import Result
+from .shared import Shared
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A protocol whose data are read."""
+
+    pinned: Pinned
+    checked: Checked
+    measured: Measured
 
 
 def evaluate(
     encoder: Encodes,
     names: Sequence[str],
-    root: Path,
+    root: Path | Sequence[Path],
     *,
     model: str = "",
     similarity: str = "global",
     scaled_decoding: bool = False,
-    benchmarks: Mapping[str, Callable[[Path], Benchmark]] = BENCHMARKS,
+    limit: int | None = None,
+    benchmarks: Mapping[str, Callable[[], Benchmark]] = BENCHMARKS,
 ) -> Report:
-    """Measure an encoder.
+    """Measure an encoder. What several benchmarks ask about a picture or a text is encoded once.
 
     Args:
         encoder: Of pictures and texts.
-        names: Of benchmarks, in the order of the report.
-        root: The folder with their data. Made-up pictures need none; they are drawn at the size the encoder sees.
+        names: Of protocols, groups of them such as "@long", or benchmarks of made-up pictures.
+        root: The folder, or folders, with their data. Made-up pictures need none; they are drawn at the size the
+            encoder sees.
         model: What the report calls the encoder.
         similarity: How whole pictures and texts are compared, one of the encoder's scores. Regions have embeddings.
         scaled_decoding: Large JPEGs are decoded at a part of their size, as an index has it: faster, and colors differ
             from what published numbers were measured on.
-        benchmarks: All that there are, by name.
+        limit: Rows of each protocol that are measured, to try things out. None: all, which is the protocol.
+        benchmarks: Those of made-up pictures, by name.
 
     Returns:
-        All numbers, and the outcome of every query.
+        All numbers, the outcome of every query, and which data they were measured on.
 
     Raises:
         ValueError: If a name or the similarity is unknown, data are absent, or an encoder gives NaN.
     """
-    unknown = [name for name in names if name not in benchmarks]
-    if unknown:
-        raise ValueError(f"There is no benchmark '{unknown[0]}'. There are: {', '.join(benchmarks)}.")
+    every = expand(names)
+    protocols = registry()
+    strange = [name for name in every if name not in benchmarks and name not in protocols]
+    if strange:
+        raise ValueError(unknown(strange[0], [*benchmarks, *protocols]))
     find_score(similarity, encoder.scores)
-    results, seconds = {}, {}
-    for name in names:
+    roots = Roots((root,) if isinstance(root, Path) else tuple(root))
+    ready = {name: _ready(protocols[name], roots, limit) for name in every if name not in benchmarks}
+    shared = Shared(encoder.decoding(scaled=scaled_decoding), _boxes([each.measured for each in ready.values()]))
+    results: dict[str, dict[str, Result]] = {}
+    seconds: dict[str, float] = {}
+    for name in every:
         start = perf_counter()
-        benchmark = _drawn_at(benchmarks[name](root), encoder.image_size)
+        if name in benchmarks:
+            benchmark, measuring = _drawn_at(benchmarks[name](), encoder.image_size), encoder
+        else:
+            benchmark, measuring = ready[name].measured.benchmark(), shared
         tasks = tuple(_compared_by(task, similarity) for task in benchmark.tasks)
-        results[name] = replace(benchmark, tasks=tasks, scaled_decoding=scaled_decoding)(encoder)
+        results[name] = replace(benchmark, tasks=tasks, scaled_decoding=scaled_decoding)(measuring)
         seconds[name] = perf_counter() - start
-    return Report(model=model, similarity=similarity, results=results, seconds=seconds, scaled_decoding=scaled_decoding)
+    return Report(
+        model=model,
+        similarity=similarity,
+        results=results,
+        seconds=seconds,
+        scaled_decoding=scaled_decoding,
+        protocols={name: _provenance(each, results[name], model, limit) for name, each in ready.items()},
+        about=_about(encoder),
+    )
+
+
+def _ready(pinned: Pinned, roots: Roots, limit: int | None) -> _Ready:
+    if not pinned.runnable:
+        raise ValueError(f"{pinned.name} is known and not run here: {pinned.why_not}.")
+    data = read(pinned, roots)
+    whole = measured(pinned, data)
+    part = whole if limit is None else measured(pinned, data, limit)
+    return _Ready(pinned, checked(pinned, data, whole), part)
+
+
+def _boxes(protocols: Sequence[Measured]) -> dict[Path | bytes, list[Box]]:
+    """All boxes of each picture, of all protocols."""
+    boxes: dict[Path | bytes, list[Box]] = {}
+    for protocol in protocols:
+        for sample in map(with_area, protocol.samples):
+            if sample.regions:
+                boxes.setdefault(sample.image, []).extend(region.box for region in sample.regions)
+    return boxes
 
 
 def _compared_by(task: Task, similarity: str) -> Task:
-    return replace(task, similarity=similarity) if isinstance(task, Retrieval | CaptionChoice) else task
+    """The task, which compares by a similarity if it compares whole pictures with texts."""
+    changed: Any = task
+    has_one = any(each.name == "similarity" for each in fields(changed))
+    return replace(changed, similarity=similarity) if has_one else task
 
 
 def _drawn_at(benchmark: Benchmark, size: int) -> Benchmark:
     """The benchmark with made-up pictures of a size, so that nothing is lost in scaling."""
     samples = benchmark.samples
     return replace(benchmark, samples=replace(samples, size=size)) if isinstance(samples, Scenes) else benchmark
+
+
+def _provenance(ready: _Ready, results: Mapping[str, Result], model: str, limit: int | None) -> Provenance:
+    pinned, found = ready.pinned, ready.checked
+    whole = found.verdict != "differs" and found.whole and limit is None
+    result = next(iter(results.values()))
+    return Provenance(
+        sha256=found.sha256,
+        verdict=found.verdict,
+        images=found.images,
+        present=found.present,
+        rows=found.rows,
+        layout=found.data.layout,
+        rules=pinned.rules,
+        equal_texts=pinned.equal_texts,
+        ties=pinned.ties,
+        limit=limit,
+        comparable=tuple(each.as_json() for each in compare(result, pinned.name, model, whole)),
+        contamination=flags(pinned, model),
+    )
+
+
+def _about(encoder: Encodes) -> dict[str, Any]:
+    """What numbers may hang on beside data and rules."""
+    about: dict[str, Any] = {
+        "environment": {
+            "torch": torch.__version__,
+            "numpy": version("numpy"),
+            "device": str(encoder.device),
+            "threads": torch.get_num_threads(),
+            "tf32": torch.backends.cuda.matmul.allow_tf32,
+        }
+    }
+    if isinstance(encoder, Encoder):
+        text = encoder.model.config.text
+        about["preparation"] = {
+            **asdict(encoder.protocol),
+            "size": encoder.image_size,
+            "text_length": {kind: text.length(kind) for kind in ("caption", "long_caption", "phrase")},
+            "dtype": str(encoder.dtype).removeprefix("torch."),
+            "batch_size": encoder.batch_size,
+        }
+    return about

@@ -7,9 +7,9 @@ import torch
 
 from ..encoder.prompts import PLAIN, filled
 from ..types import Sample
-from .classification import class_names, classify
+from .classification import Classes, class_names, classify
 from .encoded import Encoded, Needs
-from .result import Queries, Result
+from .result import Queries, Result, Ties
 from .retrieval import rank_metrics, ranks
 
 
@@ -20,10 +20,12 @@ class RegionClassification:
     Attributes:
         classes: All that compete; phrases outside are refused. None: those that the regions name.
         prompts: With {} for the class name; more than one make an ensemble.
+        ties: What a class that scores exactly as the right one does.
     """
 
     classes: tuple[str, ...] | None = None
     prompts: tuple[str, ...] = PLAIN
+    ties: Ties = "against"
 
     @property
     def name(self) -> str:
@@ -48,8 +50,11 @@ class RegionClassification:
         """Compare boxes and classes."""
         assert encoded.regions is not None
         own = _phrases(encoded.samples)
-        picture = encoded.region_picture
-        return classify(encoded, encoded.regions, own, picture, self.classes, self.prompts, "phrase")
+        names = class_names(self.classes, own)
+        number = {name: place for place, name in enumerate(names)}
+        label = torch.tensor([number[name] for name in own])
+        classes = Classes(names, self.prompts, "phrase", ties=self.ties)
+        return classify(encoded, encoded.regions, label, encoded.region_picture, classes)
 
 
 @dataclass(frozen=True)

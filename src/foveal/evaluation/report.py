@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -14,6 +15,45 @@ from ..outside import printable
 from .result import Metric, Queries, Result
 
 JSON, QUERIES = "report.json", "queries.npz"
+SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """On which data, and by which rules, a protocol was measured.
+
+    Attributes:
+        sha256: Of the canonical form of the data.
+        verdict: "ok" where that is the pinned one, "counts only" where none is pinned, or "differs".
+        images: How many images the protocol has.
+        present: How many of them were there.
+        rows: Texts, cases or boxes.
+        layout: Which of its layouts was read.
+        rules: Version of the scoring rules.
+        equal_texts: With which images a text is right.
+        ties: What ties counted as.
+        limit: How many rows were measured, where that was limited.
+        comparable: Published numbers of the same weights, and whether they were reproduced.
+        contamination: What is known of the model's training data, see `pinned.contamination`.
+    """
+
+    sha256: str
+    verdict: str
+    images: int
+    present: int
+    rows: int
+    layout: str
+    rules: int = 1
+    equal_texts: str = "own"
+    ties: str = "half"
+    limit: int | None = None
+    comparable: tuple[dict[str, Any], ...] = ()
+    contamination: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """True if all of the protocol was measured, on its own data."""
+        return self.verdict != "differs" and self.present == self.images and self.limit is None
 
 
 @dataclass(frozen=True)
@@ -26,6 +66,8 @@ class Report:
         results: By benchmark and task.
         seconds: What each benchmark took, encoding included.
         scaled_decoding: Large JPEGs were decoded at a part of their size.
+        protocols: On which data the pinned ones among the benchmarks were measured.
+        about: What else is known: of the model, how it takes images and texts, and where it ran.
     """
 
     model: str
@@ -33,6 +75,8 @@ class Report:
     results: dict[str, dict[str, Result]]
     seconds: dict[str, float]
     scaled_decoding: bool = False
+    protocols: dict[str, Provenance] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write numbers (`report.json`) and the outcome of every query (`queries.npz`), each whole or not at all.
@@ -42,10 +86,10 @@ class Report:
         """
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {
-            f"{benchmark}/{task}/{name}/{column}": getattr(queries, column).numpy()
+            f"{benchmark}/{task}/{name}/{column}": _compact(values)
             for benchmark, task, result in self.rows()
             for name, queries in result.queries.items()
-            for column in ("outcome", "picture")
+            for column, values in queries.columns().items()
         }
         # The numbers come last: where they are, the outcomes are too.
         _write_whole(folder / QUERIES, lambda file: np.savez_compressed(file, **arrays))
@@ -62,19 +106,23 @@ class Report:
         results: dict[str, dict[str, object]] = {}
         for benchmark, task, result in self.rows():
             metrics = {name: asdict(metric) for name, metric in result.metrics.items()}
-            about = {"unit": result.unit, "found": result.found, "total": result.total, "notes": result.notes}
+            about = {key: getattr(result, key) for key in ("unit", "found", "total", "notes", "tied")}
             results.setdefault(benchmark, {})[task] = about | {"metrics": metrics}
         return {
+            "schema": SCHEMA,
+            "foveal": version("foveal"),
             "model": self.model,
+            "about": self.about,
             "similarity": self.similarity,
             "scaled_decoding": self.scaled_decoding,
             "seconds": self.seconds,
+            "protocols": {name: asdict(provenance) for name, provenance in self.protocols.items()},
             "results": results,
         }
 
 
 def read_report(folder: Path) -> Report:
-    """A report as it was written.
+    """A report as it was written, of this schema or of the first, which has neither protocols nor scores.
 
     Raises:
         ValueError: If the folder holds none, or it is damaged.
@@ -86,14 +134,18 @@ def read_report(folder: Path) -> Report:
             for key in arrays.files:
                 benchmark, task, name, column = key.split("/")
                 if column == "outcome":
-                    columns = (arrays[f"{benchmark}/{task}/{name}/{each}"] for each in ("outcome", "picture"))
-                    queries.setdefault((benchmark, task), {})[name] = Queries(*map(torch.from_numpy, columns))
+                    queries.setdefault((benchmark, task), {})[name] = _queries(arrays, f"{benchmark}/{task}/{name}/")
         results = {
             benchmark: {task: _result(row, queries[benchmark, task]) for task, row in tasks.items()}
             for benchmark, tasks in content["results"].items()
         }
         scaled = content.get("scaled_decoding", True)  # reports that don't say were measured so
-        return Report(content["model"], content["similarity"], results, content["seconds"], scaled)
+        protocols = {
+            name: Provenance(**{**row, "comparable": tuple(row["comparable"])})
+            for name, row in content.get("protocols", {}).items()
+        }
+        about = content.get("about", {})
+        return Report(content["model"], content["similarity"], results, content["seconds"], scaled, protocols, about)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no whole report: {error}. Evaluate again.") from error
 
@@ -155,6 +207,10 @@ def _remarks(reports: Sequence[Report]) -> list[str]:
     """What share was measured, and the notes; each line once, however many models it holds for."""
     remarks: dict[str, None] = {}
     for report in reports:
+        for name, provenance in report.protocols.items():
+            remarks[_data_line(name, provenance)] = None
+            for line in _verdicts(name, provenance):
+                remarks[line] = None
         for benchmark, task, result in report.rows():
             have = "has its picture" if result.found == 1 else "have their picture"
             share = f"{result.found:,} of {result.total:,} {result.unit} {have}"
@@ -164,6 +220,21 @@ def _remarks(reports: Sequence[Report]) -> list[str]:
     if any(report.scaled_decoding for report in reports):
         remarks["Large JPEGs were decoded at a part of their size, so numbers may differ from published ones."] = None
     return [*remarks, "Brackets: 95 % bootstrap intervals over pictures. Shares are in percent."]
+
+
+def _data_line(name: str, of: Provenance) -> str:
+    """What was measured: "urban1k@1000: data 47421d24 ok, 1,000 of 1,000 pictures, rules 1"."""
+    data = {"ok": "ok", "counts only": "not pinned yet", "differs": "DIFFERS from the pinned data"}[of.verdict]
+    line = f"{name}: data {of.sha256[:8]} {data}, {of.present:,} of {of.images:,} pictures, rules {of.rules}"
+    if of.limit is not None:
+        line += f", the first {of.limit:,} rows alone"
+    return line + ("." if of.whole else ": not comparable with published numbers.")
+
+
+def _verdicts(name: str, of: Provenance) -> Iterator[str]:
+    for row in of.comparable:
+        said = f"{row['value']:.1f} by {row['measured_by']} at {row['resolution']} ({row['source']}): {row['verdict']}"
+        yield f"{name} {row['metric']}: published for {row['model']} {said}, off by {row['queries_off']:g} queries."
 
 
 def _result(row: dict[str, object], queries: dict[str, Queries]) -> Result:
@@ -177,6 +248,19 @@ def _result(row: dict[str, object], queries: dict[str, Queries]) -> Result:
         notes=tuple(notes),
         **content,  # type: ignore[arg-type]
     )
+
+
+def _queries(arrays: Mapping[str, Any], prefix: str) -> Queries:
+    columns = {key.removeprefix(prefix): torch.from_numpy(arrays[key]) for key in arrays if key.startswith(prefix)}
+    return Queries(
+        **{name: column if column.is_floating_point() else column.long() for name, column in columns.items()}
+    )
+
+
+def _compact(values: torch.Tensor) -> Any:
+    """Ranks and places in 32 bits."""
+    array = values.numpy()
+    return array if values.is_floating_point() else array.astype(np.int32)
 
 
 def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:

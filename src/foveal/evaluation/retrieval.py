@@ -11,8 +11,9 @@ from torch import Tensor
 from ..types import Kind, Sample
 from .bootstrap import median
 from .encoded import Encoded, Needs
-from .result import Metric, Queries, Result, measure
-from .scoring import all_pairs
+from .ranking import Blocks, ImageToText, Pairs, Ranks, TextToImage, expected_rank, hits, shared
+from .result import EqualTexts, Metric, Queries, Result, Ties, measure
+from .scoring import blocks
 
 AT = (1, 5, 10)
 _CELLS = 20_000_000  # compared at once
@@ -64,20 +65,31 @@ def rank_metrics(name: str, rank: Int[Tensor, " Q"], picture: Int[Tensor, " Q"])
     return metrics
 
 
+Direction = Literal["text_to_image", "image_to_text"]
+BOTH: tuple[Direction, ...] = ("text_to_image", "image_to_text")
+
+
 @dataclass(frozen=True)
 class Retrieval:
     """A text finds its picture among all pictures, and a picture finds any of its texts among all texts.
 
-    A text that several pictures share is right with each of them. Every text of every picture is a query and a
-    member of the gallery, as often as it occurs.
+    Every text of every picture is a query and a member of the gallery, as often as it occurs.
 
     Attributes:
         text: "caption": all of them, "first_caption": one per sample, or "long_caption".
         similarity: How a text and a picture are compared: one of the encoder's scores.
+        equal_texts: Whether a text that several pictures share is right with each of them, or with its own alone.
+        ties: What a wrong answer that scores exactly as the right one does.
+        directions: Which ways are measured.
+        read_as: How the texts are encoded. None: as `text` says.
     """
 
     text: Literal["caption", "first_caption", "long_caption"] = "caption"
     similarity: str = "global"
+    equal_texts: EqualTexts = "any"
+    ties: Ties = "against"
+    directions: tuple[Direction, ...] = BOTH
+    read_as: Kind | None = None
 
     @property
     def name(self) -> str:
@@ -87,12 +99,12 @@ class Retrieval:
     @property
     def unit(self) -> str:
         """A text is one query; a picture is the other way's."""
-        return "long captions" if self.text == "long_caption" else "captions"
+        return "long captions" if self.kind == "long_caption" else "captions"
 
     @property
     def kind(self) -> Kind:
         """How the texts are encoded."""
-        return "long_caption" if self.text == "long_caption" else "caption"
+        return self.read_as or ("long_caption" if self.text == "long_caption" else "caption")
 
     def count(self, samples: Iterable[Sample]) -> int:
         """How many texts there are."""
@@ -112,21 +124,121 @@ class Retrieval:
             texts += own
             shown += [picture] * len(own)
         gallery, inverse = torch.tensor(shown).unique(return_inverse=True)  # pictures that have a text
-        row = encoded.rows(texts, self.kind)
-        similarity = all_pairs(encoded, self.kind, row, gallery, self.similarity)
-        text, picture = right_pairs(row, inverse)
-        forth, back = ranks(similarity, text, picture), ranks(similarity.T, picture, text)
+        distinct, row = encoded.rows(texts, self.kind).unique(return_inverse=True)
+        pairs = Pairs(row, inverse)
+        ranks = ranked(pairs, blocks(encoded, self.kind, distinct, gallery, self.similarity), self._asked(pairs))
+        owner = {"text_to_image": inverse, "image_to_text": torch.arange(len(gallery))}
+        metrics: dict[str, Metric] = {}
+        for way in self.directions:
+            metrics |= ranked_metrics(way, ranks[way], owner[way], self.ties)
+        place = {"text_to_image": gallery[inverse], "image_to_text": gallery}
+        tied = sum(int((ranks[way].tied > 0).sum()) for way in self.directions)
         return Result(
-            metrics=rank_metrics("text_to_image", forth, inverse)
-            | rank_metrics("image_to_text", back, torch.arange(len(back))),
-            queries={"text_to_image": Queries(forth, gallery[inverse]), "image_to_text": Queries(back, gallery)},
-            notes=(f"{len(texts):,} texts, {len(gallery):,} pictures",),
+            metrics=metrics,
+            queries={way: _queries(ranks[way], place[way]) for way in self.directions},
+            notes=(f"{len(texts):,} texts, {len(gallery):,} pictures", *self._notes(pairs, ranks, tied)),
+            tied=tied,
         )
+
+    def _asked(self, pairs: Pairs) -> "Asked":
+        """What is ranked: what counts, and what equal texts would give under the other rule, for a note."""
+        texts, images = shared(pairs)
+        note = self.equal_texts == "own" and bool(texts.any())
+        return Asked(self.equal_texts, self.directions, images.nonzero()[:, 0] if note else None)
+
+    def _notes(self, pairs: Pairs, ranks: dict[str, Ranks], tied: int) -> tuple[str, ...]:
+        """Ties, and what the rule would give that equal texts are right with each picture and ties count against."""
+        if self.equal_texts == "any":
+            return ()
+        texts, images = shared(pairs)
+        parts = [f"{tied:,} queries with a tie, which counts as {self.ties}"]
+        values = []
+        for way, common in (("image_to_text", images), ("text_to_image", texts)):
+            if way in self.directions:
+                right = hits(ranks[way], 1, "against")
+                if f"{way} any" in ranks:
+                    right[common] = hits(ranks[f"{way} any"], 1, "against")
+                values.append(f"{way}@1 {100 * right.mean().item():.1f}")
+        if tied or bool(texts.any()):
+            parts.append(f"equal texts right with any picture and ties against: {', '.join(values)}")
+        return tuple(parts)
 
     def _texts(self, sample: Sample) -> tuple[str, ...]:
         if self.text == "long_caption":
             return (sample.long_caption,) if sample.long_caption else ()
         return sample.captions[:1] if self.text == "first_caption" else sample.captions
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be ranked.
+
+    Attributes:
+        equal_texts: The rule that counts.
+        directions: Which ways.
+        common: Images with a text that other images have too, to be ranked under the rule "any" as well. None: not
+            asked.
+    """
+
+    equal_texts: EqualTexts
+    directions: tuple[Direction, ...] = BOTH
+    common: Int[Tensor, " N"] | None = None
+
+
+def ranked(pairs: Pairs, blocks: Blocks, asked: Asked) -> dict[str, Ranks]:
+    """Rank both ways.
+
+    Args:
+        pairs: What belongs together.
+        blocks: Similarities of distinct texts and images.
+        asked: Which ways, under which rule.
+
+    Returns:
+        By direction. "text_to_image any" holds texts that several images have, "image_to_text any" the images that
+        have such a text, both under the rule that equal texts are right with any image.
+    """
+    forth = {"text_to_image": TextToImage(pairs, asked.equal_texts)} if "text_to_image" in asked.directions else {}
+    back: dict[str, ImageToText] = {}
+    if "image_to_text" in asked.directions:
+        back["image_to_text"] = ImageToText(pairs, asked.equal_texts, torch.arange(pairs.images))
+    if asked.common is not None:
+        if forth:
+            texts = shared(pairs)[0]
+            forth["text_to_image any"] = TextToImage(Pairs(pairs.row[texts], pairs.image[texts]), "any")
+        if back:
+            back["image_to_text any"] = ImageToText(pairs, "any", asked.common)
+    for start, block in blocks():
+        for texts_to_images in forth.values():
+            texts_to_images.see(start, block)
+        for images_to_texts in back.values():
+            images_to_texts.see(start, block)
+    for start, block in blocks() if back else ():
+        for images_to_texts in back.values():
+            images_to_texts.count(start, block)
+    return {
+        **{name: each.ranks() for name, each in forth.items()},
+        **{name: each.ranks() for name, each in back.items()},
+    }
+
+
+def ranked_metrics(name: str, ranks: Ranks, picture: Int[Tensor, " Q"], ties: Ties) -> dict[str, Metric]:
+    """Return recall at 1, 5 and 10 in percent, and the median and mean rank.
+
+    Args:
+        name: Of the direction.
+        ranks: Of the best right answers.
+        picture: Which picture each query is about.
+        ties: What tied answers do.
+    """
+    rank = expected_rank(ranks, ties)
+    metrics = {f"{name}@{k}": measure(100 * hits(ranks, k, ties), picture) for k in AT}
+    metrics[f"{name}_median_rank"] = measure(rank, picture, median)
+    metrics[f"{name}_mean_rank"] = measure(rank, picture)
+    return metrics
+
+
+def _queries(ranks: Ranks, picture: Int[Tensor, " Q"]) -> Queries:
+    return Queries(ranks.rank, picture, tied=ranks.tied, score=ranks.score, rival=ranks.rival)
 
 
 def right_pairs(row: Int[Tensor, " T"], target: Int[Tensor, " T"]) -> tuple[Int[Tensor, " M"], Int[Tensor, " M"]]:

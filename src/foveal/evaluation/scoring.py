@@ -1,5 +1,6 @@
 """How a picture and a text are compared: by whole embeddings, token by token, or both."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,8 +11,10 @@ from ..encoder.encodings import EncodedImages, EncodedTexts
 from ..encoder.scores import compare, find_score
 from ..types import Kind
 from .encoded import Encoded
+from .ranking import Blocks
 
 _TEXTS = 1024  # compared with all pictures at once
+_KEPT = 320 * 2**20  # bytes of similarities kept for a second look
 _PAIRS = 16_384  # multiplied at once
 
 
@@ -34,6 +37,39 @@ def all_pairs(
     distinct, inverse = row.unique(return_inverse=True)
     parts = [_block(encoded, kind, some, picture, similarity) for some in distinct.split(_TEXTS)]
     return torch.cat(parts)[inverse]
+
+
+def blocks(
+    encoded: Encoded,
+    kind: Kind,
+    row: Int[Tensor, " D"],
+    picture: Int[Tensor, " I"],
+    similarity: str = "global",
+) -> Blocks:
+    """Return what gives the similarities of distinct texts to pictures, block by block, as often as it is called.
+
+    The first blocks are kept, as far as memory allows; the others are computed again each time.
+
+    Args:
+        encoded: Where both are.
+        kind: Of the texts.
+        row: Distinct texts, by their place in `encoded.texts[kind]`.
+        picture: Distinct pictures.
+        similarity: How to compare.
+    """
+    most = _KEPT // (4 * _TEXTS * len(picture))
+    kept: dict[int, Tensor] = {}
+
+    def computed() -> Iterator[tuple[int, Tensor]]:
+        for start in range(0, len(row), _TEXTS):
+            block = kept.get(start)
+            if block is None:
+                block = _block(encoded, kind, row[start : start + _TEXTS], picture, similarity)
+            if len(kept) < most:
+                kept[start] = block
+            yield start, block
+
+    return computed
 
 
 def some_pairs(

@@ -109,7 +109,7 @@ def encoder():
 
 def report(model: str, value: float) -> Report:
     result = Result({"top1": Metric(value, value - 1, value + 1, 100)}, {}, "regions", 100, 100)
-    return Report(model, "global", {"scenes": {"region_choice": result}}, {"scenes": 1.0})
+    return Report(model, "global", {"scenes@test1000": {"region_choice": result}}, {"scenes@test1000": 1.0})
 
 
 def test_an_answer_is_the_nearest_pictures_and_the_ranked_phrases_of_each_region(encoder):

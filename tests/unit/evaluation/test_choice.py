@@ -91,7 +91,7 @@ def test_region_choice_counted_by_hand(encoder):
 
 
 def test_a_draw_can_count_as_wrong(encoder):
-    result = Benchmark(region_samples(), (RegionChoice(ties="wrong"),))(encoder(REGIONS))["region_choice"]
+    result = Benchmark(region_samples(), (RegionChoice(ties="against"),))(encoder(REGIONS))["region_choice"]
     assert result.queries["regions"].outcome.tolist() == [1, 0, 0]
 
 

@@ -4,10 +4,11 @@ import torch
 from foveal.evaluation.benchmark import Benchmark
 from foveal.evaluation.classification import (
     Classification,
-    among_first,
     class_metrics,
+    class_ranks,
     imagenet_prompts,
 )
+from foveal.evaluation.ranking import hits
 from foveal.evaluation.regions import RegionClassification, RegionRetrieval
 from foveal.types import Region, Sample
 
@@ -15,9 +16,13 @@ from foveal.types import Region, Sample
 def test_accuracies_counted_by_hand():
     similarity = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.1, 0.0], [0.1, 0.3, 0.2], [0.3, 0.3, 0.1]])
     label = torch.tensor([0, 1, 1, 0])
-    assert among_first(similarity, label, 1).tolist() == [True, False, True, False]  # the last is a draw
-    assert among_first(similarity, label, 2).tolist() == [True, True, True, True]
-    metrics = class_metrics(similarity[:3], label[:3], torch.arange(3))
+    ranks = class_ranks(similarity, label)
+    assert ranks.rank.tolist() == [1, 2, 1, 1]
+    assert ranks.tied.tolist() == [0, 0, 0, 1]  # the last is a draw
+    assert hits(ranks, 1, "against").tolist() == [1, 0, 1, 0]
+    assert hits(ranks, 1, "half").tolist() == [1, 0, 1, 0.5]
+    assert hits(ranks, 2, "against").tolist() == [1, 1, 1, 1]
+    metrics = class_metrics(class_ranks(similarity[:3], label[:3]), label[:3], torch.arange(3))
     assert metrics["top1"].value == pytest.approx(200 / 3)
     assert metrics["top1_mean_of_classes"].value == pytest.approx(75)  # 100 and 50
     assert metrics["top5"].value == 100
@@ -50,7 +55,7 @@ def test_classification_counted_by_hand(encoder):
     task = Classification(prompts=("a {}", "one {}"))
     one = encoder(known)
     result = Benchmark(samples, (task,))(one)["classification"]
-    assert result.queries["top1"].outcome.tolist() == [1, 1, 0]
+    assert result.queries["classes"].outcome.tolist() == [1, 1, 2]
     assert result.metrics["top1_mean_of_classes"].value == pytest.approx(75)
     assert (result.found, result.total) == (3, 3)
     assert len(one.texts) == 4
@@ -81,10 +86,10 @@ def test_region_classification_counted_by_hand(encoder):
     one = encoder(KNOWN | {"a photo of a cat.": [1, 0], "a photo of a dog.": [0, 1]})
     task = RegionClassification(classes=("cat", "dog", "pig"))
     result = Benchmark(SAMPLES, (task,))(one)["region_classification"]
-    assert result.queries["top1"].outcome.tolist() == [1, 0, 1, 1]
+    assert result.queries["classes"].outcome.tolist() == [1, 2, 1, 1]
     assert result.metrics["top1"].value == 75
     assert result.metrics["top1_mean_of_classes"].value == 75
-    assert result.queries["top1"].picture.tolist() == [0, 0, 2, 0]
+    assert result.queries["classes"].picture.tolist() == [0, 0, 2, 0]
     assert one.pictures == [b"a", b"b", b"c"]
 
 

@@ -6,13 +6,14 @@ import torch
 from PIL import Image
 
 from foveal.data.scenes import Scenes
-from foveal.evaluation import BENCHMARKS, SCENE_TASKS, Benchmark, Report, evaluate, read_report, table
+from foveal.evaluation import SCENE_TASKS, Benchmark, Report, evaluate, read_report, table
+from foveal.evaluation.pinned.registry import ALIASES
 from foveal.evaluation.result import Metric, Queries, Result
 
 
 def small():
     """The scenes benchmark with few scenes."""
-    return {"scenes": lambda _: Benchmark(Scenes(split="test", count=6), SCENE_TASKS)}
+    return {"scenes@test1000": lambda: Benchmark(Scenes(split="test", count=6), SCENE_TASKS)}
 
 
 def test_every_scene_is_encoded_once_for_all_tasks(encoder, tmp_path):
@@ -21,21 +22,34 @@ def test_every_scene_is_encoded_once_for_all_tasks(encoder, tmp_path):
     assert one.passes == 1
     assert len(one.pictures) == 6
     assert len(set(one.texts)) == len(one.texts)
-    assert list(report.results["scenes"]) == [task.name for task in SCENE_TASKS]
+    assert list(report.results["scenes@test1000"]) == [task.name for task in SCENE_TASKS]
+
+
+OLD_NAMES = [
+    "fg_ovd_hard",
+    "fg_ovd_medium",
+    "fg_ovd_easy",
+    "fg_ovd_trivial",
+    "sugar_crepe",
+    "coco_captions",
+    "coco_boxes",
+]
 
 
 def test_real_files_count_what_has_its_picture(encoder, shared_data):
-    names = [name for name in BENCHMARKS if name != "scenes"]
-    report = evaluate(encoder(), names, shared_data, model="by chance")
+    report = evaluate(encoder(), OLD_NAMES, shared_data, model="by chance")
     share = {name: next(iter(tasks.values())) for name, tasks in report.results.items()}
-    assert (share["sugar_crepe"].found, share["sugar_crepe"].total) == (205, 7511)
-    assert sum(share[name].found for name in names if name.startswith("fg_ovd")) == 96
-    assert share["fg_ovd_hard"].total == 3545
-    assert share["coco_boxes"].found == share["coco_boxes"].total == 832
-    assert share["coco_captions"].total == 25_000
+    assert list(share) == [ALIASES[name] for name in OLD_NAMES]  # older names print the new ones
+    assert (share["sugarcrepe@7"].found, share["sugarcrepe@7"].total) == (205, 7511)
+    assert sum(share[name].found for name in share if name.startswith("fg-ovd@")) == 96
+    assert share["fg-ovd@hard"].total == 3545
+    assert share["coco-boxes@val2017-80"].found == share["coco-boxes@val2017-80"].total == 832
+    assert share["coco@val2017-x5"].total == 25_000
     text = table([report])
-    assert "sugar_crepe caption_choice: 205 of 7,511 pairs have their picture" in text
-    assert 30 < share["sugar_crepe"].metrics["mean"].value < 70  # what chance gives, and what is reported
+    assert "sugarcrepe@7 caption_choice: 205 of 7,511 pairs have their picture" in text
+    assert "35 of 1,560 pictures, rules 1: not comparable with published numbers." in text
+    assert "coco-boxes@val2017-80: data 02a79d77 DIFFERS from the pinned data" in text
+    assert 30 < share["sugarcrepe@7"].metrics["mean"].value < 70  # what chance gives, and what is reported
 
 
 def test_similarity_reaches_the_tasks_that_have_one(encoder, tmp_path):
@@ -49,14 +63,14 @@ def test_similarity_reaches_the_tasks_that_have_one(encoder, tmp_path):
     assert asked
     assert late.similarity == "late"
     first = "caption_retrieval", "region_choice"
-    values = [[report.results["scenes"][name].metrics for name in first] for report in (plain, late)]
+    values = [[report.results["scenes@test1000"][name].metrics for name in first] for report in (plain, late)]
     assert values[0][0] != values[1][0]
     assert values[0][1] == values[1][1]
 
 
 def test_what_is_measured_is_decoded_whole_unless_the_one_switch_says_otherwise(encoder, tmp_path):
     one = encoder()
-    small()["scenes"](tmp_path)(one)
+    small()["scenes@test1000"]()(one)
     assert one.scaled is False
     for scaled in (True, False):
         report = evaluate(one, ["scenes"], tmp_path, scaled_decoding=scaled, benchmarks=small())
@@ -83,8 +97,8 @@ def test_made_up_pictures_are_drawn_at_the_size_that_the_encoder_sees(encoder, t
 
 
 def test_an_unknown_benchmark_lists_the_known(encoder, tmp_path):
-    with pytest.raises(ValueError, match=r"no benchmark 'cocoa'. There are: scenes, scenes_long, fg_ovd_hard"):
-        evaluate(encoder(), ["cocoa"], tmp_path)
+    with pytest.raises(ValueError, match=r"no protocol 'sugar_crap'. Did you mean sugar_crepe"):
+        evaluate(encoder(), ["sugar_crap"], tmp_path)
 
 
 def test_a_report_is_read_as_it_was_written(encoder, tmp_path):

@@ -4,7 +4,6 @@ import pytest
 from PIL import Image
 
 from foveal.data.formats.boxes import Frame
-from foveal.evaluation.registry import BENCHMARKS, coco_boxes, coco_captions
 from foveal.evaluation.sources import CocoBoxes, CocoCaptions, FgOvd, SugarCrepe
 
 
@@ -66,17 +65,17 @@ def test_sugar_crepe_has_the_published_numbers(shared_data):
 
 
 def test_coco_captions_are_five_per_photo(shared_data):
-    samples = list(coco_captions(shared_data).samples)
+    samples = list(CocoCaptions(shared_data / "captions/coco_captions_val2017.json", shared_data / "coco/images"))
     assert len(samples) == 5000
     assert {len(sample.captions) for sample in samples} == {5}
 
 
 def test_coco_boxes_have_80_classes(shared_data):
-    benchmark = coco_boxes(shared_data)
-    task = benchmark.tasks[0]
-    assert len(task.classes) == 80
-    assert task.count(benchmark.samples) == 832
-    assert sum(1 for _ in benchmark.samples) == 126
+    source = CocoBoxes(shared_data / "coco/annotations.json", shared_data / "coco/images")
+    samples = list(source)
+    assert len(source.classes) == 80
+    assert sum(len(sample.regions) for sample in samples) == 832
+    assert len(samples) == 126
 
 
 def test_both_layouts_of_boxes_give_the_same_samples(tmp_path):
@@ -122,12 +121,6 @@ def test_bad_files_are_named(tmp_path):
 def test_an_empty_folder_is_no_sugar_crepe(tmp_path):
     with pytest.raises(ValueError, match="holds no JSON file"):
         list(SugarCrepe(tmp_path, tmp_path))
-
-
-def test_a_data_folder_without_a_benchmark_says_what_is_missing(tmp_path):
-    for name in set(BENCHMARKS) - {"scenes", "scenes_long"}:
-        with pytest.raises(ValueError, match=r"has no .*Put it there"):
-            BENCHMARKS[name](tmp_path)
 
 
 def test_fg_ovd_follows_photos_that_exif_turns(tmp_path, caplog):

@@ -1,0 +1,191 @@
+"""Published numbers, and whether a measured one agrees with them."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from ..result import Metric, Result
+
+_FILE = Path(__file__).parent / "tables" / "published.json"
+_POINTS, _QUERIES = 0.2, 2
+Verdict = Literal["equal", "reproduced", "off", "not comparable"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number that somebody published.
+
+    Attributes:
+        protocol: As far as it is known.
+        model: As the table calls it.
+        resolution: Of the images, in pixels.
+        metric: Which number.
+        value: In percent; correlations are not.
+        source: Where it stands.
+        primary: True if whoever made the model measured it.
+        measured_by: Who measured it.
+        note: What else is known.
+    """
+
+    protocol: str
+    model: str
+    resolution: str
+    metric: str
+    value: float
+    source: str
+    primary: bool
+    measured_by: str
+    note: str
+
+    @property
+    def stated(self) -> bool:
+        """True if it is certain which protocol it was measured on."""
+        return " " not in self.protocol and "@unstated" not in self.protocol
+
+    @property
+    def nearest(self) -> str:
+        """The name of the protocol it was probably measured on."""
+        return self.protocol.partition(" ")[0]
+
+    @property
+    def zero_shot(self) -> bool:
+        """True unless the model was trained on the data's own training split."""
+        return "fine-tuned in domain" not in f"{self.model} {self.note}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A measured number beside a published one.
+
+    Attributes:
+        published: What was published.
+        value: What was measured.
+        verdict: "equal" in the digits that were published, "reproduced" within 0.2 points or two queries, "off" beyond
+            them.
+        queries: How many queries the difference is.
+    """
+
+    published: Published
+    value: float
+    verdict: Verdict
+    queries: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a report keeps."""
+        return {**asdict(self.published), "measured": self.value, "verdict": self.verdict, "queries_off": self.queries}
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """Return all published numbers that are known here."""
+    return tuple(Published(**row) for row in json.loads(_FILE.read_text(encoding="utf-8")))
+
+
+def rows_of(protocol: str) -> tuple[Published, ...]:
+    """Return the published numbers of one protocol."""
+    return tuple(row for row in published() if row.protocol == protocol)
+
+
+def compare(result: Result, protocol: str, model: str, whole: bool) -> list[Comparison]:
+    """Return a model's numbers beside those published for the same weights.
+
+    Args:
+        result: What was measured.
+        protocol: Its name.
+        model: The model's name or source; published names are recognized in it, see `same_model`.
+        whole: All images were there, nothing was limited.
+    """
+    return [
+        _compared(row, metric, whole)
+        for row in rows_of(protocol)
+        if same_model(model, row.model)
+        for metric in [result.metrics.get(_NAMES.get(row.metric, row.metric))]
+        if metric is not None
+    ]
+
+
+def same_model(name: str, published_name: str) -> bool:
+    """True if a model's name names the published one: its family and its size, whatever stands between them.
+
+    "openai/clip-vit-base-patch16" is "CLIP B/16", "BeichenZhang/LongCLIP-B" is "Long-CLIP B/16".
+    """
+    family, size = _family(published_name), _size(published_name)
+    return bool(family) and family == _family(name) and size == _size(name)
+
+
+def verdict(value: float, metric: Metric) -> tuple[Verdict, float]:
+    """Return whether a measured number reproduces a published one, and how many queries they differ by.
+
+    Args:
+        value: What was published.
+        metric: What was measured.
+    """
+    off = abs(metric.value - value)
+    queries = off / 100 * metric.count
+    if round(metric.value, 1) == round(value, 1):
+        return "equal", queries
+    return ("reproduced" if off <= _POINTS + 1e-9 or queries <= _QUERIES + 1e-9 else "off"), queries
+
+
+def _compared(row: Published, metric: Metric, whole: bool) -> Comparison:
+    if not whole:
+        return Comparison(row, metric.value, "not comparable", 0.0)
+    decided, queries = verdict(row.value, metric)
+    return Comparison(row, metric.value, decided, round(queries, 1))
+
+
+_NAMES: Mapping[str, str] = {"accuracy": "mean"}
+"""What tables call a number that results call otherwise."""
+
+_FAMILIES = (
+    ("fgclip2", "fgclip2"),
+    ("fgclip", "fgclip"),
+    ("longclip", "longclip"),
+    ("finelip", "finelip"),
+    ("siglip2", "siglip2"),
+    ("siglip", "siglip"),
+    ("himoclip", "himoclip"),
+    ("hyflclip", "hyflclip"),
+    ("debiasclip", "debiasclip"),
+    ("smartclip", "smartclip"),
+    ("metaclip2", "metaclip2"),
+    ("metaclip", "metaclip"),
+    ("fastgoal", "fastgoal"),
+    ("goal", "goal"),
+    ("tulip", "tulip"),
+    ("flair", "flair"),
+    ("lotlip", "lotlip"),
+    ("pecore", "pecore"),
+    ("tips", "tips"),
+    ("evaclip", "evaclip"),
+    ("openaiclip", "clip"),
+    ("vitb", "clip"),
+    ("vitl", "clip"),
+    ("clip", "clip"),
+)
+_SIZES = (("so400m", "so"), ("so", "so"), ("giant", "g"), ("huge", "h"), ("large", "l"), ("base", "b"))
+
+
+def _family(name: str) -> str:
+    plain = re.sub(r"[^a-z0-9*+]", "", name.lower())
+    family = next((family for spelling, family in _FAMILIES if spelling in plain), "")
+    return family + "*" * (("*" in name) and family != "")
+
+
+def _size(name: str) -> str:
+    """The letter of the size, and 336 where the name says it."""
+    short = (
+        name.lower().rpartition("/")[2]
+        if name.count("/") == 1 and not re.search(r"[a-z]/\d", name.lower())
+        else name.lower()
+    )
+    wide = "-336" if "336" in short else ""
+    for spelling, letter in _SIZES:
+        if re.search(rf"(?<![a-z]){spelling}(?![a-z])", short):
+            return letter + wide
+    found = re.search(r"(?<![a-z])(?:vit[-_]?)?(b|l|h|g)(?![a-z])", short)
+    return (found[1] if found else "") + wide

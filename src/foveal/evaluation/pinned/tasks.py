@@ -1,0 +1,233 @@
+"""From a protocol's rows to samples and the task that measures them, with the protocol's scoring rules."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import Image
+
+from ...types import Negative, Region, Sample
+from ..benchmark import Benchmark, Task
+from ..choice import CaptionChoice, Draws, Levels, RegionChoice
+from ..classification import Classification
+from ..gallery import GroupedGallery, Ranking
+from ..group_choice import GroupChoice, Score
+from ..growing import Growing
+from ..regions import RegionClassification
+from ..retrieval import Direction, Retrieval
+from ..two_positives import TwoPositives
+from .canonical import Box, Captions, Case, Edges, Label, Ladder, ordered, stem
+from .readers.crops import Crops
+from .reading import Data
+from .registry import Pinned
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Samples in canonical order, the task that is asked, and where the images are.
+
+    Attributes:
+        samples: One per row, or per image of a row.
+        task: What is asked.
+        data: Rows and images.
+    """
+
+    samples: tuple[Sample, ...]
+    task: Task
+    data: Data
+
+    def benchmark(self, *, scaled_decoding: bool = False) -> Benchmark:
+        """Return what measures an encoder."""
+        return Benchmark(self.samples, (self.task,), scaled_decoding=scaled_decoding, images=self.data.images)
+
+
+def measured(pinned: Pinned, data: Data, limit: int | None = None) -> Measured:
+    """Return what a protocol measures.
+
+    Args:
+        pinned: The protocol.
+        data: As a reader gave it.
+        limit: Rows that are measured, the first in canonical order. None: all. A part is not the protocol.
+
+    Raises:
+        ValueError: If the protocol cannot be run, or a row lacks what its task needs.
+    """
+    if not pinned.runnable:
+        raise ValueError(f"{pinned.name} is known and not run here: {pinned.why_not}.")
+    rows = ordered(data.rows)[:limit]
+    return _BUILD[pinned.task](pinned, replace(data, rows=tuple(rows)))
+
+
+def _retrieval(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Captions]", data.rows)
+    samples = [Sample(stem(row.image), data.images.place(row.image), captions=row.texts) for row in rows]
+    task = Retrieval(
+        read_as=pinned.kind,
+        equal_texts=pinned.equal_texts,
+        ties=pinned.ties,
+        directions=cast("tuple[Direction, ...]", pinned.directions),
+    )
+    return Measured(tuple(samples), task, data)
+
+
+def _grouped(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Captions]", data.rows)
+    zooms, target = pinned.options["zooms"], pinned.options["target"]
+    samples = [
+        Sample(f"{stem(row.image)}/{zoom}", _zoomed(data, zoom, row.image), row.texts if zoom == target else ())
+        for row in rows
+        for zoom in zooms
+    ]
+    task = GroupedGallery(kind=pinned.kind, equal_texts=pinned.equal_texts, ties=pinned.ties)
+    return Measured(tuple(samples), task, data)
+
+
+def _zoomed(data: Data, zoom: str, image: str) -> Path:
+    return data.images.place(f"{zoom}/{image}")
+
+
+def _ranking(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Case]", data.rows)
+    queries = [Sample(f"query/{row.id}", data.images.place(row.images[0]), captions=row.right) for row in rows]
+    names = dict.fromkeys(name for row in rows for name in row.images[1:])
+    gallery = [Sample(name, data.images.place(name)) for name in names]
+    right = {f"query/{row.id}": row.images[1:] for row in rows}
+    return Measured((*queries, *gallery), Ranking(right=right, kind=pinned.kind), data)
+
+
+def _choice(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Case]", data.rows)
+    crops: dict[Path, tuple[Path, Edges]] = {}
+    samples = []
+    for row in rows:
+        image = data.images.place(row.images[0])
+        if row.box is not None:
+            whole, image = image, Path(f"{image}#{row.id}")
+            crops[image] = (whole, row.box)
+        negatives = tuple(Negative(text, row.kind) for text in row.wrong)
+        samples.append(Sample(row.id, image, captions=row.right[:1], caption_negatives=negatives))
+    if crops:
+        data = replace(data, images=Crops(data.images, crops))
+    task = CaptionChoice(
+        ties=_draws(pinned), levels=_levels(pinned), together=pinned.options.get("negatives") == "together"
+    )
+    return Measured(tuple(samples), task, data)
+
+
+def _two_positives(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Case]", data.rows)
+    blind = bool(pinned.options.get("texts_only"))
+    samples = [
+        Sample(
+            id=row.id,
+            image=NO_IMAGE if blind else data.images.place(row.images[0]),
+            captions=row.right,
+            caption_negatives=(Negative(row.wrong[0], row.kind),),
+        )
+        for row in rows
+    ]
+    return Measured(tuple(samples), TwoPositives(texts_only=blind), data)
+
+
+def _blank() -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (32, 32)).save(file, "PNG")
+    return file.getvalue()
+
+
+NO_IMAGE = _blank()
+"""What stands for an image where texts alone are compared; nothing depends on it."""
+
+
+def _group_choice(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Case]", data.rows)
+    samples = [
+        Sample(f"{row.id}/{side}", data.images.place(image), captions=texts)
+        for row in rows
+        for side, (image, texts) in enumerate(zip(row.images, (row.right, row.wrong), strict=True))
+    ]
+    scores = cast(
+        "tuple[Score, ...]", ("image",) if pinned.options.get("pick") == "images" else ("text", "image", "group")
+    )
+    kinds = tuple((row.id, row.kind) for row in rows)
+    return Measured(tuple(samples), GroupChoice(scores=scores, kinds=kinds), data)
+
+
+def _regions(pinned: Pinned, data: Data) -> Measured:
+    return Measured(
+        tuple(map(_region(data), cast("Sequence[Box]", data.rows))), RegionChoice(ties=_draws(pinned)), data
+    )
+
+
+def _box_classes(pinned: Pinned, data: Data) -> Measured:
+    task = RegionClassification(classes=data.classes, prompts=data.prompts, ties=pinned.ties)
+    return Measured(tuple(map(_region(data), cast("Sequence[Box]", data.rows))), task, data)
+
+
+def _classes(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Label]", data.rows)
+    samples = [Sample(row.image, data.images.place(row.image), captions=(str(row.label),)) for row in rows]
+    task = Classification(
+        classes=data.classes,
+        prompts=data.prompts,
+        kind=pinned.kind,
+        synonyms=data.synonyms,
+        numbered=True,
+        ties=pinned.ties,
+    )
+    return Measured(tuple(samples), task, data)
+
+
+def _ladder(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Ladder]", data.rows)
+    samples = [Sample(stem(row.image), data.images.place(row.image), captions=row.texts) for row in rows]
+    return Measured(tuple(samples), Growing(kind=pinned.kind), data)
+
+
+def _region(data: Data) -> Callable[[Box], Sample]:
+    """What makes a sample with one region of a box."""
+
+    def sample(row: Box) -> Sample:
+        if row.size is None:
+            raise ValueError(f"A box of {row.image} comes without the size of its image. The file must say it.")
+        negatives = tuple(Negative(text) for text in row.wrong)
+        region = Region(_fractions(row.box, *row.size), row.right[0], negatives)
+        return Sample(stem(row.image), data.images.place(row.image), regions=(region,))
+
+    return sample
+
+
+def _fractions(box: Edges, width: int, height: int) -> tuple[float, float, float, float]:
+    """Corners in fractions of the image, cut at its border, where a model's view of it ends."""
+    x, y, wide, high = box
+    ends = (x / width, y / height, (x + wide) / width, (y + high) / height)
+    x0, y0, x1, y1 = (min(max(end, 0.0), 1.0) for end in ends)
+    return x0, y0, x1, y1
+
+
+def _draws(pinned: Pinned) -> Draws:
+    if pinned.ties == "half":
+        raise ValueError(f"{pinned.name}: ties of a choice count as right or against. Say so in its table.")
+    return pinned.ties
+
+
+def _levels(pinned: Pinned) -> Levels:
+    if pinned.options.get("tree"):
+        return "tree"
+    return "groups" if pinned.reader == "sugarcrepe" else "flat"
+
+
+_BUILD: Mapping[str, Callable[[Pinned, Data], Any]] = {
+    "retrieval": _retrieval,
+    "grouped-gallery": _grouped,
+    "ranking": _ranking,
+    "choice": _choice,
+    "two-positives": _two_positives,
+    "group-choice": _group_choice,
+    "regions": _regions,
+    "box-classes": _box_classes,
+    "classes": _classes,
+    "ladder": _ladder,
+}

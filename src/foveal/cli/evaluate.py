@@ -1,37 +1,91 @@
 """`foveal eval`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Model folder, checkpoint file or hub name.")],
-    benchmarks: Annotated[
-        list[str], typer.Argument(help="Names, such as scenes or fg_ovd_hard. A wrong one lists all.")
-    ],
-    root: Annotated[Path, typer.Option("--data", help="Folder with coco/, fg_ovd/, sugar_crepe/.")] = Path(),
+def evaluate(  # noqa: PLR0913  # a switch each
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL PROTOCOL...",
+            help="A model folder, checkpoint file or hub name, and what it is measured on: names such as urban1k@1000, "
+            "groups such as @long, or files of your own. With --list, --explain, --check or --pin: names alone.",
+            show_default=False,
+        ),
+    ] = None,
+    roots: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Folder with the data; several are searched in order. [default: .]"),
+    ] = None,
     similarity: Annotated[
         str,
         typer.Option(help="How whole pictures and texts are compared: global, late, fused, parts, or a model's own."),
     ] = "global",
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster and moves single queries.")
+    ] = "float32",
     out: Annotated[Path | None, typer.Option(help="Write all numbers and every query's rank into this folder.")] = None,
     scaled_decoding: Annotated[
         bool, typer.Option(help="Decode large JPEGs at a part of their size, as an index has it: faster, less exact.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 64,
+    limit: Annotated[int | None, typer.Option(min=1, help="Measure the first rows alone; not the protocol.")] = None,
+    strict: Annotated[bool, typer.Option(help="Exit 1 if pictures are missing or data differ.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List protocols, all or those with a word.")] = False,
+    explain: Annotated[bool, typer.Option(help="Say what a protocol measures, its files, rules and numbers.")] = False,
+    check: Annotated[bool, typer.Option(help="Compare the data at hand with what is pinned; no model.")] = False,
+    pin: Annotated[bool, typer.Option(help="Print hash and counts of the data at hand, for the registry.")] = False,
 ) -> None:
-    """Measure a model on benchmarks: recall, choice among hard negatives, regions; with 95 % intervals."""
+    """Measure a model on protocols by name, with 95 % intervals and the published numbers it may be compared with."""
+    from ..evaluation.pinned.cards import cards, checks, pins
+    from ..evaluation.pinned.cards import listed as listing
+    from ..evaluation.pinned.reading import Roots
+
+    names, folders = words or [], roots or [Path()]
+    if listed:
+        print(listing(names, folders))
+    elif explain:
+        print(cards(names, Roots(tuple(folders))))
+    elif pin:
+        print(pins(names, Roots(tuple(folders))))
+    elif check:
+        said, right = checks(names, Roots(tuple(folders)))
+        print(said)
+        raise typer.Exit(0 if right else 1)
+    else:
+        settings = {"similarity": similarity, "scaled_decoding": scaled_decoding, "limit": limit}
+        _measure(names, folders, dtype, batch_size, out, strict=strict, **settings)
+
+
+def _measure(
+    words: list[str],
+    folders: list[Path],
+    dtype: str,
+    batch_size: int,
+    out: Path | None,
+    *,
+    strict: bool,
+    **settings: object,
+) -> None:
+    import torch
+
     from ..encoder.load import load
+    from ..evaluation.evaluate import check_names
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.report import table
 
-    encoder = load(model)
+    if len(words) < 2:
+        raise ValueError("Give a model and at least one protocol. `foveal eval --list` shows the protocols.")
+    model, *names = words
+    check_names(names)
+    encoder = load(model, dtype=getattr(torch, dtype))
     encoder.batch_size, encoder.progress = batch_size, True
-    report = measure(
-        encoder, benchmarks, root, model=Path(model).name, similarity=similarity, scaled_decoding=scaled_decoding
-    )
+    report = measure(encoder, names, folders, model=Path(model).name, **settings)  # type: ignore[arg-type]
     print(table([report]))
     if out is not None:
         report.write(out)
+    if strict and not all(each.whole for each in report.protocols.values()):
+        raise typer.Exit(1)

@@ -67,11 +67,8 @@ def evaluate(
     Raises:
         ValueError: If a name or the similarity is unknown, data are absent, or an encoder gives NaN.
     """
-    every = expand(names)
+    every = check_names(names, benchmarks)
     protocols = registry()
-    strange = [name for name in every if name not in benchmarks and name not in protocols]
-    if strange:
-        raise ValueError(unknown(strange[0], [*benchmarks, *protocols]))
     find_score(similarity, encoder.scores)
     roots = Roots((root,) if isinstance(root, Path) else tuple(root))
     ready = {name: _ready(protocols[name], roots, limit) for name in every if name not in benchmarks}
@@ -96,6 +93,20 @@ def evaluate(
         protocols={name: _provenance(each, results[name], model, limit) for name, each in ready.items()},
         about=_about(encoder),
     )
+
+
+def check_names(names: Sequence[str], benchmarks: Mapping[str, object] = BENCHMARKS) -> list[str]:
+    """Return full names, groups and older names replaced.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    every = expand(names)
+    known = [*benchmarks, *registry()]
+    strange = [name for name in every if name not in known]
+    if strange:
+        raise ValueError(unknown(strange[0], known))
+    return every
 
 
 def _ready(pinned: Pinned, roots: Roots, limit: int | None) -> _Ready:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -64,6 +65,7 @@ class TwoPositives:
                 rowwise(embedding, embedding, second, wrong),
             )
             one, two = scores[0] > scores[2], scores[1] > scores[3]
+            picture = torch.arange(len(samples))  # no image binds the cases together
         else:
             score = partial(self._score, encoded, picture)
             negative = score(wrong)

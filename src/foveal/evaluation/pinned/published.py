@@ -114,7 +114,8 @@ def same_model(name: str, published_name: str) -> bool:
     "openai/clip-vit-base-patch16" is "CLIP B/16", "BeichenZhang/LongCLIP-B" is "Long-CLIP B/16".
     """
     family, size = _family(published_name), _size(published_name)
-    return bool(family) and family == _family(name) and size == _size(name)
+    patches = {patch for patch in map(_patch, (name, published_name)) if patch}
+    return bool(family) and family == _family(name) and size == _size(name) and len(patches) < 2
 
 
 def verdict(value: float, metric: Metric) -> tuple[Verdict, float]:
@@ -189,3 +190,9 @@ def _size(name: str) -> str:
             return letter + wide
     found = re.search(r"(?<![a-z])(?:vit[-_]?)?(b|l|h|g)(?![a-z])", short)
     return (found[1] if found else "") + wide
+
+
+def _patch(name: str) -> str:
+    """Side of a patch in pixels, where the name says it."""
+    found = re.search(r"(?:patch|/|-)(\d\d)(?!\d)", name.lower())
+    return found[1] if found else ""

@@ -10,7 +10,23 @@ from typing import ParamSpec
 import typer
 
 from ..outside import printable
-from . import annotate, convert, demo, evaluate, export, index, info, scenes, search, serve, similar, train, upgrade
+from . import (
+    annotate,
+    board,
+    compare,
+    convert,
+    demo,
+    evaluate,
+    export,
+    index,
+    info,
+    scenes,
+    search,
+    serve,
+    similar,
+    train,
+    upgrade,
+)
 
 Options = ParamSpec("Options")
 
@@ -41,6 +57,8 @@ app = typer.Typer(
 for verb in (
     train.train,
     evaluate.evaluate,
+    compare.compare,
+    board.board,
     scenes.scenes,
     annotate.annotate,
     demo.demo,

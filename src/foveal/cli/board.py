@@ -1,0 +1,19 @@
+"""`foveal board`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def board(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of reports, or folders that hold such.")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="One table with a column for the protocol.")] = False,
+    as_html: Annotated[bool, typer.Option("--html", help="A page; published numbers are gray.")] = False,
+    _: Annotated[bool, typer.Option("--markdown", help="Markdown, which is printed anyway.")] = False,
+) -> None:
+    """Print a leaderboard of whole runs on pinned data, beside the published numbers of the same protocols."""
+    from ..evaluation import board as tables
+
+    write = tables.as_csv if as_csv else tables.as_html if as_html else tables.markdown
+    print(write(tables.board(folders)), end="")

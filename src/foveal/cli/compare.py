@@ -1,0 +1,21 @@
+"""`foveal compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders that `foveal eval --out` wrote; the first against each other.")
+    ],
+) -> None:
+    """Test whether a model is better than others: paired, on the outcomes of every query, corrected for many tests."""
+    from ..evaluation.compare import compare as differences
+    from ..evaluation.compare import told
+
+    if len(runs) < 2:
+        raise ValueError("Give two runs at least: folders that `foveal eval --out` wrote.")
+    first, *others = runs
+    print("\n\n".join(told(differences(first, other), (first.name, other.name)) for other in others))

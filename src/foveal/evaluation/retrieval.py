@@ -93,8 +93,8 @@ class Retrieval:
 
     @property
     def name(self) -> str:
-        """Of the text that is looked for."""
-        return f"{self.text}_retrieval"
+        """Of the text that is looked for, unless the protocol says how it is read."""
+        return "retrieval" if self.read_as else f"{self.text}_retrieval"
 
     @property
     def unit(self) -> str:

@@ -183,7 +183,7 @@ SHARED = [
 def test_the_published_rule_of_equal_texts_and_what_the_other_would_give(encoder):
     known = {SHARED[0].image: (1, 0), A: (0, 1), "a cat": (1, 0), "a mat": (1, 0.1)}
     result = Benchmark(SHARED, (Retrieval(equal_texts="own", ties="half", read_as="caption"),))(encoder(known))
-    result = result["caption_retrieval"]
+    result = result["retrieval"]
     # Texts: "a cat" of 1 is right; "a mat" is right; "a cat" of 2 finds 1 first.
     assert result.metrics["text_to_image@1"].value == pytest.approx(200 / 3)
     # Image 1: its own cat and the other's tie, half. Image 2: "a mat" is nearer than the two cats.

@@ -1,0 +1,212 @@
+"""Protocols measured from made-up folders: what is missing, limited, shared, written and compared."""
+
+import json
+import re
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from foveal.cli.main import main
+from foveal.evaluation import evaluate, read_report, table
+from foveal.evaluation.compare import compare
+from foveal.evaluation.pinned import registry as tables
+from foveal.evaluation.pinned.check import check
+from foveal.evaluation.pinned.reading import Roots
+from foveal.evaluation.pinned.registry import find, registry
+from foveal.evaluation.report import JSON, QUERIES
+
+
+@pytest.fixture
+def cities(tmp_path, monkeypatch):
+    """Four photos and captions, pinned under the name urban1k@1000."""
+    folder = tmp_path / "data"
+    for number in range(4):
+        for part in ("caption", "image"):
+            (folder / "urban1k" / part).mkdir(parents=True, exist_ok=True)
+        (folder / f"urban1k/caption/{number}.txt").write_text(f"City {number}.\n")
+        Image.new("RGB", (40, 40), (60 * number, 0, 0)).save(folder / f"urban1k/image/{number}.jpg")
+    pinned = find("urban1k@1000")
+    sha256 = check(pinned, Roots((folder,))).sha256
+    few = replace(pinned, data=sha256, images=4, rows=4)
+    changed = {**registry(), few.name: few}
+    for module in ("evaluate", "pinned.registry"):
+        monkeypatch.setattr(import_module(f"foveal.evaluation.{module}"), "registry", lambda: changed)
+    return folder
+
+
+def test_a_whole_run_says_its_data_and_is_comparable(encoder, cities, tmp_path):
+    report = evaluate(encoder(), ["urban1k@1000"], cities, model="BeichenZhang/LongCLIP-B")
+    provenance = report.protocols["urban1k@1000"]
+    assert (provenance.verdict, provenance.images, provenance.present, provenance.whole) == ("ok", 4, 4, True)
+    assert (provenance.equal_texts, provenance.ties, provenance.rules, provenance.layout) == (
+        "own",
+        "half",
+        1,
+        "as downloaded",
+    )
+    assert {row["verdict"] for row in provenance.comparable} <= {"equal", "reproduced", "off"}
+    assert {row["value"] for row in provenance.comparable} == {78.9, 79.5, 79.4, 79.6}
+    text = table([report])
+    assert f"urban1k@1000: data {provenance.sha256[:8]} ok, 4 of 4 pictures, rules 1." in text
+    assert "published for Long-CLIP B/16 78.9 by HiMo-CLIP authors or quoted at 224" in text
+
+
+def test_missing_pictures_are_counted_and_never_compared(encoder, cities):
+    (cities / "urban1k/image/2.jpg").unlink()
+    report = evaluate(encoder(), ["urban1k@1000"], cities, model="LongCLIP-B")
+    provenance = report.protocols["urban1k@1000"]
+    assert (provenance.verdict, provenance.present, provenance.whole) == ("ok", 3, False)
+    assert {row["verdict"] for row in provenance.comparable} == {"not comparable"}
+    assert "3 of 4 pictures, rules 1: not comparable with published numbers." in table([report])
+
+
+def test_an_edited_caption_is_seen(encoder, cities):
+    (cities / "urban1k/caption/2.txt").write_text("City two.\n")
+    report = evaluate(encoder(), ["urban1k@1000"], cities)
+    assert report.protocols["urban1k@1000"].verdict == "differs"
+    assert not report.protocols["urban1k@1000"].whole
+    assert "DIFFERS from the pinned data" in table([report])
+
+
+def test_an_empty_caption_is_named(cities):
+    (cities / "urban1k/caption/2.txt").write_text("\n")
+    found = check(tables.find("urban1k@1000"), Roots((cities,)))
+    assert "the text of 2 is empty" in found.differences()
+
+
+def test_a_part_is_not_the_protocol(encoder, cities):
+    report = evaluate(encoder(), ["urban1k@1000"], cities, limit=3)
+    assert report.protocols["urban1k@1000"].limit == 3
+    assert not report.protocols["urban1k@1000"].whole
+    assert "the first 3 rows alone: not comparable" in table([report])
+    assert len(report.results["urban1k@1000"]["retrieval"].queries["text_to_image"].outcome) == 3
+
+
+def test_a_report_keeps_ranks_scores_and_rivals_in_canonical_order(encoder, cities, tmp_path):
+    one = encoder(
+        {cities / f"urban1k/image/{n}.jpg": (1, n / 4) for n in range(4)} | {f"City {n}.": (1, n / 4) for n in range(4)}
+    )
+    report = evaluate(one, ["urban1k@1000"], cities)
+    report.write(tmp_path / "run")
+    content = json.loads((tmp_path / "run" / JSON).read_text())
+    assert content["schema"] == 2
+    assert content["protocols"]["urban1k@1000"]["sha256"] == report.protocols["urban1k@1000"].sha256
+    assert set(content["about"]["environment"]) >= {"torch", "numpy", "device", "tf32"}
+    arrays = np.load(tmp_path / "run" / QUERIES)
+    key = "urban1k@1000/retrieval/text_to_image/"
+    assert {name.removeprefix(key) for name in arrays.files if name.startswith(key)} == {
+        "outcome",
+        "picture",
+        "tied",
+        "score",
+        "rival",
+    }
+    assert arrays[key + "outcome"].dtype == np.int32
+    assert arrays[key + "outcome"].tolist() == [1, 1, 1, 1]
+    assert arrays[key + "score"].tolist() == pytest.approx([1.0] * 4)
+    assert (arrays[key + "rival"] < 1).all()
+    again = read_report(tmp_path / "run")
+    assert again.protocols == report.protocols
+    assert torch.equal(
+        again.results["urban1k@1000"]["retrieval"].queries["text_to_image"].rival,
+        report.results["urban1k@1000"]["retrieval"].queries["text_to_image"].rival,
+    )
+
+
+def test_a_report_of_the_first_schema_is_read(tmp_path):
+    metrics = {"top1": {"value": 50.0, "low": 0.0, "high": 100.0, "count": 2}}
+    row = {"unit": "pictures", "found": 2, "total": 2, "notes": [], "metrics": metrics}
+    content = {"model": "m", "similarity": "global", "seconds": {"b": 1.0}, "results": {"b": {"t": row}}}
+    (tmp_path / JSON).write_text(json.dumps(content))
+    np.savez(tmp_path / QUERIES, **{"b/t/q/outcome": np.array([1, 0]), "b/t/q/picture": np.array([0, 1])})
+    report = read_report(tmp_path)
+    assert report.protocols == {}
+    assert report.results["b"]["t"].queries["q"].outcome.tolist() == [1, 0]
+    assert report.results["b"]["t"].queries["q"].score is None
+
+
+def test_two_runs_on_one_protocol_align_by_place(encoder, cities, tmp_path):
+    for name in ("one", "two"):
+        known = {f"City {n}.": (1, n) for n in range(4)} if name == "two" else {}
+        evaluate(encoder(known), ["urban1k@1000"], cities, model=name).write(tmp_path / name)
+    found = compare(tmp_path / "one", tmp_path / "two")
+    assert [each.metric for each in found[:3]] == ["image_to_text@1", "image_to_text@5", "image_to_text@10"]
+    (cities / "urban1k/image/2.jpg").unlink()
+    evaluate(encoder(), ["urban1k@1000"], cities).write(tmp_path / "part")
+    with pytest.raises(ValueError, match="differ in how many images were there: 4 and 3"):
+        compare(tmp_path / "one", tmp_path / "part")
+
+
+def test_the_protocols_of_coco_encode_each_picture_once(encoder, shared_data):
+    names = ["@fine", "sugar_crepe", "sugarcrepe++@itt", "coco@val2017-x5", "coco_boxes"]  # eight protocols
+    one = encoder()
+    report = evaluate(one, names, [shared_data, shared_data / "protocols"])
+    assert len(report.results) == 8
+    whole = [place for place in one.pictures if not isinstance(place, bytes)]
+    assert len(whole) == len(set(whole)) > 126
+    assert len(one.texts) == len(set(one.texts))
+
+
+def test_shared_encodings_change_no_number(encoder, shared_data):
+    names = ["fg-ovd@hard", "fg-ovd@easy", "sugarcrepe@7"]
+    together = evaluate(encoder(), names, shared_data)
+    for name in names:
+        alone = evaluate(encoder(), [name], shared_data)
+        assert alone.results[name].keys() == together.results[name].keys()
+        for task, result in alone.results[name].items():
+            assert result.metrics == together.results[name][task].metrics
+
+
+def test_a_picture_that_cannot_be_decoded_is_an_error_with_its_name(cities, capsys):
+    (cities / "urban1k/image/2.jpg").write_bytes(b"no picture")
+    assert main(["eval", "starter", "urban1k@1000", "--data", str(cities)]) == 2
+    assert "2.jpg" in capsys.readouterr().err
+
+
+def test_strict_exits_1_where_pictures_are_missing(cities, capsys):
+    command = ["eval", "starter", "urban1k@1000", "--data", str(cities)]
+    assert main([*command, "--strict"]) == 0
+    (cities / "urban1k/image/2.jpg").unlink()
+    assert main(command) == 0
+    assert main([*command, "--strict"]) == 1
+    assert "3 of 4 pictures" in capsys.readouterr().out
+
+
+def test_a_protocol_is_checked_pinned_listed_and_explained_without_a_model(cities, capsys):
+    assert main(["eval", "--check", "urban1k@1000", "--data", str(cities)]) == 0
+    assert "ok\n  read: " in capsys.readouterr().out
+    assert main(["eval", "--pin", "urban1k@1000", "--data", str(cities)]) == 0
+    pinned = capsys.readouterr().out
+    assert '["urban1k@1000"]\nimages = 4\nrows = 4\ndata = "' in pinned
+    assert main(["eval", "--list", "urban", "--data", str(cities)]) == 0
+    assert re.search(r"urban1k@1000 +retrieval +4 +4 +yes", capsys.readouterr().out)
+    assert main(["eval", "--explain", "urban1k@1000", "--data", str(cities)]) == 0
+    card = capsys.readouterr().out
+    for said in (
+        "urban1k/caption",
+        "here: ",
+        "huggingface.co/datasets/BeichenZhang/Urban1k",
+        "HiMo-CLIP L/14",
+        "Pitfalls:",
+    ):
+        assert said in card
+    (cities / "urban1k/caption/2.txt").write_text("City two.\n")
+    assert main(["eval", "--check", "urban1k@1000", "--data", str(cities)]) == 1
+    assert "differs from the pinned" in capsys.readouterr().out
+
+
+def test_several_data_folders_are_searched_in_order(encoder, cities, tmp_path):
+    (cities / "urban1k/image").rename(tmp_path / "image")
+    (tmp_path / "photos/urban1k").mkdir(parents=True)
+    (tmp_path / "image").rename(tmp_path / "photos/urban1k/image")
+    report = evaluate(encoder(), ["urban1k@1000"], [cities, tmp_path / "photos"])
+    assert report.protocols["urban1k@1000"].whole
+
+
+def test_what_is_known_and_not_run_says_why(encoder, tmp_path):
+    with pytest.raises(ValueError, match="refcoco@val is known and not run here: a dual encoder needs proposals"):
+        evaluate(encoder(), ["refcoco@val"], tmp_path)

@@ -15,6 +15,7 @@ from ..encoder.scores import find_score
 from ..types import Box
 from .benchmark import Benchmark, Task, with_area
 from .encoded import Encodes
+from .own import Own, is_own, own
 from .pinned.check import Checked, checked
 from .pinned.contamination import flags
 from .pinned.published import compare
@@ -51,7 +52,8 @@ def evaluate(
 
     Args:
         encoder: Of pictures and texts.
-        names: Of protocols, groups of them such as "@long", or benchmarks of made-up pictures.
+        names: Of protocols, groups of them such as "@long", benchmarks of made-up pictures, or files of one's own in
+            any format that training reads.
         root: The folder, or folders, with their data. Made-up pictures need none; they are drawn at the size the
             encoder sees.
         model: What the report calls the encoder.
@@ -67,20 +69,24 @@ def evaluate(
     Raises:
         ValueError: If a name or the similarity is unknown, data are absent, or an encoder gives NaN.
     """
-    every = check_names(names, benchmarks)
+    files = {each.name: each for each in map(own, filter(is_own, names))}
+    every = [*check_names([name for name in names if not is_own(name)], benchmarks), *files]
     protocols = registry()
     find_score(similarity, encoder.scores)
     roots = Roots((root,) if isinstance(root, Path) else tuple(root))
-    ready = {name: _ready(protocols[name], roots, limit) for name in every if name not in benchmarks}
+    ready = {name: _ready(protocols[name], roots, limit) for name in every if name in protocols}
     shared = Shared(encoder.decoding(scaled=scaled_decoding), _boxes([each.measured for each in ready.values()]))
     results: dict[str, dict[str, Result]] = {}
     seconds: dict[str, float] = {}
     for name in every:
         start = perf_counter()
+        measuring: Encodes = shared
         if name in benchmarks:
             benchmark, measuring = _drawn_at(benchmarks[name](), encoder.image_size), encoder
+        elif name in files:
+            benchmark = files[name].benchmark
         else:
-            benchmark, measuring = ready[name].measured.benchmark(), shared
+            benchmark = ready[name].measured.benchmark()
         tasks = tuple(_compared_by(task, similarity) for task in benchmark.tasks)
         results[name] = replace(benchmark, tasks=tasks, scaled_decoding=scaled_decoding)(measuring)
         seconds[name] = perf_counter() - start
@@ -90,7 +96,8 @@ def evaluate(
         results=results,
         seconds=seconds,
         scaled_decoding=scaled_decoding,
-        protocols={name: _provenance(each, results[name], model, limit) for name, each in ready.items()},
+        protocols={name: _provenance(each, results[name], model, limit) for name, each in ready.items()}
+        | {name: _own_provenance(each) for name, each in files.items()},
         about=_about(encoder),
     )
 
@@ -101,7 +108,7 @@ def check_names(names: Sequence[str], benchmarks: Mapping[str, object] = BENCHMA
     Raises:
         ValueError: If a name is unknown.
     """
-    every = expand(names)
+    every = expand(name for name in names if not is_own(name))
     known = [*benchmarks, *registry()]
     strange = [name for name in every if name not in known]
     if strange:
@@ -159,6 +166,11 @@ def _provenance(ready: _Ready, results: Mapping[str, Result], model: str, limit:
         comparable=tuple(each.as_json() for each in compare(result, pinned.name, model, whole)),
         contamination=flags(pinned, model),
     )
+
+
+def _own_provenance(own: Own) -> Provenance:
+    rows = sum(task.count(own.benchmark.samples) for task in own.benchmark.tasks)
+    return Provenance(own.sha256, "own", own.images, own.present, rows, own.path)
 
 
 def _about(encoder: Encodes) -> dict[str, Any]:

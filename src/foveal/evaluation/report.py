@@ -24,7 +24,7 @@ class Provenance:
 
     Attributes:
         sha256: Of the canonical form of the data.
-        verdict: "ok" where that is the pinned one, "counts only" where none is pinned, or "differs".
+        verdict: "ok" where that is the pinned one, "counts only" where none is pinned, "differs", or "own".
         images: How many images the protocol has.
         present: How many of them were there.
         rows: Texts, cases or boxes.
@@ -224,8 +224,9 @@ def _remarks(reports: Sequence[Report]) -> list[str]:
 
 def _data_line(name: str, of: Provenance) -> str:
     """What was measured: "urban1k@1000: data 47421d24 ok, 1,000 of 1,000 pictures, rules 1"."""
-    data = {"ok": "ok", "counts only": "not pinned yet", "differs": "DIFFERS from the pinned data"}[of.verdict]
-    line = f"{name}: data {of.sha256[:8]} {data}, {of.present:,} of {of.images:,} pictures, rules {of.rules}"
+    data = {"counts only": "not pinned yet", "differs": "DIFFERS from the pinned data", "own": f"of {of.layout}"}
+    state = data.get(of.verdict, of.verdict)
+    line = f"{name}: data {of.sha256[:8]} {state}, {of.present:,} of {of.images:,} pictures, rules {of.rules}"
     if of.limit is not None:
         line += f", the first {of.limit:,} rows alone"
     return line + ("." if of.whole else ": not comparable with published numbers.")

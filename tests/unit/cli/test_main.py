@@ -48,7 +48,24 @@ def test_the_command_is_installed_and_returns_the_exit_code(tmp_path):
     ("verb", "words"),
     [
         ("train", ["recipe", "--out", "--data", "--init", "--resume", "--set", "a wrong name lists the right ones"]),
-        ("eval", ["model", "benchmarks", "--data", "--similarity", "--out", "--batch-size", "--scaled-decoding"]),
+        (
+            "eval",
+            [
+                "model protocol",
+                "--list",
+                "--explain",
+                "--check",
+                "--pin",
+                "--limit",
+                "--strict",
+                "--dtype",
+                "--data",
+                "--similarity",
+                "--out",
+                "--batch-size",
+                "--scaled-decoding",
+            ],
+        ),
         ("scenes", ["out", "--count", "--seed", "--split", "--size", "--shard"]),
         ("demo", ["--out", "--recipes", "--scenes", "--steps", "--seed"]),
     ],
@@ -69,7 +86,7 @@ def test_eval_decodes_whole_pictures_unless_it_is_told_otherwise(monkeypatch, tm
         asked.append(scaled_decoding)
         raise AskedError
 
-    monkeypatch.setattr("foveal.encoder.load.load", lambda _: SimpleNamespace())
+    monkeypatch.setattr("foveal.encoder.load.load", lambda _, dtype: SimpleNamespace())
     monkeypatch.setattr(import_module("foveal.evaluation.evaluate"), "evaluate", measure)
     for flags in ([], ["--scaled-decoding"], ["--no-scaled-decoding"]):
         with pytest.raises(AskedError):

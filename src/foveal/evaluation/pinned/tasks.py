@@ -1,5 +1,6 @@
 """From a protocol's rows to samples and the task that measures them, with the protocol's scoring rules."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 from PIL import Image
 
+from ...data.formats.boxes import Frame, frame_of
 from ...types import Negative, Region, Sample
 from ..benchmark import Benchmark, Task
 from ..choice import CaptionChoice, Draws, Levels, RegionChoice
@@ -22,6 +24,8 @@ from .canonical import Box, Captions, Case, Edges, Label, Ladder, ordered, stem
 from .readers.crops import Crops
 from .reading import Data
 from .registry import Pinned
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def _blank() -> bytes:
     return file.getvalue()
 
 
+NO_BOX = (0.0, 0.0, 0.0, 0.0)
 NO_IMAGE = _blank()
 """What stands for an image where texts alone are compared; nothing depends on it."""
 
@@ -187,24 +192,31 @@ def _ladder(pinned: Pinned, data: Data) -> Measured:
 
 
 def _region(data: Data) -> Callable[[Box], Sample]:
-    """What makes a sample with one region of a box."""
+    """What makes a sample with one region of a box, as a photo that EXIF turns is seen.
 
-    def sample(row: Box) -> Sample:
+    A box whose photo does not say which way it lies has no area, and counts as not measured.
+    """
+    frames: dict[Path, Frame | None] = {}
+
+    def frame(place: Path, row: Box) -> Frame | None:
         if row.size is None:
             raise ValueError(f"A box of {row.image} comes without the size of its image. The file must say it.")
-        negatives = tuple(Negative(text) for text in row.wrong)
-        region = Region(_fractions(row.box, *row.size), row.right[0], negatives)
-        return Sample(stem(row.image), data.images.place(row.image), regions=(region,))
+        try:
+            return frame_of(place, *row.size) if data.images.holds(place) else Frame(*row.size)
+        except ValueError as error:
+            log.warning("%s: its boxes are left out: %s", row.image, error)
+            return None
+
+    def sample(row: Box) -> Sample:
+        place = data.images.place(row.image)
+        if place not in frames:
+            frames[place] = frame(place, row)
+        seen = frames[place]
+        box = seen.box(list(row.box), least=0.0) if seen else NO_BOX
+        region = Region(box, row.right[0], tuple(Negative(text) for text in row.wrong))
+        return Sample(stem(row.image), place, regions=(region,))
 
     return sample
-
-
-def _fractions(box: Edges, width: int, height: int) -> tuple[float, float, float, float]:
-    """Corners in fractions of the image, cut at its border, where a model's view of it ends."""
-    x, y, wide, high = box
-    ends = (x / width, y / height, (x + wide) / width, (y + high) / height)
-    x0, y0, x1, y1 = (min(max(end, 0.0), 1.0) for end in ends)
-    return x0, y0, x1, y1
 
 
 def _draws(pinned: Pinned) -> Draws:

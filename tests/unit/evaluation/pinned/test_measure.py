@@ -14,9 +14,11 @@ from foveal.cli.main import main
 from foveal.evaluation import evaluate, read_report, table
 from foveal.evaluation.compare import compare
 from foveal.evaluation.pinned import registry as tables
+from foveal.evaluation.pinned.canonical import stem
 from foveal.evaluation.pinned.check import check
-from foveal.evaluation.pinned.reading import Roots
+from foveal.evaluation.pinned.reading import Roots, read
 from foveal.evaluation.pinned.registry import find, registry
+from foveal.evaluation.pinned.tasks import measured
 from foveal.evaluation.report import JSON, QUERIES
 
 
@@ -210,3 +212,45 @@ def test_several_data_folders_are_searched_in_order(encoder, cities, tmp_path):
 def test_what_is_known_and_not_run_says_why(encoder, tmp_path):
     with pytest.raises(ValueError, match="refcoco@val is known and not run here: a dual encoder needs proposals"):
         evaluate(encoder(), ["refcoco@val"], tmp_path)
+
+
+def test_boxes_follow_photos_that_exif_turns(tmp_path, caplog):
+    lines = []
+    for turn, width, height in ((6, 400, 200), (8, 200, 400), (3, 400, 200)):
+        exif = Image.Exif()
+        exif[0x112] = turn
+        (tmp_path / "coco/val2017").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (400, 200)).save(tmp_path / f"coco/val2017/{turn}.jpg", exif=exif)
+        row = {"img_path": f"val2017/{turn}.jpg", "bbox": [10, 10, 80, 80], "width": width, "height": height}
+        lines.append(json.dumps(row | {"pos_expression": ["red"], "neg_expression": ["blue"]}))
+    (tmp_path / "fg_ovd").mkdir()
+    (tmp_path / "fg_ovd/h_attributes_llava.jsonl").write_text("\n".join(lines))
+    pinned = find("fg-ovd@hard")
+    samples = measured(pinned, read(pinned, Roots((tmp_path,)))).samples
+    box = {sample.id: sample.regions[0].box for sample in samples}
+    assert box["6"] == pytest.approx((0.55, 0.025, 0.95, 0.225))
+    assert box["8"] == pytest.approx((0.05, 0.025, 0.45, 0.225))
+    assert box["3"] == (0, 0, 0, 0)  # counts as not measured
+    assert "3.jpg: its boxes are left out: the photo is turned (EXIF 3)" in caplog.text
+
+
+def test_the_numbers_of_fg_ovd_are_the_published_ones(shared_data):
+    twins = 0
+    for name, count in {"hard": 3545, "medium": 2968, "easy": 1299, "trivial": 3545}.items():
+        rows = read(find(f"fg-ovd@{name}"), Roots((shared_data,))).rows
+        assert len(rows) == count
+        assert {len(row.wrong) for row in rows} <= set(range(2, 11))
+        twins += sum(row.right[0] in row.wrong for row in rows)
+    assert twins == 4  # all in the medium file
+
+
+def test_the_copy_in_the_photos_annotations_has_the_same_regions(shared_data):
+    annotations = json.loads((shared_data / "coco/annotations.json").read_text())["images"]
+    rows = {
+        (stem(row.image), row.right, tuple(row.box))
+        for name in ("hard", "medium", "easy", "trivial")
+        for row in read(find(f"fg-ovd@{name}"), Roots((shared_data,))).rows
+    }
+    regions = [(image["id"], row) for image in annotations for row in image["fgovd"]]
+    assert len(regions) == 96
+    assert all((f"{number:012d}", tuple(row["pos"]), tuple(row["bbox"])) in rows for number, row in regions)

@@ -67,7 +67,7 @@ def card(pinned: Pinned, roots: Roots) -> str:
         _measured(pinned),
         _files(pinned, roots),
         _listed("How to get them:", pinned.get),
-        _rules(pinned),
+        rules(pinned),
         _listed("Pitfalls:", (*pinned.pitfalls, *pinned.flags)),
         f"Licence: {pinned.licence or 'not stated'}. Paper: {pinned.cite or 'not stated'}.",
         _published(pinned),
@@ -155,7 +155,8 @@ def _files(pinned: Pinned, roots: Roots) -> str:
     return "\n".join(lines) if len(lines) > 1 else ""
 
 
-def _rules(pinned: Pinned) -> str:
+def rules(pinned: Pinned) -> str:
+    """Return by which rules a protocol is scored, and what is done to its texts."""
     rule = f"Rules, version {pinned.rules}: {_RULES[pinned.task]}"
     if pinned.task in ("retrieval", "grouped-gallery"):
         own = "with its own image alone" if pinned.equal_texts == "own" else "with every image of an equal text"

@@ -1,0 +1,102 @@
+"""The pages of `docs/protocols/`, a family each: `python -m foveal.evaluation.pinned.pages docs/protocols`."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from .cards import rules
+from .published import Published, published, rows_of
+from .readers import READERS
+from .reading import folders, places
+from .registry import Pinned, registry
+
+_NOTE = (
+    "This page is made from the registry. Change the tables in `src/foveal/evaluation/pinned/tables/`, not the page."
+)
+
+
+def page(family: str) -> str:
+    """Return the page of a family in Markdown: what is measured, files, rules, pitfalls, published numbers.
+
+    Args:
+        family: Of protocols.
+    """
+    variants = [pinned for pinned in registry().values() if pinned.family == family]
+    parts = [f"# {family}", _NOTE, _overview(variants)]
+    for pinned in variants:
+        parts += [f"## {pinned.name}", *_sections(pinned)]
+    elsewhere = sorted(
+        {row.protocol for row in published() if row.nearest.partition("@")[0] == family} - set(registry())
+    )
+    if elsewhere:
+        parts.append(f"Published numbers that belong to no protocol here: {', '.join(elsewhere)}.")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the pages of all families, and return their files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for family in dict.fromkeys(pinned.family for pinned in registry().values()):
+        files.append(folder / f"{family}.md")
+        files[-1].write_text(page(family), encoding="utf-8")
+    return files
+
+
+def _overview(variants: Iterable[Pinned]) -> str:
+    lines = ["| name | what it is | images | rows | data |", "|---|---|---|---|---|"]
+    for each in variants:
+        counts = " | ".join(f"{number:,}" if number else "not stated" for number in (each.images, each.rows))
+        data = f"`{each.data[:8]}`" if each.data else "not pinned yet" if each.runnable else "not run here"
+        lines.append(f"| `{each.name}` | {each.title} | {counts} | {data} |")
+    return "\n".join(lines)
+
+
+def _sections(pinned: Pinned) -> list[str]:
+    sections = [rules(pinned) if pinned.runnable else f"Not run here: {pinned.why_not}."]
+    sections.append(_files(pinned))
+    if pinned.get:
+        sections.append("How to get the files:\n\n" + _bullets(pinned.get))
+    if pinned.pitfalls or pinned.flags:
+        sections.append("Pitfalls:\n\n" + _bullets((*pinned.pitfalls, *pinned.flags)))
+    if pinned.licence or pinned.cite:
+        sections.append(f"Licence: {pinned.licence or 'not stated'}. Paper: {pinned.cite or 'not stated'}.")
+    sections.append(_published(rows_of(pinned.name)))
+    return sections
+
+
+def _files(pinned: Pinned) -> str:
+    lines = []
+    for layout in READERS.get(pinned.reader, ()):
+        where = " or ".join(f"`{name}`" for name in places(layout, pinned))
+        images = " or ".join(f"`{name}/`" for name in folders(layout, pinned))
+        lines.append(f"- {layout.name}: {where}" + (f"; images in {images}" if images else ""))
+        if layout.example:
+            lines.append(f"  - `{layout.example}`")
+    return (
+        "Files, below the folder of `--data`; the first layout that is there is read:\n\n" + "\n".join(lines)
+        if lines
+        else ""
+    )
+
+
+def _published(rows: Iterable[Published]) -> str:
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        source = f"{row.source} ({row.measured_by}{f'; {row.note}' if row.note else ''})"
+        together.setdefault((row.model, row.resolution, source), []).append(f"{row.metric} {row.value:g}")
+    if not together:
+        return ""
+    lines = ["| model | pixels | numbers | source |", "|---|---|---|---|"]
+    lines += [
+        f"| {model} | {size} | {', '.join(numbers)} | {source} |" for (model, size, source), numbers in together.items()
+    ]
+    return "Published:\n\n" + "\n".join(lines)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

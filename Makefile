@@ -36,11 +36,12 @@ test: $(READY) ## Fast tests, on every core
 test-all: $(READY) ## All tests, the slow ones too
 	$(BIN)/python -m pytest --numprocesses auto
 
-check: $(READY) ## Format, lint, types, floors, spelling
+check: $(READY) ## Format, lint, types, floors, names, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
+	$(BIN)/python tools/check_names.py
 	$(BIN)/codespell
 
 format: $(READY) ## Format and fix what can be fixed

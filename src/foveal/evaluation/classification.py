@@ -29,8 +29,8 @@ def imagenet_prompts() -> tuple[str, ...]:
     """
     prompts = ["a photo of many {}.", "a photo of one {}.", "a photo of my {}.", "itap of my {}."]
     for article in ("a", "the"):
-        prompts += [f"a {how} photo of {article} {{}}." for how in _PHOTO.split("|")]
-        prompts += [f"a photo of {article} {how} {{}}." for how in _SHOWN.split("|")]
+        prompts += [f"a {style} photo of {article} {{}}." for style in _PHOTO.split("|")]
+        prompts += [f"a photo of {article} {style} {{}}." for style in _SHOWN.split("|")]
         prompts += [f"{work} of {article} {{}}." for work in _WORK.split("|")]
         prompts += [f"{article} {made} {{}}." for made in _MADE.split("|")]
         prompts += [f"{article} {{}} in a video game."]
@@ -106,24 +106,24 @@ class Classification:
     def needs(self, samples: Sequence[Sample]) -> Needs:
         """Every class in every prompt."""
         names = self._names([sample.captions[0] for sample in samples if sample.captions])
-        every = [name for group in self.synonyms for name in group] or names
-        return Needs({self.kind: filled(self.prompts, every)})
+        all_names = [name for group in self.synonyms for name in group] or names
+        return Needs({self.kind: filled(self.prompts, all_names)})
 
     def __call__(self, encoded: Encoded) -> Result:
         """Compare pictures and classes."""
         asked = [number for number, sample in enumerate(encoded.samples) if sample.captions]
-        own = [encoded.samples[number].captions[0] for number in asked]
+        labels = [encoded.samples[number].captions[0] for number in asked]
         picture = encoded.picture[torch.tensor(asked)]
-        names = self._names(own)
+        names = self._names(labels)
         place = {name: number for number, name in enumerate(names)}
-        label = torch.tensor([int(name) if self.numbered else place[name] for name in own])
+        label = torch.tensor([int(name) if self.numbered else place[name] for name in labels])
         classes = Classes(names, self.prompts, self.kind, self.synonyms, self.ties)
         return classify(encoded, encoded.images.embedding[picture], label, picture, classes)
 
-    def _names(self, own: Sequence[str]) -> tuple[str, ...]:
+    def _names(self, labels: Sequence[str]) -> tuple[str, ...]:
         if self.numbered and self.classes:
             return self.classes
-        return class_names(self.classes, own)
+        return class_names(self.classes, labels)
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ def classify(
         classes: All that compete.
     """
     groups = classes.synonyms or tuple((name,) for name in classes.names)
-    every = [name for group in groups for name in group]
-    text = encoded.embeddings(filled(classes.prompts, every), classes.kind)
-    vectors = ensemble(text.unflatten(0, (len(every), len(classes.prompts))))
+    all_names = [name for group in groups for name in group]
+    text = encoded.embeddings(filled(classes.prompts, all_names), classes.kind)
+    vectors = ensemble(text.unflatten(0, (len(all_names), len(classes.prompts))))
     ranks = _ranks(queries, vectors, [len(group) for group in groups], label)
     right = Queries(ranks.rank, picture, tied=ranks.tied, score=ranks.score, rival=ranks.rival)
     chance = 100 / len(classes.names)
@@ -192,15 +192,15 @@ def _ranks(
     return Ranks(*map(torch.cat, columns))
 
 
-def class_names(classes: tuple[str, ...] | None, own: Sequence[str]) -> tuple[str, ...]:
+def class_names(classes: tuple[str, ...] | None, labels: Sequence[str]) -> tuple[str, ...]:
     """All classes that compete.
 
     Raises:
         ValueError: If a query's class is not among them.
     """
     if classes is None:
-        return tuple(dict.fromkeys(own))
-    unknown = sorted(set(own) - set(classes))
+        return tuple(dict.fromkeys(labels))
+    unknown = sorted(set(labels) - set(classes))
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not among the {len(classes)} classes. Add it, or drop its samples.")
     return classes

@@ -84,7 +84,7 @@ def told(differences: Sequence[Difference], names: tuple[str, str]) -> str:
         differences: As `compare` gives them.
         names: Of both models.
     """
-    return "\n".join(_line(each, names) for each in differences)
+    return "\n".join(_line(difference, names) for difference in differences)
 
 
 def paired_bootstrap(
@@ -135,7 +135,7 @@ def holm(differences: Sequence[Difference]) -> list[Difference]:
     for rank, place in enumerate(order):
         highest = max(highest, min(1.0, (len(differences) - rank) * differences[place].p))
         adjusted[place] = highest
-    return [replace(each, adjusted=p) for each, p in zip(differences, adjusted, strict=True)]
+    return [replace(difference, adjusted=p) for difference, p in zip(differences, adjusted, strict=True)]
 
 
 def outcomes(queries: Queries, ties: Ties) -> dict[str, Float[Tensor, " Q"]]:
@@ -150,7 +150,7 @@ def outcomes(queries: Queries, ties: Ties) -> dict[str, Float[Tensor, " Q"]]:
 
 
 def _of_protocol(name: str, first: Report, second: Report) -> list[Difference]:
-    found = []
+    differences = []
     ties: Ties = first.protocols[name].ties if name in first.protocols else "against"  # type: ignore[assignment]
     for task, result in first.results[name].items():
         for kind, queries in result.queries.items():
@@ -159,10 +159,10 @@ def _of_protocol(name: str, first: Report, second: Report) -> list[Difference]:
                 raise ValueError(
                     f"{name}: {len(queries.outcome):,} and {len(other.outcome):,} queries. Measure both whole."
                 )
-            theirs = outcomes(other, ties)
+            rival_outcomes = outcomes(other, ties)
             for metric, values in outcomes(queries, ties).items():
-                found.append(_difference(name, kind + metric, values, theirs[metric], queries.picture))
-    return found
+                differences.append(_difference(name, kind + metric, values, rival_outcomes[metric], queries.picture))
+    return differences
 
 
 def _difference(
@@ -186,11 +186,11 @@ def _check_comparable(name: str, reports: tuple[Report, Report], folders: tuple[
         lacking = folders[provenances.index(None)]
         raise ValueError(f"{name}: {lacking} does not say which data it was measured on. Evaluate again.")
     for what in ("sha256", "rules", "equal_texts", "ties", "present", "limit"):
-        ours, theirs = getattr(first, what), getattr(second, what)
-        if ours != theirs:
+        first_value, second_value = getattr(first, what), getattr(second, what)
+        if first_value != second_value:
             raise ValueError(
-                f"{name}: {folders[0]} and {folders[1]} differ in {_WORDS[what]}: {_short(ours)} and {_short(theirs)}. "
-                "Measure both in the same way."
+                f"{name}: {folders[0]} and {folders[1]} differ in {_WORDS[what]}: {_short(first_value)} and"
+                f" {_short(second_value)}. Measure both in the same way."
             )
 
 
@@ -208,14 +208,14 @@ def _short(value: object) -> object:
     return value[:8] if isinstance(value, str) else value
 
 
-def _line(each: Difference, names: tuple[str, str]) -> str:
+def _line(difference: Difference, names: tuple[str, str]) -> str:
     verdict = "not decided"
-    if each.decided:
-        verdict = f"{names[0] if each.first > each.second else names[1]} is better"
-    exact = "" if each.mcnemar is None else f", McNemar {each.mcnemar:.3g}"
-    chance = f"p = {each.p:.3g} (Holm {each.adjusted:.3g})"
+    if difference.decided:
+        verdict = f"{names[0] if difference.first > difference.second else names[1]} is better"
+    exact = "" if difference.mcnemar is None else f", McNemar {difference.mcnemar:.3g}"
+    chance = f"p = {difference.p:.3g} (Holm {difference.adjusted:.3g})"
     return (
-        f"{each.protocol} {each.metric}: {names[0]} {each.first:.1f} - {names[1]} {each.second:.1f} = "
-        f"{each.first - each.second:+.1f} [{each.low:+.1f}, {each.high:+.1f}], {chance}"
-        f"{exact}, {names[0]} alone {each.only_first:,}, {names[1]} alone {each.only_second:,}: {verdict}"
+        f"{difference.protocol} {difference.metric}: {names[0]} {difference.first:.1f} - {names[1]}"
+        f" {difference.second:.1f} = {difference.first - difference.second:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}], {chance}"
+        f"{exact}, {names[0]} alone {difference.only_first:,}, {names[1]} alone {difference.only_second:,}: {verdict}"
     )

@@ -69,16 +69,16 @@ def evaluate(
     Raises:
         ValueError: If a name or the similarity is unknown, data are absent, or an encoder gives NaN.
     """
-    files = {each.name: each for each in map(own, filter(is_own, names))}
-    every = [*check_names([name for name in names if not is_own(name)], benchmarks), *files]
+    files = {data.name: data for data in map(own, filter(is_own, names))}
+    ordered = [*check_names([name for name in names if not is_own(name)], benchmarks), *files]
     protocols = registry()
     find_score(similarity, encoder.scores)
     roots = Roots((root,) if isinstance(root, Path) else tuple(root))
-    ready = {name: _ready(protocols[name], roots, limit) for name in every if name in protocols}
-    shared = Shared(encoder.decoding(scaled=scaled_decoding), _boxes([each.measured for each in ready.values()]))
+    ready = {name: _ready(protocols[name], roots, limit) for name in ordered if name in protocols}
+    shared = Shared(encoder.decoding(scaled=scaled_decoding), _boxes([data.measured for data in ready.values()]))
     results: dict[str, dict[str, Result]] = {}
     seconds: dict[str, float] = {}
-    for name in every:
+    for name in ordered:
         start = perf_counter()
         measuring: Encodes = shared
         if name in benchmarks:
@@ -96,8 +96,8 @@ def evaluate(
         results=results,
         seconds=seconds,
         scaled_decoding=scaled_decoding,
-        protocols={name: _provenance(each, results[name], model, limit) for name, each in ready.items()}
-        | {name: _own_provenance(each) for name, each in files.items()},
+        protocols={name: _provenance(data, results[name], model, limit) for name, data in ready.items()}
+        | {name: _own_provenance(data) for name, data in files.items()},
         about=_about(encoder),
     )
 
@@ -108,12 +108,12 @@ def check_names(names: Sequence[str], benchmarks: Mapping[str, object] = BENCHMA
     Raises:
         ValueError: If a name is unknown.
     """
-    every = expand(name for name in names if not is_own(name))
+    ordered = expand(name for name in names if not is_own(name))
     known = [*benchmarks, *registry()]
-    strange = [name for name in every if name not in known]
+    strange = [name for name in ordered if name not in known]
     if strange:
         raise ValueError(unknown(strange[0], known))
-    return every
+    return ordered
 
 
 def _ready(pinned: Pinned, roots: Roots, limit: int | None) -> _Ready:
@@ -138,7 +138,7 @@ def _boxes(protocols: Sequence[Measured]) -> dict[Path | bytes, list[Box]]:
 def _compared_by(task: Task, similarity: str) -> Task:
     """The task, which compares by a similarity if it compares whole pictures with texts."""
     changed: Any = task
-    has_one = any(each.name == "similarity" for each in fields(changed))
+    has_one = any(field.name == "similarity" for field in fields(changed))
     return replace(changed, similarity=similarity) if has_one else task
 
 
@@ -163,7 +163,7 @@ def _provenance(ready: _Ready, results: Mapping[str, Result], model: str, limit:
         equal_texts=pinned.equal_texts,
         ties=pinned.ties,
         limit=limit,
-        comparable=tuple(each.as_json() for each in compare(result, pinned.name, model, whole)),
+        comparable=tuple(verdict.as_json() for verdict in compare(result, pinned.name, model, whole)),
         contamination=flags(pinned, model),
     )
 

@@ -87,8 +87,8 @@ class Shared:
             return self.encoder.encode_texts_fully(texts, kind, tokens, parts)
         new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._texts]
         if new:
-            made = self.encoder.encode_texts_fully(new, kind).embedding
-            self._texts |= {(kind, text): row for text, row in zip(new, made, strict=True)}
+            encoded = self.encoder.encode_texts_fully(new, kind).embedding
+            self._texts |= {(kind, text): row for text, row in zip(new, encoded, strict=True)}
         return EncodedTexts(torch.stack([self._texts[kind, text] for text in texts]))
 
     @property
@@ -106,20 +106,20 @@ class Shared:
     def _encode_whole(self, pictures: Loaded) -> None:
         new = tuple(place for place in pictures.places if (_WHOLE, place) not in self._images)
         if new:
-            made = self.encoder.encode_images_fully(Loaded(new, pictures.load)).embedding
-            self._images |= {(_WHOLE, place): row for place, row in zip(new, made, strict=True)}
+            encoded = self.encoder.encode_images_fully(Loaded(new, pictures.load)).embedding
+            self._images |= {(_WHOLE, place): row for place, row in zip(new, encoded, strict=True)}
 
     def _encode_boxes(self, pictures: Loaded, boxes: Sequence[Sequence[Box]]) -> None:
         """Encode pictures that are new or have a new box, with all boxes that any benchmark will ask for."""
-        wanted = {
+        pending = {
             place: tuple(dict.fromkeys((*of_image, *self.boxes.get(place, ()))))
             for place, of_image in zip(pictures.places, boxes, strict=True)
             if (self._boxed, place) not in self._images or any((place, box) not in self._regions for box in of_image)
         }
-        if not wanted:
+        if not pending:
             return
-        made = self.encoder.encode_images_fully(Loaded(tuple(wanted), pictures.load), list(wanted.values()))
-        assert made.regions is not None
-        for (place, of_image), row, regions in zip(wanted.items(), made.embedding, made.regions, strict=True):
+        encoded = self.encoder.encode_images_fully(Loaded(tuple(pending), pictures.load), list(pending.values()))
+        assert encoded.regions is not None
+        for (place, of_image), row, regions in zip(pending.items(), encoded.embedding, encoded.regions, strict=True):
             self._images[self._boxed, place] = row
             self._regions |= {(place, box): region for box, region in zip(of_image, regions, strict=True)}

@@ -47,10 +47,10 @@ def listing(word: str, roots: Roots) -> str:
     if not chosen:
         raise ValueError(f"No protocol has '{word}' in its name, title or task. Leave the word out to see all.")
     lines = [["name", "task", "images", "rows", "here", "licence", "what it is"]]
-    for each in chosen:
-        state = here(each, roots) if each.runnable else "not run"
-        counts = (f"{number:,}" if number else "" for number in (each.images, each.rows))
-        lines.append([each.name, each.task, *counts, state, _licence(each), each.title])
+    for pinned in chosen:
+        state = here(pinned, roots) if pinned.runnable else "not run"
+        counts = (f"{number:,}" if number else "" for number in (pinned.images, pinned.rows))
+        lines.append([pinned.name, pinned.task, *counts, state, _licence(pinned), pinned.title])
     groups = (f"{name}: {' '.join(members)}" for name, members in GROUPS.items())
     return "\n".join([*_columns(lines), "", *groups])
 
@@ -75,34 +75,34 @@ def card(pinned: Pinned, roots: Roots) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def told(found: Checked) -> str:
+def told(checked: Checked) -> str:
     """Return what a check found, a line each."""
-    pinned = found.pinned
+    pinned = checked.pinned
     state = {
         "ok": "ok",
         "counts only": "not pinned yet; numbers of rows and images fit",
-        "differs": f"differs from the pinned {found.wanted[:8]}" if found.wanted else "differs",
-    }[found.verdict]
+        "differs": f"differs from the pinned {checked.wanted[:8]}" if checked.wanted else "differs",
+    }[checked.verdict]
     lines = [
-        f"{pinned.name}: data {found.sha256[:8]} {state}",
-        f"read: {found.data.path} ({found.data.layout})",
-        f"{found.present:,} of {found.images:,} images are there, {found.rows:,} rows",
+        f"{pinned.name}: data {checked.sha256[:8]} {state}",
+        f"read: {checked.data.path} ({checked.data.layout})",
+        f"{checked.present:,} of {checked.images:,} images are there, {checked.rows:,} rows",
     ]
-    if found.missing:
-        lines.append(f"missing, for example: {found.missing}")
-    return "\n  ".join([*lines, *found.differences(), *found.data.notes])
+    if checked.missing:
+        lines.append(f"missing, for example: {checked.missing}")
+    return "\n  ".join([*lines, *checked.differences(), *checked.data.notes])
 
 
-def pin(found: Checked) -> str:
+def pin(checked: Checked) -> str:
     """Return the lines of a table that pin the data at hand, for the registry."""
-    field = "data_by_position" if found.data.by_position else "data"
+    field = "data_by_position" if checked.data.by_position else "data"
     lines = [
-        f'["{found.pinned.name}"]',
-        f"images = {found.images}",
-        f"rows = {found.rows}",
-        f'{field} = "{found.sha256}"',
+        f'["{checked.pinned.name}"]',
+        f"images = {checked.images}",
+        f"rows = {checked.rows}",
+        f'{field} = "{checked.sha256}"',
     ]
-    return "\n".join([*lines, *([f'labels = "{found.labels}"'] if found.labels else [])])
+    return "\n".join([*lines, *([f'labels = "{checked.labels}"'] if checked.labels else [])])
 
 
 def checks(names: Iterable[str], roots: Roots) -> tuple[str, bool]:
@@ -111,8 +111,8 @@ def checks(names: Iterable[str], roots: Roots) -> tuple[str, bool]:
     Returns:
         What was found, and whether all data are theirs.
     """
-    found = [check(find(name), roots) for name in expand(names)]
-    return "\n".join(map(told, found)), all(each.verdict != "differs" for each in found)
+    checked = [check(find(name), roots) for name in expand(names)]
+    return "\n".join(map(told, checked)), all(outcome.verdict != "differs" for outcome in checked)
 
 
 def cards(names: Iterable[str], roots: Roots) -> str:

@@ -82,20 +82,20 @@ class Checked:
         """Return what is wrong, a line each; nothing if the verdict is good."""
         if self.verdict != "differs":
             return []
-        said = []
+        reasons = []
         if self.pinned.labels and self.labels != self.pinned.labels:
-            said.append(f"class names or prompts have hash {self.labels[:8]}, pinned is {self.pinned.labels[:8]}")
+            reasons.append(f"class names or prompts have hash {self.labels[:8]}, pinned is {self.pinned.labels[:8]}")
         if self.wanted and self.sha256 != self.wanted:
-            said.append(f"the data have hash {self.sha256[:8]}, pinned is {self.wanted[:8]}")
+            reasons.append(f"the data have hash {self.sha256[:8]}, pinned is {self.wanted[:8]}")
             if self.sha256 in self.pinned.also:
-                said.append(f"this is a known copy: {self.pinned.also[self.sha256]}")
+                reasons.append(f"this is a known copy: {self.pinned.also[self.sha256]}")
         for name, here, stated in (("images", self.images, self.pinned.images), ("rows", self.rows, self.pinned.rows)):
             if stated and here != stated:
-                said.append(f"{here:,} {name} where {stated:,} are stated")
-        said += [f"the text of {name} is empty" for name in _empty(self.data.rows)[:3]]
-        said += _first_difference(self.lines, fingerprints(self.wanted))
-        said += self._parts()
-        return said
+                reasons.append(f"{here:,} {name} where {stated:,} are stated")
+        reasons += [f"the text of {name} is empty" for name in _empty(self.data.rows)[:3]]
+        reasons += _first_difference(self.lines, fingerprints(self.wanted))
+        reasons += self._parts()
+        return reasons
 
     def _parts(self) -> list[str]:
         """Which kinds differ, where each has a hash of its own."""
@@ -157,8 +157,8 @@ def fingerprints(sha256: str) -> Sequence[int]:
     """Return a number for each canonical line of pinned data; nothing if they are not kept."""
     if not sha256 or not FINGERPRINTS.is_file():
         return ()
-    with np.load(FINGERPRINTS, allow_pickle=False) as kept:
-        return kept[sha256[:16]].tolist() if sha256[:16] in kept.files else ()
+    with np.load(FINGERPRINTS, allow_pickle=False) as stored:
+        return stored[sha256[:16]].tolist() if sha256[:16] in stored.files else ()
 
 
 def fingerprint(line: str) -> int:
@@ -166,11 +166,11 @@ def fingerprint(line: str) -> int:
     return int.from_bytes(hashlib.sha256(line.encode("utf-8", "surrogatepass")).digest()[:4], "big")
 
 
-def _first_difference(lines: list[str], kept: Sequence[int]) -> list[str]:
+def _first_difference(lines: list[str], stored: Sequence[int]) -> list[str]:
     """The first line that is not as pinned, as it stands here."""
-    if not kept:
+    if not stored:
         return []
-    left = Counter(kept)
+    left = Counter(stored)
     for line in lines:
         mark = fingerprint(line)
         if left[mark] == 0:

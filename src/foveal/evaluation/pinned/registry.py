@@ -212,11 +212,13 @@ def unknown(name: str, names: Iterable[str]) -> str:
     """Return what is said of a name that nothing has: the variants of its family, or what is spelled nearly so."""
     known = list(names)
     family = name.partition("@")[0].lower()
-    variants = [each for each in known if each.partition("@")[0] == family]
+    variants = [variant for variant in known if variant.partition("@")[0] == family]
     if variants and "@" in name:
         return f"There is no variant '{name}' of {family}. There are: {', '.join(variants)}."
     if variants:
-        lines = "; ".join(f"{each} ({registry()[each].title})" if each in registry() else each for each in variants)
+        lines = "; ".join(
+            f"{variant} ({registry()[variant].title})" if variant in registry() else variant for variant in variants
+        )
         return f"{family} is a family of protocols; give a variant. There are: {lines}."
     if name.startswith("@"):
         return f"There is no group '{name}'. There are: {', '.join(GROUPS)}."
@@ -237,10 +239,10 @@ def search(word: str = "") -> Sequence[Pinned]:
 
 
 def _pinned(path: Path, name: str, table: Mapping[str, Any]) -> Pinned:
-    known = {each.name for each in fields(Pinned)}
-    wrong = sorted(set(table) - known)
+    valid = {field.name for field in fields(Pinned)}
+    wrong = sorted(set(table) - valid)
     if wrong:
-        raise ValueError(f'{path.name}: "{name}" has no field {wrong[0]}. It has: {", ".join(sorted(known))}.')
+        raise ValueError(f'{path.name}: "{name}" has no field {wrong[0]}. It has: {", ".join(sorted(valid))}.')
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
         return Pinned(name=name, **values)

@@ -216,6 +216,7 @@ def _line(difference: Difference, names: tuple[str, str]) -> str:
     chance = f"p = {difference.p:.3g} (Holm {difference.adjusted:.3g})"
     return (
         f"{difference.protocol} {difference.metric}: {names[0]} {difference.first:.1f} - {names[1]}"
-        f" {difference.second:.1f} = {difference.first - difference.second:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}], {chance}"
+        f" {difference.second:.1f} = {difference.first - difference.second:+.1f}"
+        f" [{difference.low:+.1f}, {difference.high:+.1f}], {chance}"
         f"{exact}, {names[0]} alone {difference.only_first:,}, {names[1]} alone {difference.only_second:,}: {verdict}"
     )

@@ -44,7 +44,10 @@ class Frame:
         """
         x, y, wide, high = _numbers(values, "x, y, width, height")
         ends = (x / self.width, y / self.height, (x + wide) / self.width, (y + high) / self.height)
-        return turned(_cut(ends, least, shown(values)), self.turn)
+        box = turned(_cut(ends, least, shown(values)), self.turn)
+        if least and not (box[0] < box[2] and box[1] < box[3]):  # a hair's breadth is lost in turning
+            raise ValueError(f"box without area: {shown(values)}")
+        return box
 
 
 def frame_of(image: Path | bytes, width: Any, height: Any) -> Frame:

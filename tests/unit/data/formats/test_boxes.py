@@ -78,6 +78,11 @@ def test_a_box_that_is_taken_lies_in_the_image_and_has_area(values, turn):
     assert 0 <= y0 < y1 <= 1
 
 
+def test_a_box_whose_area_is_lost_in_turning_is_none():
+    with pytest.raises(ValueError, match="box without area"):
+        Frame(200, 100, 3).box([0, 0, 1, 3.55e-15])
+
+
 @given(st.integers(1, 8))
 def test_turning_a_box_is_turning_the_picture(turn):
     box = (0.1, 0.2, 0.4, 0.9)

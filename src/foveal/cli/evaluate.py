@@ -32,6 +32,9 @@ def evaluate(  # noqa: PLR0913  # a switch each
         bool, typer.Option(help="Decode large JPEGs at a part of their size, as an index has it: faster, less exact.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 64,
+    training: Annotated[
+        str | None, typer.Option(help="Training data: count the protocol's pictures and texts that stand in them.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure the first rows alone; not the protocol.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit 1 if pictures are missing or data differ.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List protocols, all or those with a word.")] = False,
@@ -57,7 +60,7 @@ def evaluate(  # noqa: PLR0913  # a switch each
         raise typer.Exit(0 if right else 1)
     else:
         settings = {"similarity": similarity, "scaled_decoding": scaled_decoding, "limit": limit}
-        _measure(names, folders, dtype, batch_size, out, strict=strict, **settings)
+        _measure(names, folders, dtype, batch_size, out, strict=strict, training=training, **settings)
 
 
 def _measure(
@@ -68,6 +71,7 @@ def _measure(
     out: Path | None,
     *,
     strict: bool,
+    training: str | None,
     **settings: object,
 ) -> None:
     import torch
@@ -76,6 +80,7 @@ def _measure(
     from ..evaluation.evaluate import check_names
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.report import table
+    from .training_overlap import with_training
 
     if len(words) < 2:
         raise ValueError("Give a model and at least one protocol. `foveal eval --list` shows the protocols.")
@@ -84,6 +89,8 @@ def _measure(
     encoder = load(model, dtype=getattr(torch, dtype))
     encoder.batch_size, encoder.progress = batch_size, True
     report = measure(encoder, names, folders, model=Path(model).name, **settings)  # type: ignore[arg-type]
+    if training is not None:
+        report = with_training(report, folders, training)
     print(table([report]))
     if out is not None:
         report.write(out)

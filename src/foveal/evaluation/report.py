@@ -233,6 +233,13 @@ def _data_line(name: str, of: Provenance) -> str:
 
 
 def _verdicts(name: str, of: Provenance) -> Iterator[str]:
+    """Published numbers of the same weights, and what is known of training data."""
+    known = of.contamination
+    if known.get("checked"):
+        shares = (f"{known['found'][what]:,} of {known['compared'][what]:,} {what}" for what in ("images", "texts"))
+        yield f"{name}: {' and '.join(shares)} stand in the training data {known['training']}."
+    elif known.get("flags"):
+        yield f"{name}: contamination: {'; '.join(known['flags'])}."
     for row in of.comparable:
         said = f"{row['value']:.1f} by {row['measured_by']} at {row['resolution']} ({row['source']}): {row['verdict']}"
         yield f"{name} {row['metric']}: published for {row['model']} {said}, off by {row['queries_off']:g} queries."

@@ -254,3 +254,25 @@ def test_the_copy_in_the_photos_annotations_has_the_same_regions(shared_data):
     regions = [(image["id"], row) for image in annotations for row in image["fgovd"]]
     assert len(regions) == 96
     assert all((f"{number:012d}", tuple(row["pos"]), tuple(row["bbox"])) in rows for number, row in regions)
+
+
+def test_what_stands_in_training_data_is_counted(cities, tmp_path, capsys):
+    for number in range(4):
+        text = " ".join(f"word{number}{place}" for place in range(20))
+        (cities / f"urban1k/caption/{number}.txt").write_text(f"{text}\n")
+        noise = np.random.default_rng(number).integers(0, 255, (9, 9, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((160, 160)).save(cities / f"urban1k/image/{number}.jpg")
+    Image.open(cities / "urban1k/image/1.jpg").resize((120, 120)).save(tmp_path / "copy.jpg", quality=80)
+    caption = "Once more: " + (cities / "urban1k/caption/2.txt").read_text()
+    row = {"id": "x", "image": "copy.jpg", "captions": [caption]}
+    (tmp_path / "training.jsonl").write_text(json.dumps(row) + "\n")
+    command = ["eval", "starter", "urban1k@1000", "--data", str(cities), "--training", str(tmp_path / "training.jsonl")]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 0
+    assert "1 of 4 images and 1 of 4 texts stand in the training data" in capsys.readouterr().out
+    known = read_report(tmp_path / "run").protocols["urban1k@1000"].contamination
+    assert (known["checked"], known["found"], known["captioner"]) == (True, {"images": 1, "texts": 1}, "gpt-4v")
+
+
+def test_without_training_data_what_is_known_of_them_is_said(encoder, cities):
+    report = evaluate(encoder(), ["urban1k@1000"], cities, model="mine")
+    assert "urban1k@1000: contamination: unknown: the training data of mine are not listed." in table([report])

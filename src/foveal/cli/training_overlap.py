@@ -1,0 +1,95 @@
+"""What of a protocol stands in training data, for `foveal eval --training`: two rooms side by side meet here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..annotation.fingerprints import Hashes, picture_hash, text_hashes
+from ..data.formats.source import open_source
+from ..evaluation.pinned.reading import Images, Roots, read
+from ..evaluation.pinned.registry import find
+from ..evaluation.pinned.tasks import measured
+from ..evaluation.report import Report
+from ..types import Sample
+
+
+@dataclass
+class Overlap:
+    """Fingerprints of a protocol, and those that training data share.
+
+    Attributes:
+        images: Hashes of its images that are here.
+        texts: Of each text's parts, the text.
+        found_images: Images that are in the training data, or nearly so.
+        found_texts: Texts of which a part of 13 words, or the whole, is in the training data.
+    """
+
+    images: Hashes = field(default_factory=Hashes)
+    texts: dict[int, str] = field(default_factory=dict)
+    found_images: set[str] = field(default_factory=set)
+    found_texts: set[str] = field(default_factory=set)
+
+    def look(self, value: int | None, texts: Iterable[str]) -> None:
+        """Compare a training sample.
+
+        Args:
+            value: Hash of its image. None for an image of one color.
+            texts: All that is said about it.
+        """
+        near = None if value is None else self.images.find(value)
+        if near is not None:
+            self.found_images.add(near)
+        for text in texts:
+            self.found_texts.update(self.texts[gram] for gram in text_hashes(text) if gram in self.texts)
+
+
+def with_training(report: Report, folders: Sequence[Path], training: str) -> Report:
+    """Return a report whose protocols say how many of their images and texts stand in training data.
+
+    Args:
+        report: Of named protocols; others are left as they are.
+        folders: The data folders.
+        training: A source of samples, as `foveal train --data` takes it.
+    """
+    overlaps = {}
+    for name, provenance in report.protocols.items():
+        if provenance.verdict != "own":
+            build = measured(find(name), read(find(name), Roots(tuple(folders))))
+            overlaps[name] = _fingerprints(build.samples, build.data.images)
+    for sample in open_source(training):
+        here = isinstance(sample.image, bytes) or sample.image.is_file()
+        value = picture_hash(sample.image) if here else None
+        for overlap in overlaps.values():
+            overlap.look(value, _texts(sample))
+    protocols = {
+        name: replace(
+            report.protocols[name], contamination=_found(report.protocols[name].contamination, overlap, training)
+        )
+        for name, overlap in overlaps.items()
+    }
+    return replace(report, protocols={**report.protocols, **protocols})
+
+
+def _fingerprints(samples: Sequence[Sample], images: Images) -> Overlap:
+    overlap = Overlap()
+    for place in dict.fromkeys(sample.image for sample in samples):
+        if isinstance(place, Path) and images.holds(place):
+            value = picture_hash(images.load(place))
+            if value is not None:
+                overlap.images.add(value, str(place))
+    for sample in samples:
+        for text in _texts(sample):
+            overlap.texts.update(dict.fromkeys(text_hashes(text), text))
+    return overlap
+
+
+def _found(known: Mapping[str, object], overlap: Overlap, training: str) -> dict[str, object]:
+    counts = {"images": len(overlap.found_images), "texts": len(overlap.found_texts)}
+    compared = {"images": len(overlap.images), "texts": len(set(overlap.texts.values()))}
+    flags = [flag for flag in known.get("flags", []) if not str(flag).startswith("unknown")]  # type: ignore[attr-defined]
+    return {**known, "flags": flags, "checked": True, "training": training, "found": counts, "compared": compared}
+
+
+def _texts(sample: Sample) -> Iterable[str]:
+    yield from (*sample.captions, sample.long_caption)
+    yield from (region.phrase for region in sample.regions)

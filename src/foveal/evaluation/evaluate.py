@@ -90,15 +90,17 @@ def evaluate(
         tasks = tuple(_compared_by(task, similarity) for task in benchmark.tasks)
         results[name] = replace(benchmark, tasks=tasks, scaled_decoding=scaled_decoding)(measuring)
         seconds[name] = perf_counter() - start
+    about = _about(encoder)
+    preparation = about.get("preparation", {})
     return Report(
         model=model,
         similarity=similarity,
         results=results,
         seconds=seconds,
         scaled_decoding=scaled_decoding,
-        protocols={name: _provenance(data, results[name], model, limit) for name, data in ready.items()}
+        protocols={name: _provenance(data, results[name], model, limit, preparation) for name, data in ready.items()}
         | {name: _own_provenance(data) for name, data in files.items()},
-        about=_about(encoder),
+        about=about,
     )
 
 
@@ -148,7 +150,9 @@ def _drawn_at(benchmark: Benchmark, size: int) -> Benchmark:
     return replace(benchmark, samples=replace(samples, size=size)) if isinstance(samples, Scenes) else benchmark
 
 
-def _provenance(ready: _Ready, results: Mapping[str, Result], model: str, limit: int | None) -> Provenance:
+def _provenance(
+    ready: _Ready, results: Mapping[str, Result], model: str, limit: int | None, preparation: Mapping[str, Any]
+) -> Provenance:
     pinned, found = ready.pinned, ready.checked
     whole = found.verdict != "differs" and found.whole and limit is None
     result = next(iter(results.values()))
@@ -163,7 +167,7 @@ def _provenance(ready: _Ready, results: Mapping[str, Result], model: str, limit:
         equal_texts=pinned.equal_texts,
         ties=pinned.ties,
         limit=limit,
-        comparable=tuple(verdict.as_json() for verdict in compare(result, pinned.name, model, whole)),
+        comparable=tuple(verdict.as_json() for verdict in compare(result, pinned.name, model, whole, preparation)),
         contamination=flags(pinned, model),
     )
 

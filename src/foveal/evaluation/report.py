@@ -242,7 +242,9 @@ def _verdicts(name: str, of: Provenance) -> Iterator[str]:
         yield f"{name}: contamination: {'; '.join(known['flags'])}."
     for row in of.comparable:
         said = f"{row['value']:.1f} by {row['measured_by']} at {row['resolution']} ({row['source']}): {row['verdict']}"
-        yield f"{name} {row['metric']}: published for {row['model']} {said}, off by {row['queries_off']:g} queries."
+        why = f" Prepared otherwise: {'; '.join(row['differences'])}." if row.get("differences") else ""
+        off = f"off by {row['queries_off']:g} queries"
+        yield f"{name} {row['metric']}: published for {row['model']} {said}, {off}.{why}"
 
 
 def _result(row: dict[str, object], queries: dict[str, Queries]) -> Result:

@@ -67,16 +67,19 @@ class Comparison:
         verdict: "equal" in the digits that were published, "reproduced" within 0.2 points or two queries, "off" beyond
             them.
         queries: How many queries the difference is.
+        differences: Where the preparation of images and texts is not that of the published number.
     """
 
     published: Published
     value: float
     verdict: Verdict
     queries: float
+    differences: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return what a report keeps."""
-        return {**asdict(self.published), "measured": self.value, "verdict": self.verdict, "queries_off": self.queries}
+        measured = {"measured": self.value, "verdict": self.verdict, "queries_off": self.queries}
+        return {**asdict(self.published), **measured, "differences": list(self.differences)}
 
 
 @cache
@@ -90,7 +93,9 @@ def rows_of(protocol: str) -> tuple[Published, ...]:
     return tuple(row for row in published() if row.protocol == protocol)
 
 
-def compare(result: Result, protocol: str, model: str, whole: bool) -> list[Comparison]:
+def compare(
+    result: Result, protocol: str, model: str, whole: bool, preparation: Mapping[str, Any] | None = None
+) -> list[Comparison]:
     """Return a model's numbers beside those published for the same weights.
 
     Args:
@@ -98,9 +103,10 @@ def compare(result: Result, protocol: str, model: str, whole: bool) -> list[Comp
         protocol: Its name.
         model: The model's name or source; published names are recognized in it, see `same_model`.
         whole: All images were there, nothing was limited.
+        preparation: How images and texts were prepared, for the differences where a number is off.
     """
     return [
-        _compared(row, metric, whole)
+        _compared(row, metric, whole, preparation or {})
         for row in rows_of(protocol)
         if same_model(model, row.model)
         for metric in [result.metrics.get(_NAMES.get(row.metric, row.metric))]
@@ -132,11 +138,56 @@ def verdict(value: float, metric: Metric) -> tuple[Verdict, float]:
     return ("reproduced" if off <= _POINTS + 1e-9 or queries <= _QUERIES + 1e-9 else "off"), queries
 
 
-def _compared(row: Published, metric: Metric, whole: bool) -> Comparison:
+def differences(row: Published, preparation: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return where images or texts were prepared otherwise than for a published number, as far as both are known.
+
+    Args:
+        row: The published number.
+        preparation: As a report states it: `size`, `resize`, `lower_case`, `text_length`.
+    """
+    wanted = dict(_PREPARED.get(_family(row.model).rstrip("*"), {}))
+    if row.resolution.isdigit():
+        wanted["size"] = int(row.resolution)
+    lengths = preparation.get("text_length", {})
+    here = {**preparation, "long_text": lengths.get("long_caption"), "short_text": lengths.get("caption")}
+    return tuple(
+        f"{_WORDS[what]}: {here[what]} here, {value} there"
+        for what, value in wanted.items()
+        if here.get(what) is not None and here[what] != value
+    )
+
+
+def _compared(row: Published, metric: Metric, whole: bool, preparation: Mapping[str, Any]) -> Comparison:
     if not whole:
         return Comparison(row, metric.value, "not comparable", 0.0)
     decided, queries = verdict(row.value, metric)
-    return Comparison(row, metric.value, decided, round(queries, 1))
+    why = differences(row, preparation) if decided == "off" else ()
+    return Comparison(row, metric.value, decided, round(queries, 1), why)
+
+
+_CLIP: Mapping[str, Any] = {"resize": "crop", "resample": "bicubic", "lower_case": False}
+_PREPARED: Mapping[str, Mapping[str, Any]] = {
+    "clip": _CLIP,
+    "longclip": {**_CLIP, "long_text": 248},
+    "finelip": {**_CLIP, "long_text": 248},
+    "himoclip": {**_CLIP, "long_text": 248},
+    "tulip": {**_CLIP, "long_text": 248},
+    "debiasclip": {**_CLIP, "long_text": 248},
+    "goal": {**_CLIP, "long_text": 248},
+    "fgclip": {"resize": "squash", "short_text": 77, "long_text": 248, "lower_case": False},
+    "fgclip2": {"resize": "naflex", "short_text": 64, "long_text": 196, "lower_case": True},
+    "siglip2": {"short_text": 64, "lower_case": True},
+}
+"""What published numbers of a family were measured with, as the authors' scripts have it."""
+
+_WORDS = {
+    "size": "side of images in pixels",
+    "resize": "images are",
+    "resample": "filter",
+    "lower_case": "texts lower-cased",
+    "long_text": "tokens of long texts",
+    "short_text": "tokens of short texts",
+}
 
 
 _NAMES: Mapping[str, str] = {"accuracy": "mean"}

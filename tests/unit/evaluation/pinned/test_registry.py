@@ -1,7 +1,7 @@
 import pytest
 
 from foveal.evaluation.pinned import registry as tables
-from foveal.evaluation.pinned.published import published, rows_of, same_model, verdict
+from foveal.evaluation.pinned.published import differences, published, rows_of, same_model, verdict
 from foveal.evaluation.pinned.readers import READERS
 from foveal.evaluation.pinned.registry import ALIASES, GROUPS, expand, find, read_table, registry
 from foveal.evaluation.registry import BENCHMARKS
@@ -111,3 +111,14 @@ def test_a_model_is_recognized_by_family_and_size(name, theirs, same):
 )
 def test_reproduced_is_within_two_tenths_or_two_queries(published_value, measured, count, said):
     assert verdict(published_value, Metric(measured, 0.0, 100.0, count))[0] == said
+
+
+def test_what_was_prepared_otherwise_is_named():
+    row = next(row for row in rows_of("urban1k@1000") if row.model == "Long-CLIP B/16")
+    as_published = {"resize": "crop", "resample": "bicubic", "size": 224, "text_length": {"long_caption": 248}}
+    assert differences(row, as_published) == ()
+    assert differences(row, {**as_published, "size": 336, "text_length": {"long_caption": 77}}) == (
+        "tokens of long texts: 77 here, 248 there",
+        "side of images in pixels: 336 here, 224 there",
+    )
+    assert differences(row, {**as_published, "resize": "squash"}) == ("images are: squash here, crop there",)

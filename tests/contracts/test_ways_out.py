@@ -39,7 +39,7 @@ OPTION = re.compile(r"(?<![\w`-])`?(--[a-z][a-z0-9-]*)")
 EXTRAS = re.compile(r"(?:foveal|-e '?\.)\[([a-z, ]+)\]")
 COMMAND = re.compile(r"(?:`|^ *|: |\bRun |\b(?i:make one: ))foveal ([a-z]+)\b", re.MULTILINE)
 PAGE = re.compile(r"\b(docs/[\w/.-]+\.md|README\.md|CONTRIBUTING\.md)")
-PATH = re.compile(r"(?<![\w.{/])((?:data|optimizer|machine|objective|assistant)(?:\.[a-z_]+)+)\b(?!\()")
+PATH = re.compile(r"(?<![\w.{/])((?:data|optimizer|machine|objective|assistant)(?!\.jsonl?\b)(?:\.[a-z_]+)+)\b(?!\()")
 BARE = re.compile(r"\b[Ss]et (?:fewer |more |another )?([a-z]+(?:[._][a-z_]+)+)\b")
 ARGUMENT = re.compile(r"(?<![\w.{-])([a-z_]+)=(?:True|False|None|'|\"|\.\.\.|\[)")
 NOT_SETTINGS = {"data.json", "data.noun", "data.pkl"}  # files

@@ -77,7 +77,7 @@ def test_scenes_train_stop_resume_and_eval(small_benchmarks, monkeypatch, capsys
     assert (report.model, set(report.results)) == ("whole", {"scenes@test1000"})
     assert set(report.results["scenes@test1000"]) == {task.name for task in SCENE_TASKS}
     assert main(["eval", str(whole), "scenery"]) == 2
-    assert "There is no benchmark 'scenery'. There are: scenes, " in capsys.readouterr().err
+    assert "There is no protocol 'scenery'. Did you mean scenes or scenes_long?" in capsys.readouterr().err
 
 
 def test_a_trained_model_begins_another_recipe(scene_shards, tmp_path):

@@ -76,11 +76,12 @@ def _measure(
 ) -> None:
     import torch
 
+    from ..annotation.fingerprints import Hashes, picture_hash, text_hashes
     from ..encoder.load import load
     from ..evaluation.evaluate import check_names
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.report import table
-    from .training_overlap import with_training
+    from ..evaluation.training_overlap import Fingerprints, with_training
 
     if len(words) < 2:
         raise ValueError("Give a model and at least one protocol. `foveal eval --list` shows the protocols.")
@@ -90,7 +91,7 @@ def _measure(
     encoder.batch_size, encoder.progress = batch_size, True
     report = measure(encoder, names, folders, model=Path(model).name, **settings)  # type: ignore[arg-type]
     if training is not None:
-        report = with_training(report, folders, training)
+        report = with_training(report, folders, training, Fingerprints(picture_hash, text_hashes, Hashes))
     print(table([report]))
     if out is not None:
         report.write(out)

@@ -65,13 +65,18 @@ def board(folders: Sequence[Path]) -> dict[tuple[str, str], list[Row]]:
         folders: Of reports, or folders that hold such.
 
     Raises:
-        ValueError: If no folder holds a report.
+        ValueError: If no folder holds a report, or none is of a whole run.
     """
     reports = [(folder, read_report(folder)) for folder in _reports(folders)]
     tables: dict[tuple[str, str], list[Row]] = {}
     for folder, report in reports:
         for row in _rows(folder, report):
             tables.setdefault((row.protocol, row.metric), []).append(row)
+    if not tables:
+        where = ", ".join(map(str, folders))
+        raise ValueError(
+            f"{where} holds {len(reports)} reports and no whole run of a protocol. Measure one with all its images."
+        )
     for (protocol, metric), rows in tables.items():
         rows += [
             Row(

@@ -114,3 +114,9 @@ def test_the_board_ranks_whole_runs_beside_published_numbers(tmp_path):
 def test_a_board_of_nothing_says_how_to_fill_it(tmp_path):
     with pytest.raises(ValueError, match=r"holds no report\. Write one with `foveal eval --out`"):
         board([tmp_path])
+
+
+def test_a_board_of_parts_alone_says_what_is_missing(tmp_path):
+    run(tmp_path / "partial", [1, 1], present=1)
+    with pytest.raises(ValueError, match="holds 1 reports and no whole run of a protocol"):
+        board([tmp_path])

@@ -223,7 +223,7 @@ def _detector(name: str, device: str | None) -> tuple[Any, Any, str]:
     try:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
     except ImportError as error:
-        raise ValueError('Detectors need transformers. Run: pip install "foveal[detectors]".') from error
+        raise ValueError('Detectors need transformers. Run: pip install "foveal[detect]".') from error
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model = AutoModelForZeroShotObjectDetection.from_pretrained(name, use_safetensors=True)

@@ -44,8 +44,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from foveal.search.compare import EncodedQuery
 from foveal.search.first_pass import FirstPass
+from foveal.search.scoring import EncodedQuery
 from foveal.search.store import ImageFeatures, Layout, Store, row_batch
 from foveal.similarity import late_interaction
 

@@ -24,9 +24,9 @@ from foveal.encoder import Encoder
 from foveal.encoder.load import load
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
-from foveal.search import Indexing, Searcher, cells, store
+from foveal.search import Indexing, Searcher
 from foveal.search.sources import id_of
-from foveal.search.store import Store
+from foveal.search.store import Store, cells, table
 
 
 @pytest.fixture(scope="module")
@@ -210,14 +210,14 @@ def dying(name, when, photos, index, model):
 
 def work(photos, index, model):
     """The work of the command, with a first pass from twenty pictures on."""
-    store.CODED, cells.PER_CELL = 20, 3
+    table.CODED, cells.PER_CELL = 20, 3
     Indexing(str(photos), str(index), str(model), batch=4, tokens=4, regions=4)(partial(load, str(model)))
 
 
 @pytest.fixture
 def few(monkeypatch):
     """In this process too, twenty pictures have a first pass; what `work` sets is put back."""
-    monkeypatch.setattr(store, "CODED", 20)
+    monkeypatch.setattr(table, "CODED", 20)
     monkeypatch.setattr(cells, "PER_CELL", 3)
 
 

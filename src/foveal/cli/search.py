@@ -26,7 +26,7 @@ def search(
     """
     from ..encoder.load import load
     from ..search import Query, Searcher, parse_box, read_texts
-    from ..search.export import as_lines, numbered, write_hits
+    from ..search.contact_sheet import as_lines, numbered, write_hits
 
     texts = read_texts(text)
     queries = [Query(line, image, parse_box(box), exclude, where, k, mode) for line in texts]

@@ -16,7 +16,7 @@ def similar(
     """Find pictures like a picture."""
     from ..encoder.load import load
     from ..search import Searcher
-    from ..search.export import as_lines, write_hits
+    from ..search.contact_sheet import as_lines, write_hits
 
     searcher = Searcher.open(index, load(model) if model else None)
     hits = searcher.similar(picture, k)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .compare import EncodedQuery
 from .query import Mode
+from .scoring import EncodedQuery
 from .store import FEATURES, METADATA, Features, Numbered, Store
 
 log = logging.getLogger(__name__)
@@ -109,15 +109,15 @@ class FirstPass:
         """Read the columns that a mode compares. Also return a function that reads the rest of some images later."""
         if numbered is None:
             rows = self._store.named(ids)
-            features = self._store.features(rows)
+            features = Features.of(rows, self._store.layout)
             return rows, features, lambda _: (rows, features)
         rows = numbered.named(ids, COLUMNS[mode])
 
         def rest(subset: Sequence[str]) -> tuple[Any, Features]:
             table = numbered.named(subset, (*METADATA[1:], *FEATURES))
-            return table, self._store.features(table)
+            return table, Features.of(table, self._store.layout)
 
-        return rows, self._store.features(rows), rest
+        return rows, Features.of(rows, self._store.layout), rest
 
     @property
     def _as_opened(self) -> Numbered | None:
@@ -131,7 +131,7 @@ class FirstPass:
         in_memory = self._in_memory
         if in_memory is None or in_memory[0] != version:
             rows = self._store.named()
-            in_memory = self._in_memory = version, rows.select(METADATA), self._store.features(rows)
+            in_memory = self._in_memory = version, rows.select(METADATA), Features.of(rows, self._store.layout)
         _, rows, features = in_memory
         ids = rows["id"].to_pylist()
         if not where:

@@ -88,6 +88,15 @@ def distinct_tokens(tokens: Float[Tensor, "B T E"], most: int) -> Float[Tensor, 
     return F.normalize(members.mT @ tokens, dim=-1)
 
 
+def token_set(tokens: Float[Tensor, "T E"], size: int) -> Float[Tensor, "S E"]:
+    """Return tokens as a set of one size: the distinct ones of a larger set, the last repeated in a smaller one.
+
+    A repeated token changes no maximum.
+    """
+    few = distinct_tokens(tokens[None], size)[0]
+    return torch.cat([few, few[-1:].expand(size - len(few), -1)])
+
+
 def to_int8(rows: Float[Tensor, "*rows E"]) -> np.ndarray:
     """Quantize unit-length rows to 8 bits, stretched to the full range: the length is known, so no scale is kept."""
     peak = rows.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)

@@ -13,7 +13,12 @@ from torch import Tensor
 from ..encoder import Encoder, Picture
 from ..types import Box, Hit, PhraseBox
 from .background import SAMPLE, Baseline, confidences
-from .compare import (
+from .failures import reason_of
+from .fingerprint import same_model
+from .first_pass import FirstPass, Shortlist
+from .query import Mode, Query
+from .regions import best_windows
+from .scoring import (
     PARTS,
     BaselineScorer,
     EncodedQuery,
@@ -23,11 +28,6 @@ from .compare import (
     measure_background,
     similarities,
 )
-from .failures import reason_of
-from .first_pass import FirstPass, Shortlist
-from .query import Mode, Query
-from .regions import best_windows
-from .rows import same_model
 from .sources import id_of, original
 from .store import Features, Store, as_box
 

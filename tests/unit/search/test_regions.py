@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveal.models.regions import pool_regions
-from foveal.search.regions import best_windows, distinct_tokens, propose_regions, to_int8
-from foveal.search.rows import token_set, uncropped
+from foveal.search.indexing.encode import uncropped
+from foveal.search.regions import best_windows, distinct_tokens, propose_regions, to_int8, token_set
 from foveal.similarity import late_interaction
 
 

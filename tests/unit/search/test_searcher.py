@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.search import Indexing, Query, Searcher, cells, store, todo
+from foveal.search import Indexing, Query, Searcher
 from foveal.search import searcher as module
+from foveal.search.indexing.plan import IndexPlan
 from foveal.search.sources import id_of
+from foveal.search.store import Features, Store, cells, table
 from foveal.similarity import late_interaction
 
 TEXT = "a red square above a blue one, and two green stripes"
@@ -19,7 +21,7 @@ TEXT = "a red square above a blue one, and two green stripes"
 def everything(searcher):
     """Every picture, as the index holds it, and their paths."""
     rows = searcher._store.pictures.to_arrow()
-    return searcher._store.features(rows), rows["path"].to_pylist()
+    return Features.of(rows, searcher._store.layout), rows["path"].to_pylist()
 
 
 def exhaustive(searcher, text, mode):
@@ -67,11 +69,11 @@ def stop(_):
 def of_any_size(request, tmp_path, encoder, fill, monkeypatch):
     """Searchers that find their shortlists in each way."""
     monkeypatch.setattr(cells, "PER_CELL", 3)
-    monkeypatch.setattr(store, "CODED", {"all compared": 10**6, "coded": 20, "not finished": 20}[request.param])
+    monkeypatch.setattr(table, "CODED", {"all compared": 10**6, "coded": 20, "not finished": 20}[request.param])
     if request.param == "not finished":
-        monkeypatch.setattr(store.Store, "_code", lambda _: None)
+        monkeypatch.setattr(Store, "_code", lambda _: None)
     Indexing(str(fill(tmp_path / "photos", range(60))), str(tmp_path / "index"), tokens=6, regions=5)(lambda: encoder)
-    return Searcher(store.Store.open(tmp_path / "index"), encoder, shortlist=12)
+    return Searcher(Store.open(tmp_path / "index"), encoder, shortlist=12)
 
 
 def test_queries_together_are_answered_like_queries_alone(of_any_size, jpeg):
@@ -98,14 +100,14 @@ def test_queries_together_are_answered_like_queries_alone(of_any_size, jpeg):
 
 
 def test_an_index_whose_first_pass_lacks_pictures_says_so(tmp_path, encoder, fill, monkeypatch, caplog):
-    monkeypatch.setattr(store, "CODED", 20)
+    monkeypatch.setattr(table, "CODED", 20)
     monkeypatch.setattr(cells, "PER_CELL", 3)
     indexing = Indexing(str(fill(tmp_path / "photos", range(30))), str(tmp_path / "index"))
     indexing(lambda: encoder)
     Searcher.open(tmp_path / "index", encoder)
     assert caplog.text == ""
     fill(tmp_path / "photos", range(30, 33))
-    monkeypatch.setattr(store.Store, "finish", stop)
+    monkeypatch.setattr(Store, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
         indexing(lambda: encoder)
     Searcher.open(tmp_path / "index", encoder)
@@ -115,8 +117,8 @@ def test_an_index_whose_first_pass_lacks_pictures_says_so(tmp_path, encoder, fil
 def test_a_batch_of_queries_asks_the_index_as_often_as_one_query(of_any_size, monkeypatch):
     asked = []
     for name in ("nearest", "named", "passing", "count"):
-        own = getattr(store.Store, name)
-        monkeypatch.setattr(store.Store, name, lambda *given, own=own, name=name: asked.append(name) or own(*given))
+        own = getattr(Store, name)
+        monkeypatch.setattr(Store, name, lambda *given, own=own, name=name: asked.append(name) or own(*given))
     of_any_size.search_many([Query(TEXT)])
     alone, asked[:] = list(asked), []
     of_any_size.search_many([Query(f"{number} cats") for number in range(9)])
@@ -224,7 +226,7 @@ def test_a_picture_that_is_gone_is_told_and_its_thumbnail_explained(tmp_path, en
 
 
 def test_what_is_indexed_meanwhile_is_found(tmp_path, encoder, fill, monkeypatch, jpeg):
-    monkeypatch.setattr(store, "FRESH", store.timedelta(0))
+    monkeypatch.setattr(table, "FRESH", timedelta(0))
     indexing = Indexing(str(fill(tmp_path / "photos", range(3))), str(tmp_path / "index"))
     indexing(lambda: encoder)
     searcher = Searcher.open(tmp_path / "index", encoder)
@@ -236,12 +238,12 @@ def test_what_is_indexed_meanwhile_is_found(tmp_path, encoder, fill, monkeypatch
 
 @pytest.mark.parametrize("mode", ["late", "region"])
 def test_a_first_pass_over_sets_changes_no_best_hit(tmp_path, encoder, fill, monkeypatch, mode):
-    monkeypatch.setattr(store, "CODED", 20)
+    monkeypatch.setattr(table, "CODED", 20)
     monkeypatch.setattr(cells, "PER_CELL", 3)
     photos = fill(tmp_path / "photos", range(60))
     indexing = Indexing(str(photos), str(tmp_path / "index"), tokens=6, regions=5)
     indexing(lambda: encoder)
-    searcher = Searcher(store.Store.open(tmp_path / "index"), encoder, shortlist=30)
+    searcher = Searcher(Store.open(tmp_path / "index"), encoder, shortlist=30)
     for text in (TEXT, "a cat", "a photo of three dogs")[: 3 if mode == "late" else 1]:
         assert searcher.search(text, k=1, mode=mode)[0].path == exhaustive(searcher, text, mode)[0]
     filtered = searcher.search(TEXT, where="path < '005'", k=30, mode=mode)
@@ -257,8 +259,8 @@ def test_a_first_pass_over_sets_changes_no_best_hit(tmp_path, encoder, fill, mon
 
 
 def test_rows_by_number_are_rows_by_id_as_long_as_nobody_writes(tmp_path, encoder, fill, monkeypatch):
-    monkeypatch.setattr(store, "CODED", 5)
-    monkeypatch.setattr(store, "FRESH", timedelta(0))
+    monkeypatch.setattr(table, "CODED", 5)
+    monkeypatch.setattr(table, "FRESH", timedelta(0))
     photos = fill(tmp_path / "photos", range(12))
     indexing = Indexing(str(photos), str(tmp_path / "index"))
     indexing(lambda: encoder)
@@ -282,7 +284,7 @@ def test_an_index_that_was_never_finished_is_as_sure_as_one_that_was(tmp_path, e
     photos = str(fill(tmp_path / "photos", range(40)))
     Indexing(photos, str(tmp_path / "finished"))(lambda: encoder)
 
-    monkeypatch.setattr(todo.IndexPlan, "finish", stop)
+    monkeypatch.setattr(IndexPlan, "finish", stop)
     with pytest.raises(KeyboardInterrupt, match="Stopped with 40 pictures"):
         Indexing(photos, str(tmp_path / "stopped"))(lambda: encoder)
     finished, stopped = (Searcher.open(tmp_path / name, encoder) for name in ("finished", "stopped"))
@@ -292,7 +294,7 @@ def test_an_index_that_was_never_finished_is_as_sure_as_one_that_was(tmp_path, e
 
 
 def test_what_is_usual_is_measured_again_when_an_open_index_has_grown(tmp_path, encoder, fill, monkeypatch, jpeg):
-    monkeypatch.setattr(store, "FRESH", store.timedelta(0))
+    monkeypatch.setattr(table, "FRESH", timedelta(0))
     indexing = Indexing(str(fill(tmp_path / "photos", range(3))), str(tmp_path / "index"))
     indexing(lambda: encoder)
     searcher = Searcher.open(tmp_path / "index", encoder)
@@ -302,12 +304,12 @@ def test_what_is_usual_is_measured_again_when_an_open_index_has_grown(tmp_path, 
 
 
 def test_what_came_after_the_cells_were_read_is_found_too(tmp_path, encoder, fill, monkeypatch, jpeg):
-    monkeypatch.setattr(store, "CODED", 20)
-    monkeypatch.setattr(store, "FRESH", store.timedelta(0))
+    monkeypatch.setattr(table, "CODED", 20)
+    monkeypatch.setattr(table, "FRESH", timedelta(0))
     photos = fill(tmp_path / "photos", range(30))
     indexing = Indexing(str(photos), str(tmp_path / "index"), tokens=6, regions=5)
     indexing(lambda: encoder)
-    searcher = Searcher(store.Store.open(tmp_path / "index"), encoder, shortlist=10)
+    searcher = Searcher(Store.open(tmp_path / "index"), encoder, shortlist=10)
     fill(photos, [70])
     indexing(lambda: encoder)
     for mode in ("global", "late", "region", "fused"):
@@ -342,8 +344,8 @@ def every_question(searcher, picture):
 def test_an_index_that_was_replaced_is_never_answered_from(
     tmp_path, encoder, make_encoder, fill, monkeypatch, size, change
 ):
-    monkeypatch.setattr(store, "FRESH", timedelta(0))
-    monkeypatch.setattr(store, "CODED", 10**6 if size == "small" else 8)
+    monkeypatch.setattr(table, "FRESH", timedelta(0))
+    monkeypatch.setattr(table, "CODED", 10**6 if size == "small" else 8)
     monkeypatch.setattr(cells, "PER_CELL", 3)
     photos, index = fill(tmp_path / "photos", range(10)), tmp_path / "index"
     Indexing(str(photos), str(index), tokens=4, regions=4)(lambda: encoder)
@@ -390,11 +392,11 @@ def test_a_damaged_file_of_an_open_index_is_one_line(tmp_path, encoder, photos, 
 def test_an_index_of_before_is_still_read_and_written(tmp_path, encoder, fill, photos, run):
     """What an index was made with once stood in its notes alone."""
     run(photos)
-    whole = store.Store.open(tmp_path / "index")
+    whole = Store.open(tmp_path / "index")
     about, rows = whole.facts, whole.pictures.to_arrow().replace_schema_metadata(None)
     whole.note(**about)
-    store._connect(tmp_path / "index").create_table(store.PICTURES, rows, mode="overwrite")
-    assert store.Store.open(tmp_path / "index")._facts == b"{}"
+    table._connect(tmp_path / "index").create_table(table.PICTURES, rows, mode="overwrite")
+    assert Store.open(tmp_path / "index")._facts == b"{}"
     fill(photos, [70])
     assert str(run(photos)).startswith("11 pictures: 1 added, 0 updated, 10 unchanged")
     assert len(Searcher.open(tmp_path / "index", encoder).search("a cat")) == 11

@@ -12,12 +12,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ..data.formats.paths import replacing
-from ..encoder import Encoder
-from .rows import Loaded, Unreadable, encode_rows, probe, read_entry
-from .sources import Entry
-from .store import Layout, Store, schema
-from .todo import IndexPlan, batches
+from ...data.formats.paths import replacing
+from ...encoder import Encoder
+from ..fingerprint import probe
+from ..sources import Entry
+from ..store import Layout, Store, schema
+from .encode import Loaded, Unreadable, encode_rows, read_entry
+from .plan import IndexPlan, batches
 
 DONE = b"foveal"  # key of a fragment's summary, in its schema
 

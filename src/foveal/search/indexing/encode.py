@@ -1,6 +1,6 @@
 """Read, decode and embed pictures: from entries of a source to rows of an index."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..data.images import ImageTransform, stored_size
-from ..encoder import Encoder
-from .regions import distinct_tokens, propose_regions, to_int8
-from .sources import Entry
-from .store import ImageFeatures, Layout, row_batch
+from ...data.images import ImageTransform, stored_size
+from ...encoder import Encoder
+from ..regions import propose_regions, to_int8, token_set
+from ..sources import Entry
+from ..store import ImageFeatures, Layout, row_batch
 
 QUALITY = 80  # of thumbnails
 GRAIN = 4  # thumbnails have sides of a multiple of this many pixels
@@ -153,29 +152,6 @@ def uncropped(boxes: Float[Tensor, "*boxes 4"], width: int, height: int) -> Floa
     side = min(width, height)
     shares = torch.tensor([side / width, side / height] * 2)
     return 0.5 + (boxes - 0.5) * shares
-
-
-def token_set(tokens: Float[Tensor, "T E"], size: int) -> Float[Tensor, "S E"]:
-    """Return tokens as a set of one size: the distinct ones of a larger set, the last repeated in a smaller one.
-
-    A repeated token changes no maximum.
-    """
-    few = distinct_tokens(tokens[None], size)[0]
-    return torch.cat([few, few[-1:].expand(size - len(few), -1)])
-
-
-def probe(encoder: Encoder) -> list[list[float]]:
-    """Return embeddings of a fixed text and a fixed image, by which a model is recognized."""
-    picture = Image.radial_gradient("L").resize((64, 48)).convert("RGB")
-    rows = [*encoder.encode_texts(["two brown dogs on a red sofa"]), *encoder.encode_images([picture])]
-    return [[round(value, 5) for value in row.tolist()] for row in rows]
-
-
-def same_model(encoder: Encoder, embeddings: Iterable[Iterable[float]]) -> bool:
-    """True if a model gives the embeddings of `probe`, up to coarse arithmetic."""
-    recorded = torch.tensor([list(row) for row in embeddings])
-    current = torch.tensor(probe(encoder))
-    return current.shape == recorded.shape and bool((F.cosine_similarity(current, recorded) > 0.99).all())
 
 
 def _small(data: bytes, side: int) -> tuple[tuple[int, int], bytes]:

@@ -10,8 +10,8 @@ import lancedb
 import numpy as np
 import pytest
 
-from foveal.search import Indexing, Searcher, cells, store
-from foveal.search.store import Store
+from foveal.search import Indexing, Searcher
+from foveal.search.store import Features, Store, cells, table
 
 WRITES = [
     (lancedb.db.LanceDBConnection, "create_table"),
@@ -48,7 +48,7 @@ def writes(monkeypatch):
 @pytest.fixture
 def index(tmp_path, encoder, monkeypatch):
     """Brings the index of a folder up to date. Twenty pictures are enough for a first pass."""
-    monkeypatch.setattr(store, "CODED", 20)
+    monkeypatch.setattr(table, "CODED", 20)
     monkeypatch.setattr(cells, "PER_CELL", 3)
 
     def index(photos, name):
@@ -64,7 +64,7 @@ def state(index):
     rows = {row["id"]: row for row in table.to_pylist()}
     ids, postings = open_index.codes()
     assert sorted(each.decode() for each in ids) == sorted(rows)
-    sets = open_index.features(table.sort_by("id")).tokens
+    sets = Features.of(table.sort_by("id"), open_index.layout).tokens
     codes = postings["tokens"]._codes[np.argsort(ids)]
     np.testing.assert_array_equal(codes, open_index._cells("tokens").of(sets.flatten(0, 1)).view(codes.shape))
     about = open_index.facts

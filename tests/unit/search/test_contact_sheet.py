@@ -5,7 +5,7 @@ from io import BytesIO, StringIO
 import pytest
 from PIL import Image
 
-from foveal.search.export import as_csv, as_json, as_lines, contact_page, contact_sheet, numbered, write_hits
+from foveal.search.contact_sheet import as_csv, as_json, as_lines, contact_page, contact_sheet, numbered, write_hits
 from foveal.types import Hit, PhraseBox
 
 BOXES = (PhraseBox("a <cat>", (0.25, 0.5, 0.75, 1.0), 0.3), PhraseBox("a dog", (0.0, 0.0, 0.5, 0.5), 0.2))

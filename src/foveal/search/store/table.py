@@ -16,18 +16,17 @@ from uuid import uuid4
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from ..types import Box
+from ..failures import reason_of
+from ..lock import alone, is_remote
+from .arrow import fixed_lists, flat_numbers, list_members, matrix, unit_rows
 from .cells import Cells, Postings, remainder_bytes, remainders, taught
-from .failures import reason_of
-from .lock import alone, is_remote
+from .features import Features
+from .layout import FEATURES, METADATA, Layout, schema
 
 PICTURES, NOTES, CELLS, CODES = "pictures", "about", "{kind}_cells", "coded"
-FEATURES = ("embedding", "tokens", "regions", "boxes")
-METADATA = ("id", "path", "width", "height", "caption")
 FACTS = b"foveal"  # key of the facts that an index was made with, in the schema of its pictures
 ID = "S24"  # ids are 24 hexadecimal digits
 FRESH = timedelta(seconds=5)  # an open index sees what another process commits after this long at most
@@ -37,57 +36,6 @@ APPROXIMATE = 50_000
 """Rows from which on embeddings are searched approximately; below, comparing all of them takes milliseconds."""
 CODED = 1_000
 """Rows from which on tokens and regions have a first pass of their own; below, all pictures are compared in full."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Sizes of the columns that an index holds of each image. Fixed when it is made.
-
-    Attributes:
-        embed_width: Numbers in an embedding, stored as float16.
-        token_width: Numbers in a token, stored as int8.
-        tokens: Members of a token set; smaller sets repeat their last.
-        regions: Most boxes with embeddings, the whole picture among them.
-        thumbnail: Longer side of thumbnails, in pixels, about.
-    """
-
-    embed_width: int
-    token_width: int
-    tokens: int = 16
-    regions: int = 12
-    thumbnail: int = 256
-
-
-@dataclass(frozen=True)
-class Features:
-    """Features of images, as tensors.
-
-    Attributes:
-        embedding: Of each whole image.
-        tokens: Of each token set.
-        regions: Of each box; images with fewer boxes repeat their first, which changes no maximum.
-        region_mask: True where a region is real.
-        boxes: Of each region, (x0, y0, x1, y1) in fractions of the image.
-    """
-
-    embedding: Float[Tensor, "N E"]
-    tokens: Float[Tensor, "N S _t"]
-    regions: Float[Tensor, "N R E"]
-    region_mask: Bool[Tensor, "N R"]
-    boxes: Float[Tensor, "N R 4"]
-
-    def __len__(self) -> int:
-        return len(self.embedding)
-
-    def select(self, places: Tensor) -> "Features":
-        """Return the features of some of the images, by number or by mask."""
-        return Features(
-            self.embedding[places],
-            self.tokens[places],
-            self.regions[places],
-            self.region_mask[places],
-            self.boxes[places],
-        )
 
 
 @dataclass(frozen=True)
@@ -276,8 +224,8 @@ class Store:
         rows = table.to_arrow()
         postings = {}
         for kind, most, width in self._sets:
-            left = _flat(rows[f"{kind}_left"]).reshape(len(rows), most, remainder_bytes(width))
-            postings[kind] = Postings(self._cells(kind), _flat(rows[kind]).reshape(len(rows), most), left)
+            left = flat_numbers(rows[f"{kind}_left"]).reshape(len(rows), most, remainder_bytes(width))
+            postings[kind] = Postings(self._cells(kind), flat_numbers(rows[kind]).reshape(len(rows), most), left)
         return np.array(rows["id"].to_pylist(), dtype=ID), postings
 
     def _table(self, name: str) -> Any:
@@ -317,10 +265,10 @@ class Store:
                 continue
             columns = [uncoded["id"]]
             for kind, most, width in self._sets:
-                members = _full(uncoded[kind], most, width)
+                members = unit_rows(uncoded[kind], most, width)
                 codes = cells[kind].of(members)
                 left = remainders(members, cells[kind].centers[codes])
-                columns += [_fixed(codes.numpy().astype(np.uint16), most), _fixed(left, most * left.shape[1])]
+                columns += [fixed_lists(codes.numpy().astype(np.uint16), most), fixed_lists(left, most * left.shape[1])]
             table.add(pa.table(columns, schema=pa.schema(fields)))
         table.optimize(cleanup_older_than=RETENTION)
 
@@ -331,7 +279,7 @@ class Store:
         generator = torch.Generator().manual_seed(0)
         drawn = []
         for chunk in self.pictures.search().select([kind]).to_batches(8192):
-            rows = _full(chunk[kind], most, width)
+            rows = unit_rows(chunk[kind], most, width)
             drawn.append(rows[torch.randperm(len(rows), generator=generator)[: -(-len(rows) // step)]])
         rows = torch.cat(drawn)
         return Cells.learn(rows[torch.randperm(len(rows), generator=generator)], expected)
@@ -341,7 +289,7 @@ class Store:
         rows = self._database.open_table(CELLS.format(kind=kind)).to_arrow()
         width = rows.schema.field("group").type.list_size
         sizes = tuple(rows["cells"].combine_chunks().value_lengths().to_pylist())
-        return Cells(_numbers(rows["group"], width), _numbers(_members(rows["cells"]), width), sizes)
+        return Cells(matrix(rows["group"], width), matrix(list_members(rows["cells"]), width), sizes)
 
     def _keep_cells(self, kind: str, cells: Cells) -> None:
         import pyarrow as pa
@@ -349,8 +297,8 @@ class Store:
         width = cells.centers.shape[1]
         vector = pa.list_(pa.float32(), width)
         ends = pa.array(np.cumsum([0, *cells.sizes]).astype(np.int32))
-        members = pa.ListArray.from_arrays(ends, _fixed(cells.centers.numpy(), width))
-        columns = {"group": _fixed(cells.groups.numpy(), width), "cells": members}
+        members = pa.ListArray.from_arrays(ends, fixed_lists(cells.centers.numpy(), width))
+        columns = {"group": fixed_lists(cells.groups.numpy(), width), "cells": members}
         rows = pa.table(columns, schema=pa.schema({"group": vector, "cells": pa.list_(vector)}))
         self._database.create_table(CELLS.format(kind=kind), data=rows, mode="overwrite")
 
@@ -420,7 +368,7 @@ class Store:
 
     def features_of(self, ids: Iterable[str]) -> Features:
         """Return features of images, in the order of their ids, whenever each was written."""
-        return self.features(self.named(list(ids)).sort_by("id"))
+        return Features.of(self.named(list(ids)).sort_by("id"), self.layout)
 
     def count(self, where: str = "") -> int:
         """Return how many images there are, or pass a filter."""
@@ -430,96 +378,6 @@ class Store:
     def small(self) -> bool:
         """True if the images are few enough to compare all of them with every query."""
         return self.count() < CODED
-
-    def features(self, rows: Any) -> Features:
-        """Return rows as tensors. Without their columns, embeddings and tokens are zeros, and there are no regions."""
-        layout, count, has = self.layout, len(rows), set(rows.column_names)
-        embedding, tokens = torch.zeros(1).expand(count, layout.embed_width), torch.zeros(1)
-        mask, boxes = torch.zeros(count, 0, dtype=torch.bool), torch.zeros(count, 0, 4)
-        regions = torch.zeros(count, 0, layout.embed_width)
-        if "embedding" in has:
-            embedding = _numbers(rows["embedding"], layout.embed_width)
-        if "tokens" in has:
-            tokens = _full(rows["tokens"], layout.tokens, layout.token_width)
-        if "regions" in has:
-            lengths = torch.tensor(rows["regions"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
-            mask = torch.arange(int(lengths.max()) if count else 0) < lengths[:, None]
-            regions = F.normalize(_padded(rows["regions"], mask.shape[1], layout.embed_width), dim=-1)
-            boxes = _padded(rows["boxes"], mask.shape[1], 4)
-        sets = count, layout.tokens, layout.token_width
-        return Features(embedding, tokens.view(sets) if "tokens" in has else tokens.expand(sets), regions, mask, boxes)
-
-
-def schema(layout: Layout) -> Any:
-    """Return the columns of the table of pictures."""
-    import pyarrow as pa
-
-    return pa.schema(
-        {
-            "id": pa.string(),
-            "path": pa.string(),
-            "bytes": pa.int64(),
-            "modified": pa.int64(),
-            "hash": pa.string(),
-            "width": pa.int32(),
-            "height": pa.int32(),
-            "caption": pa.string(),
-            "thumbnail": pa.binary(),
-            "embedding": pa.list_(pa.float16(), layout.embed_width),
-            "tokens": pa.list_(pa.int8(), layout.tokens * layout.token_width),
-            "regions": pa.list_(pa.list_(pa.float16(), layout.embed_width)),
-            "boxes": pa.list_(pa.list_(pa.float32(), 4)),
-        }
-    )
-
-
-def row_batch(layout: Layout, metadata: dict[str, list[Any]], features: Sequence["ImageFeatures"]) -> Any:
-    """Build a pyarrow table of a layout's `schema`.
-
-    Args:
-        layout: The index's.
-        metadata: The plain columns.
-        features: Of each image.
-    """
-    import pyarrow as pa
-
-    if not features:
-        return schema(layout).empty_table()
-
-    ends = np.cumsum([0, *(len(image.boxes) for image in features)]).astype(np.int32)
-    regions = _fixed(np.concatenate([image.regions for image in features]), layout.embed_width)
-    boxes = _fixed(np.concatenate([image.boxes for image in features]), 4)
-    columns = {
-        **metadata,
-        "embedding": _fixed(np.stack([image.embedding for image in features]), layout.embed_width),
-        "tokens": _fixed(np.stack([image.tokens for image in features]), layout.tokens * layout.token_width),
-        "regions": pa.ListArray.from_arrays(pa.array(ends), regions),
-        "boxes": pa.ListArray.from_arrays(pa.array(ends), boxes),
-    }
-    return pa.table(columns, schema=schema(layout))
-
-
-@dataclass(frozen=True, eq=False)
-class ImageFeatures:
-    """Features of one image, in the precision that is stored.
-
-    Attributes:
-        embedding: float16, of the whole image.
-        tokens: int8, the token set.
-        regions: float16, one row per box.
-        boxes: float32, (x0, y0, x1, y1) in fractions of the image.
-    """
-
-    embedding: np.ndarray
-    tokens: np.ndarray
-    regions: np.ndarray
-    boxes: np.ndarray
-
-
-def as_box(numbers: Sequence[float] | Tensor) -> Box:
-    """Return four numbers as a box."""
-    x0, y0, x1, y1 = (float(number) for number in numbers)
-    return x0, y0, x1, y1
 
 
 def _connect(index: str | Path) -> Any:
@@ -541,50 +399,3 @@ def _among(ids: Sequence[str]) -> str:
     """Build a filter for ids. Ids are letters and digits; others are none of an index and match nothing."""
     quoted = ", ".join(f"'{image_id}'" for image_id in ids if image_id.isalnum())
     return f"id IN ({quoted})" if quoted else "false"
-
-
-def _members(column: Any) -> Any:
-    """Return all members of a column of lists, one behind another."""
-    return column.combine_chunks().flatten()
-
-
-def _numbers(column: Any, width: int) -> Tensor:
-    """Return a column of lists of one width as a float32 matrix."""
-    return torch.from_numpy(_flat(column)).float().view(-1, width)
-
-
-def _full(column: Any, most: int, width: int) -> Tensor:
-    """Return a column of sets as unit-length rows, `most` for each image; a smaller set repeats its first member."""
-    import pyarrow as pa
-
-    fixed = pa.types.is_fixed_size_list(column.type)
-    rows = _numbers(column, width) if fixed else _padded(column, most, width).flatten(0, 1)
-    return F.normalize(rows, dim=-1)
-
-
-def _padded(column: Any, most: int, width: int) -> Tensor:
-    """Return a column of lists of lists, each filled up with its first."""
-    import pyarrow as pa
-
-    lengths = np.concatenate([np.zeros(0, np.int64), *(chunk.value_lengths() for chunk in _chunks(column))])
-    member = np.arange(most) * (np.arange(most) < lengths[:, None]) + (lengths.cumsum() - lengths)[:, None]
-    members = pa.chunked_array([chunk.flatten() for chunk in _chunks(column)], column.type.value_type)
-    return _numbers(members, width)[torch.from_numpy(member)]
-
-
-def _fixed(numbers: np.ndarray, width: int) -> Any:
-    """Return numbers as an array of lists of one width."""
-    import pyarrow as pa
-
-    return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), width)
-
-
-def _flat(column: Any) -> np.ndarray:
-    """Return all numbers of a column of lists of one width, one behind another."""
-    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in _chunks(column)]
-    return np.concatenate(parts or [np.zeros(0, np.int8)])
-
-
-def _chunks(column: Any) -> list[Any]:
-    """Return the arrays that a column of a table or of a batch is made of."""
-    return list(getattr(column, "chunks", [column]))

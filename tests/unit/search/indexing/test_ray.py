@@ -6,8 +6,8 @@ import pyarrow
 import pytest
 
 from foveal.search import Indexing
-from foveal.search.ray_engine import DONE, _Worker
-from foveal.search.rows import probe
+from foveal.search.fingerprint import probe
+from foveal.search.indexing.ray import DONE, _Worker
 from foveal.search.sources import Listing
 from foveal.search.store import Layout
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..data.formats.folder import counts, leading_out, unread
-from .rows import Loaded, Read, Unreadable
-from .sources import Entry, Listing, id_of
-from .store import Store
+from ...data.formats.folder import counts, leading_out, unread
+from ..sources import Entry, Listing, id_of
+from ..store import Store
+from .encode import Loaded, Read, Unreadable
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,7 @@ from ..types import Box, Kind
 from .background import SAMPLE, TEXTS, Baseline
 from .phrases import phrases_of
 from .query import Mode
-from .regions import propose_regions
-from .rows import token_set
+from .regions import propose_regions, token_set
 from .store import Features, Store
 
 if TYPE_CHECKING:

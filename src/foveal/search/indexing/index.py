@@ -7,16 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..data.files import MOST_BYTES
-from ..data.formats.paths import replacing
-from ..encoder import Encoder
-from .compare import measure_background
-from .failures import reason_of
-from .lock import alone, is_remote
-from .rows import Read, encode_rows, probe, read_entry, same_model
-from .sources import Entry, Listing, check_source
-from .store import Layout, Store
-from .todo import Batch, IndexPlan, Report, batches
+from ...data.files import MOST_BYTES
+from ...data.formats.paths import replacing
+from ...encoder import Encoder
+from ..failures import reason_of
+from ..fingerprint import probe, same_model
+from ..lock import alone, is_remote
+from ..scoring import measure_background
+from ..sources import Entry, Listing, check_source
+from ..store import Layout, Store
+from .encode import Read, encode_rows, read_entry
+from .plan import Batch, IndexPlan, Report, batches
 
 Engine = Literal["local", "ray"]
 _CONTENTS = {"pictures": "pictures", ".tar": "tar shards", ".parquet": "Parquet files", ".json": "JSON files"}
@@ -122,7 +123,7 @@ class Indexing:
 
     def _encode(self, plan: IndexPlan, store: Store, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> None:
         if self.engine == "ray":
-            from .ray_engine import encode_with_ray
+            from .ray import encode_with_ray
 
             staging = Path(self.staging or Path(self.index) / "staging")
             encode_with_ray(plan, store, open_encoder, staging, batch=self.batch, workers=self.workers)

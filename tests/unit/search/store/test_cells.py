@@ -3,8 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from foveal.search import cells as module
-from foveal.search.cells import Cells, Postings, remainder_bytes, remainders, taught
+from foveal.search.store import cells as module
+from foveal.search.store.cells import Cells, Postings, remainder_bytes, remainders, taught
 from foveal.similarity import late_interaction
 
 

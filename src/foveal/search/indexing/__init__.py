@@ -1,0 +1,6 @@
+"""From a source to an index, and keeping the two alike."""
+
+from .index import Indexing
+from .plan import Report
+
+__all__ = ["Indexing", "Report"]

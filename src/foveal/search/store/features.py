@@ -1,0 +1,63 @@
+"""Features of images as tensors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .arrow import matrix, padded_rows, unit_rows
+from .layout import Layout
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of images, as tensors.
+
+    Attributes:
+        embedding: Of each whole image.
+        tokens: Of each token set.
+        regions: Of each box; images with fewer boxes repeat their first, which changes no maximum.
+        region_mask: True where a region is real.
+        boxes: Of each region, (x0, y0, x1, y1) in fractions of the image.
+    """
+
+    embedding: Float[Tensor, "N E"]
+    tokens: Float[Tensor, "N S _t"]
+    regions: Float[Tensor, "N R E"]
+    region_mask: Bool[Tensor, "N R"]
+    boxes: Float[Tensor, "N R 4"]
+
+    @classmethod
+    def of(cls, rows: Any, layout: Layout) -> "Features":
+        """Return rows of a table as tensors. Without their columns, embeddings are zeros, and there are no regions."""
+        count, has = len(rows), set(rows.column_names)
+        embedding, tokens = torch.zeros(1).expand(count, layout.embed_width), torch.zeros(1)
+        mask, boxes = torch.zeros(count, 0, dtype=torch.bool), torch.zeros(count, 0, 4)
+        regions = torch.zeros(count, 0, layout.embed_width)
+        if "embedding" in has:
+            embedding = matrix(rows["embedding"], layout.embed_width)
+        if "tokens" in has:
+            tokens = unit_rows(rows["tokens"], layout.tokens, layout.token_width)
+        if "regions" in has:
+            lengths = torch.tensor(rows["regions"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
+            mask = torch.arange(int(lengths.max()) if count else 0) < lengths[:, None]
+            regions = F.normalize(padded_rows(rows["regions"], mask.shape[1], layout.embed_width), dim=-1)
+            boxes = padded_rows(rows["boxes"], mask.shape[1], 4)
+        sets = count, layout.tokens, layout.token_width
+        return cls(embedding, tokens.view(sets) if "tokens" in has else tokens.expand(sets), regions, mask, boxes)
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    def select(self, places: Tensor) -> "Features":
+        """Return the features of some of the images, by number or by mask."""
+        return Features(
+            self.embedding[places],
+            self.tokens[places],
+            self.regions[places],
+            self.region_mask[places],
+            self.boxes[places],
+        )

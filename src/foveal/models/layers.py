@@ -330,10 +330,25 @@ class Transformer(nn.Module):
 
     def forward(self, x: Float[Tensor, "T W"], packing: Packing) -> tuple[Float[Tensor, "T W"], Float[Tensor, "T W"]]:
         """Return the output of the last block, and its input."""
-        parts = [self._through(x[where], part) for where, part in self._portions(x, packing)]
-        if len(parts) > 1:
-            return torch.cat([out for out, _ in parts]), torch.cat([before for _, before in parts])
-        return parts[0] if parts else (x, x)
+        out, before = self.outputs(x, packing, (len(self.blocks) - 1, len(self.blocks) - 2))
+        return out, before
+
+    def outputs(
+        self, x: Float[Tensor, "T W"], packing: Packing, blocks: Sequence[int]
+    ) -> tuple[Float[Tensor, "T W"], ...]:
+        """Return the output of chosen blocks, in one pass.
+
+        A hook on a block sees a part of the tokens only, see `CPU_TOKENS`.
+
+        Args:
+            x: All tokens.
+            packing: Where each sequence lies.
+            blocks: Numbers of blocks, the first is 0; -1 is the input of the first.
+        """
+        parts = [self._through(x[where], part, blocks) for where, part in self._portions(x, packing)]
+        if len(parts) == 1:
+            return parts[0]
+        return tuple(torch.cat(outputs) for outputs in zip(*parts, strict=True)) if parts else (x,) * len(blocks)
 
     def edges(self, x: Float[Tensor, "T W"], packing: Packing, *, last: bool) -> Float[Tensor, "B W"]:
         """Return the first or last token of each sequence as it comes out of the last block, which does no other work.
@@ -354,12 +369,13 @@ class Transformer(nn.Module):
             return packing.portions(CPU_TOKENS)
         return ((slice(None), packing),)
 
-    def _through(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
-        before = x
-        for block in self.blocks:
-            before = x
+    def _through(self, x: Tensor, packing: Packing, blocks: Sequence[int]) -> tuple[Tensor, ...]:
+        outputs = {-1: x}
+        for number, block in enumerate(self.blocks):
             x = self._run(block, x, packing)
-        return x, before
+            if number in blocks:
+                outputs[number] = x
+        return tuple(outputs[number] for number in blocks)
 
     def _edges(self, x: Tensor, packing: Packing, *, last: bool) -> Tensor:
         *earlier, final = self.blocks

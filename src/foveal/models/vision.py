@@ -1,5 +1,6 @@
 """The image tower: CLIP's and SigLIP 2's vision transformers in one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,12 +22,14 @@ class VisionFeatures:
         patches: Dense features in reading order, zero where padded. None if they were not asked for.
         mask: True where a patch is real.
         grid: Rows and columns of patches of each image.
+        taps: Patches as they come out of chosen blocks, before the last normalization.
     """
 
     pooled: Float[Tensor, "B W"]
     patches: Float[Tensor, "B P W"] | None
     mask: Bool[Tensor, "B P"]
     grid: Int[Tensor, "B 2"]
+    taps: tuple[Float[Tensor, "B P W"], ...] = ()
 
 
 def patchify(pixels: Float[Tensor, "B 3 Y X"], size: int) -> PatchedPixels:
@@ -90,15 +93,20 @@ class VisionTower(nn.Module):
         """Width of the features."""
         return self.config.width
 
-    def forward(self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels, *, dense: bool = True) -> VisionFeatures:
+    def forward(
+        self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels, *, dense: bool = True, taps: Sequence[int] = ()
+    ) -> VisionFeatures:
         """Return features of each image.
 
         Args:
             pixels: Images of one size, whose sides are multiples of the patch, or patches.
             dense: Whether patch features are wanted too.
+            taps: Blocks whose output is wanted too, the first is 0. Where `config.dense` is "identity_attention" the
+                last block's is the one without attention, as F-ViT (arXiv:2310.01403) has it.
 
         Raises:
-            ValueError: If the images cannot be cut into patches, or the patches are not of this model's size.
+            ValueError: If the images cannot be cut into patches, the patches are not of this model's size, or there is
+                no such block.
         """
         if isinstance(pixels, PatchedPixels):
             patched = _tight(pixels)
@@ -111,8 +119,11 @@ class VisionTower(nn.Module):
                 f" Cut pictures into {self.config.patch_size}x{self.config.patch_size} patches."
             )
         x, packing = self._embed(patched, whole=whole)
-        pooled, patches = self.read(x, packing, None if whole else patched.mask, dense=dense)
-        return VisionFeatures(pooled, patches, patched.mask, patched.grid)
+        mask = None if whole else patched.mask
+        if not taps:
+            return VisionFeatures(*self.read(x, packing, mask, dense=dense), patched.mask, patched.grid)
+        pooled, patches, tapped = self._read_tapped(x, packing, mask, taps)
+        return VisionFeatures(pooled, patches, patched.mask, patched.grid, tapped)
 
     def read(
         self, x: Float[Tensor, "T W"], packing: Packing, mask: Bool[Tensor, "B P"] | None, *, dense: bool
@@ -129,6 +140,27 @@ class VisionTower(nn.Module):
         if self.config.pooling == "class" and not dense:
             return self.norm(self.transformer.edges(x, packing, last=False)), None
         out, before = self.transformer(x, packing)
+        return self._features(out, before, packing, mask, dense=dense)
+
+    def _read_tapped(
+        self, x: Tensor, packing: Packing, mask: Tensor | None, taps: Sequence[int]
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+        """Return what `read` does, and the patches as they come out of chosen blocks."""
+        last = self.config.layers - 1
+        if not all(0 <= tap <= last for tap in taps):
+            raise ValueError(f"taps are {tuple(taps)}. The blocks of this tower go from 0 to {last}.")
+        out, before, *tapped = self.transformer.outputs(self.input_norm(x), packing, (last, last - 1, *taps))
+        if self.config.dense == "identity_attention" and last in taps:
+            without = self._last_block_without_attention(before)
+            tapped = [without if tap == last else flat for tap, flat in zip(taps, tapped, strict=True)]
+        first = 1 if self.config.pooling == "class" else 0
+        maps = tuple(self._unpack(flat, packing)[:, first:] for flat in tapped)
+        return *self._features(out, before, packing, mask, dense=True), maps
+
+    def _features(
+        self, out: Tensor, before: Tensor, packing: Packing, mask: Tensor | None, *, dense: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return pooled and dense features of the last block's output and input."""
         if self.config.pooling == "class":
             return self.norm(out.index_select(0, packing.starts)), self._dense(out, before, packing)
         out = self._unpack(self.norm(out), packing)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from foveal.models.regions import pool_regions, roi_align
+from foveal.models import regions
+from foveal.models.regions import pool_regions, roi_align, sample_regions
 
 
 def bilinear(plane: Tensor, y: float, x: float) -> Tensor:
@@ -79,17 +80,50 @@ FRACTIONS = torch.tensor(
 IMAGE = torch.tensor([3, 0, 1, 3, 2])
 
 
+@pytest.mark.parametrize("align", [roi_align, sample_regions])
 @pytest.mark.parametrize("ratio", [-1, 0, 1, 3])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 7)])
-def test_parity_roi_align_matches_a_loop_over_samples(size, ratio):
+def test_parity_alignment_matches_a_loop_over_samples(align, size, ratio):
     fast = torch.randn(3, 4, 7, 9, dtype=torch.float64, requires_grad=True)
     slow = fast.detach().clone().requires_grad_()
-    ours, theirs = roi_align(fast, BOXES, OWNER, size, ratio), slow_roi_align(slow, BOXES, OWNER, size, ratio)
+    ours, theirs = align(fast, BOXES, OWNER, size, ratio), slow_roi_align(slow, BOXES, OWNER, size, ratio)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     upstream = torch.randn_like(ours)
     ours.backward(upstream)
     theirs.backward(upstream)
     torch.testing.assert_close(fast.grad, slow.grad, rtol=0, atol=1e-12)
+
+
+def test_gathering_in_portions_changes_nothing(monkeypatch):
+    maps = torch.randn(3, 4, 7, 9, dtype=torch.float64)
+    whole = sample_regions(maps, BOXES, OWNER, (2, 3))
+    monkeypatch.setattr(regions, "_GATHERED", 20)
+    torch.testing.assert_close(sample_regions(maps, BOXES, OWNER, (2, 3)), whole, rtol=0, atol=1e-12)
+
+
+def test_gathering_and_multiplying_agree_on_a_fine_map():
+    low = torch.rand(40, 2) * 100
+    boxes = torch.cat([low, low + 1 + torch.rand(40, 2) * 40], dim=1)
+    maps, owner = torch.randn(2, 8, 120, 120), torch.randint(2, (40,))
+    gathered, multiplied = sample_regions(maps, boxes, owner), roi_align(maps, boxes, owner, 7)
+    torch.testing.assert_close(gathered, multiplied, rtol=0, atol=1e-5)
+
+
+def test_gathering_takes_no_more_memory_on_a_finer_map(monkeypatch):
+    """The largest tensor beside the map itself holds cells of bins; the matrix form holds cells of the map."""
+    gathered: list[int] = []
+    bags = regions._bags
+
+    def watched(*arguments):
+        cells, weights = bags(*arguments)
+        gathered.append(max(cells.numel(), weights.numel()))
+        return cells, weights
+
+    monkeypatch.setattr(regions, "_bags", watched)
+    boxes, owner = torch.tensor([[1.0, 1.0, 9.0, 9.0]]).repeat(6, 1), torch.zeros(6, dtype=torch.long)
+    for side in (10, 200):
+        sample_regions(torch.zeros(1, 2, side, side), boxes, owner, 7, 2)
+    assert gathered == [6 * 49 * 16] * 2
 
 
 def test_a_linear_map_is_read_at_the_center_of_each_bin():
@@ -178,9 +212,10 @@ def test_no_boxes_give_no_rows_and_a_zero_gradient():
     dense, maps = torch.randn(4, 40, 5, requires_grad=True), torch.randn(3, 4, 7, 9, requires_grad=True)
     none, of_none = torch.empty(0, 4), torch.empty(0, dtype=torch.long)
     pooled, aligned = pool_regions(dense, GRID, none, of_none), roi_align(maps, none, of_none, (2, 3))
+    gathered = sample_regions(maps, none, of_none, (2, 3))
     assert pooled.shape == (0, 5)
-    assert aligned.shape == (0, 4, 2, 3)
-    (pooled.sum() + aligned.sum()).backward()
+    assert aligned.shape == gathered.shape == (0, 4, 2, 3)
+    (pooled.sum() + aligned.sum() + gathered.sum()).backward()
     assert not dense.grad.any()
     assert not maps.grad.any()
 

@@ -34,16 +34,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from foveal.annotation.assistants import Assistant
-from foveal.annotation.caption import Caption
-from foveal.annotation.engine_processes import Processes
-from foveal.annotation.filter import Filter
-from foveal.annotation.negatives import Negatives
-from foveal.annotation.output import Output
-from foveal.annotation.phrases import Phrases
-from foveal.annotation.pipeline import Annotation
-from foveal.annotation.prompt import fill
+from foveal.annotation.assistant.assistant import Assistant
+from foveal.annotation.assistant.prompt import fill
+from foveal.annotation.run.output import Output
+from foveal.annotation.run.pipeline import Annotation
+from foveal.annotation.run.processes import Processes
 from foveal.annotation.stage import WHOLE, Stage, remark
+from foveal.annotation.stages.caption import Caption
+from foveal.annotation.stages.filter import Filter
+from foveal.annotation.stages.negatives import Negatives
+from foveal.annotation.stages.phrases import Phrases
 from foveal.data.formats import Jsonl, WebDataset
 from foveal.data.images import ImageTransform
 from foveal.data.stream import Source

@@ -24,12 +24,12 @@ from tqdm import tqdm
 
 from annotation_quality import fitting
 from foveal.annotation.detectors import Dense, Detection
-from foveal.annotation.engine import LOOKED_AT
-from foveal.annotation.filter import Filter
-from foveal.annotation.ground import Choice, Ground, intersection_over_union, open_phrases
-from foveal.annotation.negatives import Negatives
-from foveal.annotation.phrases import Parser, Phrases
+from foveal.annotation.run.engine import LOOKED_AT
 from foveal.annotation.stage import Dropped
+from foveal.annotation.stages.filter import Filter
+from foveal.annotation.stages.ground import Choice, Ground, intersection_over_union, open_phrases
+from foveal.annotation.stages.negatives import Negatives
+from foveal.annotation.stages.phrases import Parser, Phrases
 from foveal.data.formats import WebDataset
 from foveal.data.scenes import Scenes
 from foveal.encoder import Encoder

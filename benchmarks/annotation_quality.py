@@ -15,12 +15,13 @@ from pathlib import Path
 from time import process_time
 from typing import Any, NamedTuple
 
-from foveal.annotation.chunker import Phrase
-from foveal.annotation.detectors import Dense, load_encoder
-from foveal.annotation.ground import intersection_over_union
-from foveal.annotation.lexicon import lexicon
-from foveal.annotation.negatives import Negatives
-from foveal.annotation.phrases import Phrases, has_spacy, parse
+from foveal.annotation.detectors import Dense
+from foveal.annotation.encoders import load_encoder
+from foveal.annotation.language.chunker import Phrase
+from foveal.annotation.language.lexicon import lexicon
+from foveal.annotation.stages.ground import intersection_over_union
+from foveal.annotation.stages.negatives import Negatives
+from foveal.annotation.stages.phrases import Phrases, has_spacy, parse
 from foveal.data.scenes import NOUNS, Scenes
 from foveal.data.scenes.artwork import plural
 from foveal.data.scenes.language import NUMBERS, describe
@@ -198,7 +199,7 @@ def is_grammatical(document: Any) -> bool:
 
 def negatives_beside_fg_ovd(count: int) -> None:
     """Kinds and grammar of the rules' near misses of FG-OVD's phrases, beside those that come with the benchmark."""
-    from foveal.annotation.phrases import _pipeline
+    from foveal.annotation.stages.phrases import _pipeline
 
     lines = (SHARED / "fg_ovd" / "h_attributes_llava.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[:: max(1, len(lines) // count)]]

@@ -8,11 +8,11 @@ from runpy import run_path
 
 import pytest
 
-from foveal.annotation.assistants import Assistant
-from foveal.annotation.engine import process
-from foveal.annotation.settings import Settings
+from foveal.annotation.assistant.assistant import Assistant
+from foveal.annotation.run.engine import process
 from foveal.annotation.stage import WHOLE, BatchStage, Dropped, Stage
-from foveal.annotation.stages import STAGES, build
+from foveal.annotation.stages.lookup import STAGES, build
+from foveal.annotation.stages.settings import Settings
 from foveal.data.scenes import Scenes
 from foveal.types import Sample
 

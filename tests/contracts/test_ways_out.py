@@ -17,8 +17,8 @@ from typing import get_args, get_type_hints
 import pytest
 import typer
 
-from foveal.annotation.settings import Settings
-from foveal.annotation.stages import STAGES
+from foveal.annotation.stages.lookup import STAGES
+from foveal.annotation.stages.settings import Settings
 from foveal.cli.main import app
 from foveal.data.scenes import Scenes
 from foveal.recipes.lookup import find, names, recipes_of
@@ -90,7 +90,7 @@ def every_run_path() -> set[str]:
 
 @cache
 def annotate_paths() -> set[str]:
-    stages = {name: getattr(import_module(f"foveal.annotation.{name}"), name.capitalize()) for name in STAGES}
+    stages = {name: getattr(import_module(f"foveal.annotation.stages.{name}"), name.capitalize()) for name in STAGES}
     return set(paths_of(Settings)) | {f"{name}.{path}" for name, stage in stages.items() for path in paths_of(stage)}
 
 

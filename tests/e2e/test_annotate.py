@@ -12,7 +12,7 @@ from runpy import run_path
 import pytest
 from PIL import Image
 
-from foveal.annotation.answers import Answers
+from foveal.annotation.assistant.answers import Answers
 from foveal.cli.main import main
 from foveal.data.formats import FineHard, Jsonl, WebDataset, open_source
 

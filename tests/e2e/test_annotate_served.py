@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from foveal.annotation.prompt import fill
+from foveal.annotation.assistant.prompt import fill
 from foveal.cli.main import main
 from foveal.data.formats import Jsonl
 

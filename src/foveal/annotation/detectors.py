@@ -1,6 +1,6 @@
 """Detectors of phrases: an encoder's dense features, open-vocabulary models, an assistant that sees pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +15,9 @@ from torch import Tensor
 from ..data.images import open_upright
 from ..encoder import Encoder
 from ..types import Box
-from .prompt import fill
+from .assistant.prompt import fill
+from .assistant.protocol import AssistantProtocol
+from .encoders import load_encoder
 
 PUBLISHED = 0.4  # FG-CLIP keeps boxes of a confidence above (arXiv:2505.05071, section 3.2)
 _NEUTRAL = ("a photo", "a picture", "something", "background", "a scene")
@@ -47,14 +49,6 @@ class Detector(Protocol):
         Raises:
             ValueError: If a picture is broken.
         """
-
-
-@cache
-def load_encoder(name: str, device: str | None = None) -> Encoder:
-    """Load an encoder by the name or path that `foveal.load` takes, once a process."""
-    from ..encoder.load import load
-
-    return load(name, device=device)
 
 
 @dataclass(frozen=True)
@@ -260,29 +254,6 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 _UNITS = 1000  # of the picture's width and height: what models that were taught to point answer in
-
-
-@runtime_checkable
-class AssistantProtocol(Protocol):
-    """Interface of a model that answers questions about pictures, such as an `Assistant`."""
-
-    @property
-    def concurrency(self) -> int:
-        """Questions on their way at once."""
-
-    def ask(
-        self,
-        question: str,
-        schema: Mapping[str, Any],
-        picture: Path | bytes | None = None,
-        check: Callable[[Any], Any] | None = None,
-    ) -> Any:
-        """Return the answer, as JSON or as what `check` makes of it."""
-
-
-def threads(assistant: AssistantProtocol) -> int:
-    """Return how many samples may wait: some prepare a picture or read an answer while others are asked."""
-    return assistant.concurrency + assistant.concurrency // 4
 
 
 @dataclass(frozen=True)

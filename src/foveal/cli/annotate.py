@@ -53,12 +53,12 @@ def annotate(  # noqa: PLR0913  # options of a command
     `--resume` and pays for nothing twice. There are also report.html, a page to look through, and failed.jsonl.
     The exit code is 1 where samples failed and none came through.
     """
-    from ..annotation.inputs import open_input
-    from ..annotation.output import Output
-    from ..annotation.pipeline import Annotation, beginning, engine_of
-    from ..annotation.settings import Settings
-    from ..annotation.stages import assemble, assistant_of
+    from ..annotation.run.output import Output
+    from ..annotation.run.pipeline import Annotation, beginning, engine_of
+    from ..annotation.stages.lookup import assemble, assistant_of
+    from ..annotation.stages.settings import Settings
     from ..data.formats.source import with_columns
+    from ..data.numbered import open_input
     from ..outside import printable
     from ..training.feed import open_data
 

@@ -76,7 +76,7 @@ def _measure(
 ) -> None:
     import torch
 
-    from ..annotation.fingerprints import Hashes, picture_hash, text_hashes
+    from ..annotation.duplicates.fingerprints import Hashes, picture_hash, text_hashes
     from ..encoder.load import load
     from ..evaluation.evaluate import check_names
     from ..evaluation.evaluate import evaluate as measure

@@ -7,7 +7,7 @@ from runpy import run_path
 import pytest
 from PIL import Image
 
-from foveal.annotation.assistants import Assistant
+from foveal.annotation.assistant.assistant import Assistant
 from foveal.types import Sample
 
 CHAT = run_path(str(Path(__file__).parents[2] / "chat_endpoint.py"))

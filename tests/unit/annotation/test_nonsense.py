@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from foveal.annotation import report
-from foveal.annotation.answers import Answer
-from foveal.annotation.assistants import Assistant
-from foveal.annotation.caption import SCHEMA, Caption
+from foveal.annotation.assistant.answers import Answer
+from foveal.annotation.assistant.assistant import Assistant
 from foveal.annotation.detectors import Detection
-from foveal.annotation.ground import Choice, Ground
-from foveal.annotation.output import Output
-from foveal.annotation.pipeline import Annotation
+from foveal.annotation.run import report
+from foveal.annotation.run.output import Output
+from foveal.annotation.run.pipeline import Annotation
 from foveal.annotation.stage import WHOLE, listening
+from foveal.annotation.stages.caption import SCHEMA, Caption
+from foveal.annotation.stages.ground import Choice, Ground
 from foveal.data.formats import Jsonl
 from foveal.types import Negative, Region, Sample
 

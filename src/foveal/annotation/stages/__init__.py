@@ -1,0 +1,1 @@
+"""The stages: each takes a sample and gives a richer one."""

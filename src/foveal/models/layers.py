@@ -194,6 +194,13 @@ def uniform(count: int, length: int, device: torch.device) -> Packing:
     return Packing(groups, starts, lengths, torch.arange(count, device=device))
 
 
+def portions(x: Float[Tensor, "T W"], packing: Packing) -> Iterable[tuple[slice, Packing]]:
+    """Return runs of sequences to take through all blocks one after another, see `CPU_TOKENS`: where each lies in x."""
+    if not torch.compiler.is_compiling() and x.device.type == "cpu" and not torch.is_grad_enabled():
+        return packing.portions(CPU_TOKENS)
+    return ((slice(None), packing),)
+
+
 def activate(x: Tensor, activation: Activation) -> Tensor:
     """Apply the MLP's non-linearity. QuickGELU is x * sigmoid(1.702 x).
 
@@ -345,7 +352,7 @@ class Transformer(nn.Module):
             packing: Where each sequence lies.
             blocks: Numbers of blocks, the first is 0; -1 is the input of the first.
         """
-        parts = [self._through(x[where], part, blocks) for where, part in self._portions(x, packing)]
+        parts = [self._through(x[where], part, blocks) for where, part in portions(x, packing)]
         if len(parts) == 1:
             return parts[0]
         return tuple(torch.cat(outputs) for outputs in zip(*parts, strict=True)) if parts else (x,) * len(blocks)
@@ -361,13 +368,8 @@ class Transformer(nn.Module):
         Returns:
             In the caller's order. What `forward` gives at these tokens.
         """
-        parts = [self._edges(x[where], part, last=last) for where, part in self._portions(x, packing)]
+        parts = [self._edges(x[where], part, last=last) for where, part in portions(x, packing)]
         return packing.restore(torch.cat(parts)) if parts else x
-
-    def _portions(self, x: Tensor, packing: Packing) -> Iterable[tuple[slice, Packing]]:
-        if not torch.compiler.is_compiling() and x.device.type == "cpu" and not torch.is_grad_enabled():
-            return packing.portions(CPU_TOKENS)
-        return ((slice(None), packing),)
 
     def _through(self, x: Tensor, packing: Packing, blocks: Sequence[int]) -> tuple[Tensor, ...]:
         outputs = {-1: x}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..types import Kind, PatchedPixels
 from .config import TextConfig, VisionConfig
+from .starter_towers import EfficientNetLite0, MiniLM
 from .text import TextFeatures, TextTower
 from .vision import VisionFeatures, VisionTower
 
@@ -46,11 +47,9 @@ def image_tower(config: VisionConfig) -> ImageTower:
     """Build the image encoder that a config names.
 
     Raises:
-        ValueError: If the config says that it is somebody's own, or a package that it needs is missing.
+        ValueError: If the config says that it is somebody's own.
     """
     if config.tower == "efficientnet_lite0":
-        from .starter_towers import EfficientNetLite0
-
         return EfficientNetLite0(config)
     if config.tower == "own":
         raise ValueError("config.vision.tower is 'own'. Give the tower: DualEncoder(config, image=...).")
@@ -61,11 +60,9 @@ def language_tower(config: TextConfig) -> LanguageTower:
     """Build the text encoder that a config names.
 
     Raises:
-        ValueError: If the config says that it is somebody's own, or a package that it needs is missing.
+        ValueError: If the config says that it is somebody's own.
     """
     if config.tower == "minilm":
-        from .starter_towers import MiniLM
-
         return MiniLM(config)
     if config.tower == "own":
         raise ValueError("config.text.tower is 'own'. Give the tower: DualEncoder(config, language=...).")

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..configuration import parse
 from ..outside import read_object, shown
@@ -21,6 +22,7 @@ from .config import ModelConfig, check
 from .dual_encoder import DualEncoder
 from .layouts import from_public, is_open_clip, is_openai, needs_no_config
 from .parts import TRUSTED_MODULES, part_rows, read_parts
+from .starter_towers import from_networks
 from .tensors import read_tensors
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,10 @@ Source = Literal["foveal", "transformers", "open_clip", "openai"]
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 OPEN_CLIP = "open_clip_config.json"
+_KEEPING_SHAPE = (
+    *(nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_),
+    *(Tensor.normal_, Tensor.uniform_, Tensor.mul, Tensor.__mul__, Tensor.log),
+)
 _FILES = (WEIGHTS, f"{WEIGHTS}.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
@@ -124,6 +130,9 @@ def read(path: Path, parts_from: Sequence[str] = TRUSTED_MODULES) -> Stored:
         raise ValueError(f"{config_file} is of a model {kind}, no pair of towers. Known are CLIP's and SigLIP's kin.")
     parts = read_parts(values.pop("parts", []), str(config_file), parts_from)
     config: ModelConfig = replace(parse(ModelConfig, values, str(config_file)), parts=parts)
+    if (config.vision.tower, config.text.tower) == ("efficientnet_lite0", "minilm"):
+        with named(file):
+            state = from_networks(state)
     return Stored(config, state, "foveal", file.parent)
 
 
@@ -230,13 +239,24 @@ def build(config: ModelConfig, state: Mapping[str, Tensor]) -> DualEncoder:
     """
     check(config)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutNumbers():
             model = DualEncoder(config)
     except (TypeError, ZeroDivisionError, RuntimeError) as error:
         raise ValueError(f"No model can be made of this config ({error}). Correct its numbers.") from error
     _check(state, model.state_dict())
     model.load_state_dict(state, assign=True)
     return model
+
+
+class _WithoutNumbers(TorchFunctionMode):
+    """Leaves numbers of new modules out. On the device "meta", which holds none, torch loads its compiler for them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch, unless it does nothing but draw or scale numbers."""
+        keywords = kwargs or {}
+        if func in _KEEPING_SHAPE and not any(isinstance(value, Tensor) for value in args[1:]):
+            return args[0] if args else keywords["tensor"]
+        return (torch.empty if func is torch.randn else func)(*args, **keywords)
 
 
 def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PLAIN := $(VENV)/.plain
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help demo demo-all test test-all check format bench clean
+.PHONY: help demo demo-all test test-all check mutants format bench clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ check: $(READY) ## Format, lint, types, floors, names, spelling
 	PYTHONPATH=src $(BIN)/lint-imports
 	$(BIN)/python tools/check_names.py
 	$(BIN)/codespell
+
+mutants: $(READY) ## Mistakes put into search, language rules, evaluation: do the tests notice? An hour
+	$(BIN)/python tools/mutants.py
 
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix --quiet . || true

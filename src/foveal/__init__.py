@@ -1,7 +1,8 @@
 """foveal: fine-grained, long-text vision-language models."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .encoder import Encoder
@@ -43,9 +44,4 @@ _HOMES = {
     "train": "training.start",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import public names lazily, so that `import foveal` does not load torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'foveal' has no attribute '{name}'. It has: {', '.join(__all__)}.")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

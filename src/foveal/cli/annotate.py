@@ -53,10 +53,9 @@ def annotate(  # noqa: PLR0913  # options of a command
     `--resume` and pays for nothing twice. There are also report.html, a page to look through, and failed.jsonl.
     The exit code is 1 where samples failed and none came through.
     """
-    from ..annotation.run.output import Output
-    from ..annotation.run.pipeline import Annotation, beginning, engine_of
+    from ..annotation import Annotation, Output, Settings
+    from ..annotation.run.pipeline import beginning, engine_of
     from ..annotation.stages.lookup import assemble, assistant_of
-    from ..annotation.stages.settings import Settings
     from ..data.formats.source import with_columns
     from ..data.numbered import open_input
     from ..outside import printable

@@ -1,7 +1,7 @@
 """Galleries with groups: the others of a group are left out, or several images of it are right."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..types import Kind, Sample
 from .encoded import Encoded, Needs
-from .ranking import Pairs, TextToImage
+from .ranking import Pairs, Rankings, hits
 from .result import EqualTexts, Queries, Result, Ties, measure
 from .retrieval import ranked_metrics
-from .scoring import all_pairs, blocks
+from .scoring import all_pairs, tiles
 
 
 @dataclass(frozen=True)
@@ -66,24 +66,18 @@ class GroupedGallery:
                 texts.append(text)
                 right.append(number)
         distinct, row = encoded.rows(texts, self.kind).unique(return_inverse=True)
-        pairs = Pairs(row, torch.tensor(right))
-        others = torch.tensor(hidden, dtype=torch.long).reshape(-1, 2)
-        seeing = TextToImage(pairs, self.equal_texts, Pairs(row[others[:, 0]], others[:, 1]))
-        zeroed = 0
-        for start, block in blocks(encoded, self.kind, distinct, encoded.picture, self.similarity)():
-            seeing.see(start, block)
-            zeroed += int((block < 0).all(dim=1).sum())
-        ranks = seeing.ranks()
         picture = torch.tensor(right)
-        note = (
-            (f"{zeroed} texts are unlike every image, where setting scores to 0 would not remove them",)
-            if zeroed
-            else ()
-        )
+        others = torch.tensor(hidden, dtype=torch.long).reshape(-1, 2)
+        compared = tiles(encoded, self.kind, distinct, encoded.picture, self.similarity)
+        ranking = Rankings(Pairs(row, picture), compared, back=False, excluded=Pairs(others[:, 0], others[:, 1]))
+        ranks = ranking.text_to_image(self.equal_texts)
+        beaten = torch.bincount(others[:, 0], minlength=len(texts)) * (ranks.score < 0)  # by what is set to 0
+        zeroed = 100 * hits(replace(ranks, rank=ranks.rank + beaten), 1, self.ties).mean().item()
+        note = (f"text_to_image@1 {zeroed:.1f} if scores are set to 0 instead, as published code does",)
         return Result(
             metrics=ranked_metrics("text_to_image", ranks, picture, self.ties),
             queries={"text_to_image": Queries(ranks.rank, picture, ranks.tied, ranks.score, ranks.rival)},
-            notes=(f"{len(texts):,} texts, {len(encoded.samples):,} pictures", *note),
+            notes=(f"{len(texts):,} texts, {len(encoded.samples):,} pictures", *(note if beaten.any() else ())),
             tied=int((ranks.tied > 0).sum()),
         )
 

@@ -1,10 +1,11 @@
 """Ranks of right answers, both ways between texts and images, without the whole matrix of similarities in memory.
 
-Equal texts are compared once; how often each occurs in the gallery is counted.
+Equal texts are compared once; how often each occurs in the gallery is counted. Tiles of the matrix that hold a right
+pair are needed twice: first for the scores of right answers, then, with all others, to count what beats them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,9 +13,63 @@ from torch import Tensor
 
 from .result import EqualTexts, Ties
 
-Blocks = Callable[[], Iterator[tuple[int, Float[Tensor, "_b I"]]]]
-"""Gives similarities of distinct texts to all images, some texts at a time, with the first text's number; each time it
-is called the same numbers."""
+
+@dataclass(frozen=True)
+class Tiles:
+    """Similarities of distinct texts to images, tile by tile.
+
+    Attributes:
+        texts: How many there are.
+        images: How many there are.
+        compute: Gives some texts' similarities to some images, in a tensor of its own; each time the same numbers.
+        height: Texts of a tile.
+        width: Images of a tile.
+        budget: Bytes of tiles that are kept between their two uses.
+    """
+
+    texts: int
+    images: int
+    compute: Callable[[slice, slice], Float[Tensor, "_t _i"]]
+    height: int = 1024
+    width: int = 512
+    budget: int = 64 * 2**20
+    _kept: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        """Yield the texts and images of each tile."""
+        for top in range(0, self.texts, self.height):
+            for left in range(0, self.images, self.width):
+                yield slice(top, min(top + self.height, self.texts)), slice(left, min(left + self.width, self.images))
+
+    def tile(self, rows: slice, columns: slice) -> Float[Tensor, "_t _i"]:
+        """Return a tile, which is the caller's to change.
+
+        The last ones are parts of tiles of full size: arithmetic on narrow matrices differs in the last bit, and equal
+        embeddings must tie wherever they stand.
+        """
+        kept = self._kept.pop((rows.start, columns.start), None)
+        if kept is not None:
+            return kept
+        top, left = max(0, rows.stop - self.height), max(0, columns.stop - self.width)
+        whole = self.compute(slice(top, rows.stop), slice(left, columns.stop))
+        return whole[rows.start - top :, columns.start - left :]
+
+    def pairs(self, row: Int[Tensor, " M"], image: Int[Tensor, " M"]) -> Float[Tensor, " M"]:
+        """Return the similarities of chosen pairs, as they stand in their tiles.
+
+        Args:
+            row: Text of each pair, in ascending order.
+            image: Image of each pair.
+        """
+        scores = torch.empty(len(row))
+        for rows, columns in self:
+            chosen = _inside(row, image, rows, columns)
+            if len(chosen):
+                tile = self.tile(rows, columns)
+                scores[chosen] = tile[row[chosen] - rows.start, image[chosen] - columns.start]
+                if (len(self._kept) + 1) * tile.untyped_storage().nbytes() <= self.budget:
+                    self._kept[rows.start, columns.start] = tile
+        return scores
 
 
 @dataclass(frozen=True)
@@ -37,7 +92,15 @@ class Ranks:
 
     def of(self, chosen: Int[Tensor, " N"]) -> "Ranks":
         """Return the ranks of chosen queries."""
-        return Ranks(self.rank[chosen], self.tied[chosen], self.level[chosen], self.score[chosen], self.rival[chosen])
+        return Ranks(*(column[chosen] for column in self.columns()))
+
+    def replaced(self, chosen: Int[Tensor, " N"], ranks: "Ranks") -> "Ranks":
+        """Return ranks of which those of chosen queries are others."""
+        return Ranks(*(a.index_copy(0, chosen, b) for a, b in zip(self.columns(), ranks.columns(), strict=True)))
+
+    def columns(self) -> tuple[Tensor, ...]:
+        """Return all fields, in their order."""
+        return self.rank, self.tied, self.level, self.score, self.rival
 
 
 def hits(ranks: Ranks, k: int, ties: Ties) -> Float[Tensor, " Q"]:
@@ -92,119 +155,144 @@ class Pairs:
         return int(self.image.max()) + 1
 
 
-class TextToImage:
-    """Ranks images for texts while blocks go by."""
+class Rankings:
+    """Everything compared once: ranks of both directions, under both rules for equal texts."""
 
-    def __init__(self, pairs: Pairs, equal_texts: EqualTexts, excluded: Pairs | None = None) -> None:
-        """Take the queries.
+    def __init__(self, pairs: Pairs, tiles: Tiles, *, back: bool = True, excluded: Pairs | None = None) -> None:
+        """Compare all texts with all images.
 
         Args:
-            pairs: Every text is a query.
+            pairs: Every text is a query, and in the gallery as often as it occurs.
+            tiles: Similarities of its distinct texts to its images.
+            back: Rank texts for images, too.
+            excluded: Images that are not in the gallery of a text, which stands here by its place in `pairs`. Only
+                without `back`.
+        """
+        self._pairs = pairs
+        key, self._pair = (pairs.row * pairs.images + pairs.image).unique(return_inverse=True)
+        self._row, self._image = key // pairs.images, key % pairs.images  # of each right pair, text by text
+        self._score = tiles.pairs(self._row, self._image)
+        self._several = (torch.bincount(self._row)[self._row] > 1).nonzero()[:, 0]  # whose text has other images
+        self._set_aside(excluded)
+        self._of_text = _Counts(_highest(self._score, self._row, pairs.distinct))
+        self._of_pair = _Counts(self._score[self._several])  # where "own" and "any" differ
+        self._of_image = _Counts(_highest(self._score, self._image, pairs.images)) if back else None
+        self._times = torch.bincount(pairs.row)
+        for rows, columns in tiles:
+            self._count(rows, columns, tiles.tile(rows, columns))
+
+    @property
+    def ambiguous(self) -> bool:
+        """True if a text belongs to several images, so that the rules for equal texts differ."""
+        return len(self._several) > 0
+
+    def text_to_image(self, equal_texts: EqualTexts) -> Ranks:
+        """Return the ranks of images, text by text.
+
+        Args:
             equal_texts: What is right for a text that was written about several images.
-            excluded: Images that are not in the gallery of a text.
         """
-        keys = pairs.row * pairs.images + pairs.image if equal_texts == "own" else pairs.row
-        key, self._query = keys.unique(return_inverse=True)
-        self._row = key // pairs.images if equal_texts == "own" else key
-        right = (self._query * pairs.images + pairs.image).unique()
-        self._key, self._image = right // pairs.images, right % pairs.images
-        self._excluded = excluded
-        counts = (torch.zeros(len(key), dtype=torch.long) for _ in range(3))
-        scores = (torch.zeros(len(key)) for _ in range(2))
-        self._ranks = Ranks(*counts, *scores)  # made before any block, so that memory does not fall into pieces
+        level_score = self._score == self._of_text.best[self._row]
+        by_text = self._of_text.ranks(torch.bincount(self._row[level_score], minlength=self._pairs.distinct))
+        if equal_texts == "any":
+            return by_text.of(self._pairs.row)
+        by_pair = self._of_pair.ranks(torch.ones_like(self._several))
+        return by_text.of(self._row).replaced(self._several, by_pair).of(self._pair)
 
-    def see(self, start: int, block: Float[Tensor, "_b I"]) -> None:
-        """Rank the queries whose text is in a block. Keys stand in the order of their texts."""
-        ends = torch.tensor([start, start + len(block)])
-        first, last = torch.searchsorted(self._row, ends).tolist()
-        rows = block[self._row[first:last] - start]
-        low, high = torch.searchsorted(self._key, torch.tensor([first, last])).tolist()
-        key, image = self._key[low:high] - first, self._image[low:high]
-        score = rows[key, image]
-        best = rows.new_full((len(rows),), -torch.inf).scatter_reduce(0, key, score, "amax")
-        level = torch.zeros(len(rows), dtype=torch.long).index_add_(0, key, (score == best[key]).long())
-        rows[key, image] = -torch.inf
-        if self._excluded is not None:
-            for place, row in enumerate(self._row[first:last].tolist()):
-                rows[place, self._excluded.image[self._excluded.row == row]] = -torch.inf
-        done = slice(first, last)
-        self._ranks.rank[done] = _count(~(rows <= best[:, None]), 1) + 1
-        self._ranks.tied[done] = _count(rows == best[:, None], 1)
-        self._ranks.level[done], self._ranks.score[done], self._ranks.rival[done] = level, best, rows.amax(dim=1)
-
-    def ranks(self) -> Ranks:
-        """Return the ranks of all queries, text by text."""
-        return self._ranks.of(self._query)
-
-
-class ImageToText:
-    """Ranks texts for images. Blocks go by twice: for the best right scores, and to count what beats them."""
-
-    def __init__(self, pairs: Pairs, equal_texts: EqualTexts, images: Int[Tensor, " N"]) -> None:
-        """Take the queries.
+    def image_to_text(self, equal_texts: EqualTexts) -> Ranks:
+        """Return the ranks of texts, image by image.
 
         Args:
-            pairs: Every text is in the gallery, as often as it occurs.
             equal_texts: Whether a text of an image is right wherever else it stands.
-            images: Those that are queries.
         """
-        self._times = torch.bincount(pairs.row, minlength=pairs.distinct)
-        asked = torch.full((pairs.images,), -1)
-        asked[images] = torch.arange(len(images))
-        mine = asked[pairs.image] >= 0
-        both, own = (pairs.row[mine] * len(images) + asked[pairs.image[mine]]).unique(return_counts=True)
-        self._row, self._query = both // len(images), both % len(images)
-        self._right = (
-            own if equal_texts == "own" else self._times[self._row]
-        )  # how often it is in the gallery and right
-        self._images = images
-        self._score = torch.full((len(self._row),), -torch.inf)
-        self._above = torch.zeros(len(images), dtype=torch.long)
-        self._equal = torch.zeros(len(images), dtype=torch.long)
-        self._rival = torch.full((len(images),), -torch.inf)
-
-    def see(self, start: int, block: Float[Tensor, "_b I"]) -> None:
-        """Note the scores of right texts in a block."""
-        low, high = torch.searchsorted(self._row, torch.tensor([start, start + len(block)])).tolist()
-        self._score[low:high] = block[self._row[low:high] - start, self._images[self._query[low:high]]]
-
-    def count(self, start: int, block: Float[Tensor, "_b I"]) -> None:
-        """Count the wrong texts in a block that beat the best right ones, after all blocks have been seen."""
-        best = self._best()
-        low, high = torch.searchsorted(self._row, torch.tensor([start, start + len(block)])).tolist()
-        columns = block[:, self._images] if len(self._images) < block.shape[1] else block.clone()
-        columns[self._row[low:high] - start, self._query[low:high]] = -torch.inf
-        often = (self._times[start : start + len(block)] > 1).nonzero()[:, 0]
-        more = (self._times[start : start + len(block)] - 1)[often][:, None]
-        above, equal = ~(columns <= best), columns == best
-        self._above += _count(above, 0) + (above[often] * more).sum(dim=0)
-        self._equal += _count(equal, 0) + (equal[often] * more).sum(dim=0)
-        self._rival = torch.maximum(self._rival, columns.amax(dim=0))
-
-    def ranks(self) -> Ranks:
-        """Return the ranks of all queries. Equal texts of other images, where they are wrong, count too."""
-        best = self._best()
-        level_score = self._score == best[self._query]
-        elsewhere = self._times[self._row] - self._right
-        level = torch.zeros_like(self._equal).index_add_(0, self._query, self._right * level_score)
-        equal = self._equal.index_add(0, self._query, elsewhere * level_score)
+        counts = self._of_image
+        assert counts is not None, "texts were not ranked"
+        times = self._times[self._row]
+        right = torch.bincount(self._pair) if equal_texts == "own" else times
+        elsewhere = times - right  # equal texts of other images, where they are wrong
+        level_score = (self._score == counts.best[self._image]).long()
+        ranks = counts.ranks(torch.zeros_like(counts.above).index_add_(0, self._image, right * level_score))
+        tied = ranks.tied.index_add(0, self._image, elsewhere * level_score)
         wrong = torch.where(elsewhere > 0, self._score, -torch.inf)
-        rival = self._rival.scatter_reduce(0, self._query, wrong, "amax")
-        return Ranks(self._above + 1, equal, level, best, rival)
+        return replace(ranks, tied=tied, rival=ranks.rival.scatter_reduce(0, self._image, wrong, "amax"))
 
-    def _best(self) -> Float[Tensor, " N"]:
-        return torch.full((len(self._images),), -torch.inf).scatter_reduce(0, self._query, self._score, "amax")
+    def _set_aside(self, excluded: Pairs | None) -> None:
+        """Note which images count as wrong neither for a text, nor for one of the pairs that are ranked alone."""
+        place = torch.full_like(self._row, -1).index_copy_(0, self._several, torch.arange(len(self._several)))
+        aside = Pairs(self._row, self._image), Pairs(place, self._image)
+        if excluded is not None:
+            pair, image = self._pair[excluded.row], torch.cat([self._image, excluded.image])
+            aside = (
+                Pairs(torch.cat([self._row, self._row[pair]]), image),
+                Pairs(torch.cat([place, place[pair]]), image),
+            )
+        self._aside, self._aside_alone = map(_ascending, aside)
+
+    def _count(self, rows: slice, columns: slice, tile: Float[Tensor, "_t _i"]) -> None:
+        """Count the wrong answers of a tile; what is not wrong is taken out of it."""
+        low, high = torch.searchsorted(self._row[self._several], torch.tensor([rows.start, rows.stop])).tolist()
+        alone = tile[self._row[self._several[low:high]] - rows.start]
+        _take_out(alone, self._aside_alone, slice(low, high), columns)
+        self._of_pair.see(slice(low, high), alone)
+        _take_out(tile, self._aside, rows, columns)
+        self._of_text.see(rows, tile)
+        if self._of_image is not None:
+            self._of_image.see(columns, tile.T, self._times[rows])
 
 
-def shared(pairs: Pairs) -> tuple[Bool[Tensor, " T"], Bool[Tensor, " I"]]:
-    """Return which texts stand with several images, and which images have such a text."""
-    both = (pairs.row * pairs.images + pairs.image).unique()
-    several = torch.bincount(both // pairs.images, minlength=pairs.distinct) > 1
-    images = torch.zeros(pairs.images, dtype=torch.bool)
-    images[(both % pairs.images)[several[both // pairs.images]]] = True
-    return several[pairs.row], images
+class _Counts:
+    """What stands before the best right answer of each query, level with it, and next to it."""
+
+    def __init__(self, best: Float[Tensor, " Q"]) -> None:
+        self.best = best
+        self.above = torch.zeros(len(best), dtype=torch.long)
+        self.equal = torch.zeros(len(best), dtype=torch.long)
+        self.rival = torch.full((len(best),), -torch.inf)
+
+    def see(self, queries: slice, wrong: Float[Tensor, "_q _g"], times: Int[Tensor, " _g"] | None = None) -> None:
+        """Count some wrong answers of some queries; each as often as it is in the gallery."""
+        if not wrong.numel():
+            return
+        best = self.best[queries, None]
+        below, equal = wrong <= best, wrong == best
+        self.above[queries] += wrong.shape[1] - _count(below)
+        self.equal[queries] += _count(equal)
+        self.rival[queries] = torch.maximum(self.rival[queries], wrong.amax(dim=1))
+        if times is not None:
+            often = (times > 1).nonzero()[:, 0]
+            more = times[often] - 1
+            self.above[queries] += (~below[:, often] * more).sum(dim=1)
+            self.equal[queries] += (equal[:, often] * more).sum(dim=1)
+
+    def ranks(self, level: Int[Tensor, " Q"]) -> Ranks:
+        """Return ranks, given how many right answers are level with the best."""
+        return Ranks(self.above + 1, self.equal, level, self.best, self.rival)
 
 
-def _count(truths: Bool[Tensor, "A B"], dim: int) -> Int[Tensor, " C"]:
-    """How many are true; in 32 bits, which is several times faster."""
-    return truths.sum(dim=dim, dtype=torch.int32).long()
+def _ascending(pairs: Pairs) -> Pairs:
+    """The pairs in the order of their texts."""
+    order = pairs.row.argsort(stable=True)
+    return Pairs(pairs.row[order], pairs.image[order])
+
+
+def _inside(row: Int[Tensor, " M"], image: Int[Tensor, " M"], rows: slice, columns: slice) -> Int[Tensor, " N"]:
+    """Which pairs lie in a tile. Their texts ascend."""
+    low, high = torch.searchsorted(row, torch.tensor([rows.start, rows.stop])).tolist()
+    columns_too = (image[low:high] >= columns.start) & (image[low:high] < columns.stop)
+    return low + columns_too.nonzero()[:, 0]
+
+
+def _take_out(tile: Float[Tensor, "_t _i"], pairs: Pairs, rows: slice, columns: slice) -> None:
+    """Lower the pairs in a tile below everything."""
+    chosen = _inside(pairs.row, pairs.image, rows, columns)
+    tile[pairs.row[chosen] - rows.start, pairs.image[chosen] - columns.start] = -torch.inf
+
+
+def _highest(scores: Float[Tensor, " M"], query: Int[Tensor, " M"], queries: int) -> Float[Tensor, " Q"]:
+    """The highest score of each query."""
+    return torch.full((queries,), -torch.inf).scatter_reduce(0, query, scores, "amax")
+
+
+def _count(truths: Bool[Tensor, "A B"]) -> Int[Tensor, " A"]:
+    """How many of each row are true; in 32 bits, which is several times faster."""
+    return truths.sum(dim=1, dtype=torch.int32).long()

@@ -11,9 +11,9 @@ from torch import Tensor
 from ..types import Kind, Sample
 from .bootstrap import median
 from .encoded import Encoded, Needs
-from .ranking import Blocks, ImageToText, Pairs, Ranks, TextToImage, expected_rank, hits, shared
+from .ranking import Pairs, Rankings, Ranks, expected_rank, hits
 from .result import EqualTexts, Metric, Queries, Result, Ties, measure
-from .scoring import blocks
+from .scoring import tiles
 
 AT = (1, 5, 10)
 _CELLS = 20_000_000  # compared at once
@@ -125,8 +125,9 @@ class Retrieval:
             shown += [picture] * len(own)
         gallery, inverse = torch.tensor(shown).unique(return_inverse=True)  # pictures that have a text
         distinct, row = encoded.rows(texts, self.kind).unique(return_inverse=True)
-        pairs = Pairs(row, inverse)
-        ranks = ranked(pairs, blocks(encoded, self.kind, distinct, gallery, self.similarity), self._asked(pairs))
+        compared = tiles(encoded, self.kind, distinct, gallery, self.similarity)
+        ranking = Rankings(Pairs(row, inverse), compared, back="image_to_text" in self.directions)
+        ranks = {way: _ranks(ranking, way, self.equal_texts) for way in self.directions}
         owner = {"text_to_image": inverse, "image_to_text": torch.arange(len(gallery))}
         metrics: dict[str, Metric] = {}
         for way in self.directions:
@@ -136,32 +137,20 @@ class Retrieval:
         return Result(
             metrics=metrics,
             queries={way: _queries(ranks[way], place[way]) for way in self.directions},
-            notes=(f"{len(texts):,} texts, {len(gallery):,} pictures", *self._notes(pairs, ranks, tied)),
+            notes=(f"{len(texts):,} texts, {len(gallery):,} pictures", *self._notes(ranking, tied)),
             tied=tied,
         )
 
-    def _asked(self, pairs: Pairs) -> "Asked":
-        """What is ranked: what counts, and what equal texts would give under the other rule, for a note."""
-        texts, images = shared(pairs)
-        note = self.equal_texts == "own" and bool(texts.any())
-        return Asked(self.equal_texts, self.directions, images.nonzero()[:, 0] if note else None)
-
-    def _notes(self, pairs: Pairs, ranks: dict[str, Ranks], tied: int) -> tuple[str, ...]:
+    def _notes(self, ranking: Rankings, tied: int) -> tuple[str, ...]:
         """Ties, and what the rule would give that equal texts are right with each picture and ties count against."""
         if self.equal_texts == "any":
             return ()
-        texts, images = shared(pairs)
-        parts = [f"{tied:,} queries with a tie, which counts as {self.ties}"]
-        values = []
-        for way, common in (("image_to_text", images), ("text_to_image", texts)):
-            if way in self.directions:
-                right = hits(ranks[way], 1, "against")
-                if f"{way} any" in ranks:
-                    right[common] = hits(ranks[f"{way} any"], 1, "against")
-                values.append(f"{way}@1 {100 * right.mean().item():.1f}")
-        if tied or bool(texts.any()):
-            parts.append(f"equal texts right with any picture and ties against: {', '.join(values)}")
-        return tuple(parts)
+        ties = f"{tied:,} queries with a tie, which counts as {self.ties}"
+        if not tied and not ranking.ambiguous:
+            return (ties,)
+        right = {way: hits(_ranks(ranking, way, "any"), 1, "against").mean().item() for way in self.directions}
+        values = ", ".join(f"{way}@1 {100 * right[way]:.1f}" for way in reversed(BOTH) if way in right)
+        return ties, f"equal texts right with any picture and ties against: {values}"
 
     def _texts(self, sample: Sample) -> tuple[str, ...]:
         if self.text == "long_caption":
@@ -169,56 +158,8 @@ class Retrieval:
         return sample.captions[:1] if self.text == "first_caption" else sample.captions
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is to be ranked.
-
-    Attributes:
-        equal_texts: The rule that counts.
-        directions: Which ways.
-        common: Images with a text that other images have too, to be ranked under the rule "any" as well. None: not
-            asked.
-    """
-
-    equal_texts: EqualTexts
-    directions: tuple[Direction, ...] = BOTH
-    common: Int[Tensor, " N"] | None = None
-
-
-def ranked(pairs: Pairs, blocks: Blocks, asked: Asked) -> dict[str, Ranks]:
-    """Rank both ways.
-
-    Args:
-        pairs: What belongs together.
-        blocks: Similarities of distinct texts and images.
-        asked: Which ways, under which rule.
-
-    Returns:
-        By direction. "text_to_image any" holds texts that several images have, "image_to_text any" the images that
-        have such a text, both under the rule that equal texts are right with any image.
-    """
-    forth = {"text_to_image": TextToImage(pairs, asked.equal_texts)} if "text_to_image" in asked.directions else {}
-    back: dict[str, ImageToText] = {}
-    if "image_to_text" in asked.directions:
-        back["image_to_text"] = ImageToText(pairs, asked.equal_texts, torch.arange(pairs.images))
-    if asked.common is not None:
-        if forth:
-            texts = shared(pairs)[0]
-            forth["text_to_image any"] = TextToImage(Pairs(pairs.row[texts], pairs.image[texts]), "any")
-        if back:
-            back["image_to_text any"] = ImageToText(pairs, "any", asked.common)
-    for start, block in blocks():
-        for texts_to_images in forth.values():
-            texts_to_images.see(start, block)
-        for images_to_texts in back.values():
-            images_to_texts.see(start, block)
-    for start, block in blocks() if back else ():
-        for images_to_texts in back.values():
-            images_to_texts.count(start, block)
-    return {
-        **{name: each.ranks() for name, each in forth.items()},
-        **{name: each.ranks() for name, each in back.items()},
-    }
+def _ranks(ranking: Rankings, way: Direction, equal_texts: EqualTexts) -> Ranks:
+    return getattr(ranking, way)(equal_texts)
 
 
 def ranked_metrics(name: str, ranks: Ranks, picture: Int[Tensor, " Q"], ties: Ties) -> dict[str, Metric]:

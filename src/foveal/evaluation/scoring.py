@@ -1,6 +1,6 @@
 """How a picture and a text are compared: by whole embeddings, token by token, or both."""
 
-from collections.abc import Iterator
+from math import ceil
 from typing import Any
 
 import torch
@@ -11,10 +11,10 @@ from ..encoder.encodings import EncodedImages, EncodedTexts
 from ..encoder.scores import compare, find_score
 from ..types import Kind
 from .encoded import Encoded
-from .ranking import Blocks
+from .ranking import Tiles
 
 _TEXTS = 1024  # compared with all pictures at once
-_KEPT = 320 * 2**20  # bytes of similarities kept for a second look
+_TOKENS = 16 * 2**20  # bytes of token sets on either side of a tile
 _PAIRS = 16_384  # multiplied at once
 
 
@@ -39,16 +39,14 @@ def all_pairs(
     return torch.cat(parts)[inverse]
 
 
-def blocks(
+def tiles(
     encoded: Encoded,
     kind: Kind,
     row: Int[Tensor, " D"],
     picture: Int[Tensor, " I"],
     similarity: str = "global",
-) -> Blocks:
-    """Return what gives the similarities of distinct texts to pictures, block by block, as often as it is called.
-
-    The first blocks are kept, as far as memory allows; the others are computed again each time.
+) -> Tiles:
+    """Return what gives the similarities of distinct texts to pictures, tile by tile, on the CPU.
 
     Args:
         encoded: Where both are.
@@ -57,19 +55,13 @@ def blocks(
         picture: Distinct pictures.
         similarity: How to compare.
     """
-    most = _KEPT // (4 * _TEXTS * len(picture))
-    kept: dict[int, Tensor] = {}
 
-    def computed() -> Iterator[tuple[int, Tensor]]:
-        for start in range(0, len(row), _TEXTS):
-            block = kept.get(start)
-            if block is None:
-                block = _block(encoded, kind, row[start : start + _TEXTS], picture, similarity)
-            if len(kept) < most:
-                kept[start] = block
-            yield start, block
+    def compute(rows: slice, columns: slice) -> Tensor:
+        return _block(encoded, kind, row[rows], picture[columns], similarity)
 
-    return computed
+    texts, images = encoded.texts[kind], encoded.images
+    height, width = _side(len(row), texts.tokens, Tiles.height), _side(len(picture), images.tokens, Tiles.width)
+    return Tiles(len(row), len(picture), compute, height, width)
 
 
 def some_pairs(
@@ -119,14 +111,28 @@ def rowwise(
 
 def _block(encoded: Encoded, kind: Kind, row: Tensor, picture: Tensor, similarity: str) -> Float[Tensor, "T I"]:
     texts, images = encoded.texts[kind], encoded.images
-    some_texts = EncodedTexts(texts.embedding[row], *_some(texts.tokens, texts.token_mask, row, similarity))
-    shown = _some(images.tokens, images.token_mask, picture, similarity)
-    some_images = EncodedImages(images.embedding[picture], tokens=shown[0], token_mask=shown[1])
+    some_texts = EncodedTexts(_rows(texts.embedding, row), *_sets(texts, row, similarity))
+    tokens, mask = _sets(images, picture, similarity)
+    some_images = EncodedImages(_rows(images.embedding, picture), tokens=tokens, token_mask=mask)
     return compare(some_texts, some_images, find_score(similarity, encoded.scores), encoded.device)
 
 
-def _some(tokens: Tensor | None, mask: Tensor | None, row: Tensor, similarity: str) -> tuple[Any, Any]:
-    """Rows of token sets, where they are compared at all."""
-    if similarity == "global" or tokens is None or mask is None:
+def _sets(encoded: EncodedTexts | EncodedImages, row: Tensor, similarity: str) -> tuple[Any, Any]:
+    """Token sets of some, where they are compared at all."""
+    if similarity == "global" or encoded.tokens is None or encoded.token_mask is None:
         return None, None
-    return tokens[row], mask[row]
+    return _rows(encoded.tokens, row), _rows(encoded.token_mask, row)
+
+
+def _rows(values: Tensor, row: Tensor) -> Tensor:
+    """Rows of a tensor, without copying those that lie one behind another."""
+    first = int(row[0])
+    if torch.equal(row, torch.arange(first, first + len(row))):
+        return values[first : first + len(row)]
+    return values[row]
+
+
+def _side(number: int, tokens: Tensor | None, most: int) -> int:
+    """How many of a number of texts or images a tile takes, all about alike, so that their token sets stay small."""
+    most = most if tokens is None else max(1, min(most, _TOKENS // max(1, tokens[:1].nbytes)))
+    return ceil(number / ceil(number / most))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.evaluation.bootstrap import interval, mean, mean_of_means, median
+from foveal.evaluation.bootstrap import draws, interval, mean, mean_of_means, median
 
 
 def alone(count):
@@ -75,3 +75,9 @@ def test_few_replicates_at_a_time_draw_as_many_at_once(monkeypatch):
     whole = interval(values, alone(40), replicates=100)
     monkeypatch.setattr("foveal.evaluation.bootstrap._CELLS", 40 * 7)
     assert interval(values, alone(40), replicates=100) == pytest.approx(whole, rel=1e-12)
+
+
+def test_draws_do_not_depend_on_how_many_are_made_at_once():
+    whole, few = (torch.cat(list(draws(11, 30, 0, step))) for step in (30, 4))
+    assert whole.sum(dim=1).tolist() == [11] * 30
+    assert torch.equal(whole, few)

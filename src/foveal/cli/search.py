@@ -1,7 +1,7 @@
 """`foveal search`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ def search(
     where: Annotated[str, typer.Option(help="SQL filter: \"width >= 640 and path like 'holiday/%'\".")] = "",
     k: Annotated[int, typer.Option("-k", min=1, help="How many pictures.")] = 20,
     mode: Annotated[
-        Literal["global", "late", "fused", "region"], typer.Option(help="What is compared: whole, tokens, all, boxes.")
+        str, typer.Option(help="Score: global (whole pictures), late (their tokens), fused (both), region (boxes).")
     ] = "fused",
     out: Annotated[Path | None, typer.Option(help="Write hits to this .json, .csv, .html or .png too.")] = None,
     model: Annotated[str | None, typer.Option(help="The index's model, if not under its own name.")] = None,

@@ -22,11 +22,13 @@ from ..models.dual_encoder import DualEncoder, ImageEncoding, TextEncoding
 from ..models.layouts import family
 from ..models.regions import pool_regions
 from ..models.windows import Overflow
-from ..types import Box, Kind, PatchedPixels
+from ..types import Box, Kind, PatchedPixels, TokenSets
 from .checkpoint import read
 from .encodings import EncodedImages, EncodedTexts
+from .phrases import phrases_of
 from .pictures import Picture, check_many, readable
 from .prompts import PLAIN, ensemble, filled
+from .proposals import REGIONS, propose_regions
 from .protocol import Protocol
 from .scores import Score, compare, find_score, scores_of
 
@@ -234,8 +236,8 @@ class Encoder:
             texts: Any number, one a row.
             pictures: Any number, one a column.
             mode: "global" (cosine of whole embeddings), "late" (token by token, both directions), "fused" (FineLIP's
-                mix of the two), "parts" (each sentence against its best patch, and the cosine), or the name of a
-                learned part of the model: one of `scores`.
+                mix of the two), "parts" (each sentence against its best patch, and the cosine), "region" (each phrase
+                against its best region), or the name of a learned part of the model: one of `scores`.
             kind: Of the texts.
 
         Returns:
@@ -246,8 +248,22 @@ class Encoder:
         """
         score = find_score(mode, self.scores)
         tokens, needs = "tokens" in score.needs, score.needs
-        images = self.encode_images_fully(pictures, tokens=tokens, parts="patches" in needs)
-        return compare(self.encode_texts_fully(texts, kind, tokens, "sentences" in needs), images, score, self.device)
+        images = self.encode_images_fully(
+            pictures, tokens=tokens, parts="patches" in needs, proposals="regions" in needs
+        )
+        encoded = self.encode_texts_fully(texts, kind, tokens, "sentences" in needs, "phrases" in needs)
+        return compare(encoded, images, score, self.device)
+
+    def text_kinds(self, texts: Sequence[str]) -> list[Kind]:
+        """Return what each text is read as where nobody says: a long caption if a caption's positions do not hold it.
+
+        A caption, too, if the model reads long captions as it reads captions.
+        """
+        config = self.model.config.text
+        if config.long_context is None and "long_caption" not in config.own_projection:
+            return ["caption"] * len(texts)
+        most = config.length("caption")
+        return ["long_caption" if count > most else "caption" for count in self.tokenizer.count(texts)]
 
     def classify(
         self,
@@ -293,6 +309,7 @@ class Encoder:
         patches: bool = False,
         units: Units = "fractions",
         parts: bool = False,
+        proposals: bool = False,
     ) -> EncodedImages:
         """Return everything asked about each picture, in one pass.
 
@@ -303,14 +320,25 @@ class Encoder:
             patches: Give patches too.
             units: Whether boxes are in fractions or in pixels of their picture, turned upright.
             parts: Token sets are all patches, which similarity "parts" compares with sentences.
+            proposals: Token sets are what proposed boxes show, which similarity "region" compares with phrases.
 
         Raises:
             ValueError: If a picture cannot be read, a box is none, or the numbers of pictures and boxes differ.
         """
-        return self._all_images(pictures, boxes, units, _Extras(tokens=tokens or parts, patches=patches, raw=parts))
+        if not proposals:
+            return self._all_images(pictures, boxes, units, _Extras(tokens=tokens or parts, patches=patches, raw=parts))
+        encoded = self._all_images(pictures, boxes, units, _Extras(patches=True))
+        regions = [propose_regions(grid[None], REGIONS)[0][0] for grid in encoded.patches or ()]
+        sets = _padded_sets(regions, self.embed_width)
+        return EncodedImages(encoded.embedding, encoded.regions, *sets, encoded.patches if patches else None)
 
     def encode_texts_fully(
-        self, texts: Iterable[str], kind: Kind = "caption", tokens: bool = False, parts: bool = False
+        self,
+        texts: Iterable[str],
+        kind: Kind = "caption",
+        tokens: bool = False,
+        parts: bool = False,
+        phrases: bool = False,
     ) -> EncodedTexts:
         """Return everything asked about each text, in one pass.
 
@@ -319,26 +347,22 @@ class Encoder:
             kind: What sort of text they are; chooses positions and projection.
             tokens: Give token sets too.
             parts: Token sets are the sentences of each text, read as phrases: similarity "parts" compares them.
+            phrases: Token sets are the phrases of each text: similarity "region" compares them.
 
         Raises:
             ValueError: If a text is too long and `overflow` is "error".
         """
-        if not parts:
+        if not (parts or phrases):
             return self._all_texts(texts, kind, _Extras(tokens=tokens))
         texts = list(texts)
-        return EncodedTexts(self.encode_texts(texts, kind), *self._sentences(texts))
+        split = [(phrases_of(text) if phrases else sentences(text)) or [text] for text in texts]
+        return EncodedTexts(self.encode_texts(texts, kind), *self._phrase_sets(split))
 
-    def _sentences(self, texts: Sequence[str]) -> tuple[Float[Tensor, "N S E"], Bool[Tensor, "N S"]]:
-        """Return the sentences of each text, each distinct one embedded once, as a phrase."""
-        split = [sentences(text) or [text] for text in texts]
+    def _phrase_sets(self, split: Sequence[Sequence[str]]) -> TokenSets:
+        """Return sets of texts as token sets, each distinct text embedded once, as a phrase."""
         row = {part: index for index, part in enumerate(dict.fromkeys(part for parts in split for part in parts))}
         embedding = self.encode_texts(list(row), "phrase")
-        tokens = torch.zeros(len(split), max((len(parts) for parts in split), default=0), self.embed_width)
-        mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
-        for index, parts in enumerate(split):
-            tokens[index, : len(parts)] = embedding[[row[part] for part in parts]]
-            mask[index, : len(parts)] = True
-        return tokens, mask
+        return _padded_sets([embedding[[row[part] for part in parts]] for parts in split], self.embed_width)
 
     def _all_images(
         self, pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None, units: Units, extras: "_Extras"
@@ -511,6 +535,15 @@ def _flat(parts: Iterable[tuple[Tensor, ...] | None]) -> tuple[Tensor, ...]:
 def _join(parts: Sequence[Tensor], width: int) -> Float[Tensor, "N E"]:
     """Join all batches in one tensor, made outside inference mode so that callers may train on it."""
     return torch.cat([torch.zeros(0, width), *parts])
+
+
+def _padded_sets(sets: Sequence[Tensor], width: int) -> TokenSets:
+    """Return token sets of any sizes, padded to the largest, and which members are real."""
+    tokens = torch.zeros(len(sets), max(map(len, sets), default=0), width)
+    mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
+    for index, members in enumerate(sets):
+        tokens[index, : len(members)], mask[index, : len(members)] = members, True
+    return tokens, mask
 
 
 def _join_sets(parts: Sequence[EncodedImages] | Sequence[EncodedTexts], width: int) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Scores that compare whole images and texts, by name, for encoder, evaluation and command line alike.
+"""Scores that compare images and texts, by name: for encoder, evaluation, search, service and command line alike.
 
 A model's learned part may bring a score of its own, under the part's name: see `scores_of`.
 """
@@ -16,7 +16,7 @@ from ..similarity import cosine, fused, late_interaction
 from ..trees import to_device
 from .encodings import EncodedImages, EncodedTexts
 
-Need = Literal["tokens", "patches", "sentences"]
+Need = Literal["tokens", "patches", "sentences", "regions", "phrases"]
 Needs = frozenset[Need]
 
 
@@ -28,8 +28,8 @@ class Score(Protocol):
     def needs(self) -> Needs:
         """Encodings that it compares beside whole embeddings.
 
-        "tokens" are token sets of both sides. "patches" are all patches, as the images' token sets. "sentences" are
-        those of each text, embedded as phrases, as the texts' token sets.
+        "tokens" are token sets of both sides. "patches" are all patches, "regions" what proposed boxes show, as the
+        images' token sets. "sentences" and "phrases" are those of each text, embedded as phrases, as its token set.
         """
 
     def __call__(self, texts: EncodedTexts, images: EncodedImages) -> Float[Tensor, "T N"]:
@@ -96,7 +96,20 @@ class Parts:
         return fused(Global()(texts, images), best, self.weight)
 
 
-SCORES: Mapping[str, Score] = MappingProxyType({"global": Global(), "late": Late(), "fused": Fused(), "parts": Parts()})
+@dataclass(frozen=True)
+class Regions:
+    """The mean, over the phrases of a text, of how well each fits the region that fits it best."""
+
+    needs: ClassVar[Needs] = frozenset({"regions", "phrases"})
+
+    def __call__(self, texts: EncodedTexts, images: EncodedImages) -> Float[Tensor, "T N"]:
+        """Return numbers in [-1, 1]."""
+        return late_interaction(*_sets(texts, images), direction="text", leak=None)
+
+
+SCORES: Mapping[str, Score] = MappingProxyType(
+    {"global": Global(), "late": Late(), "fused": Fused(), "parts": Parts(), "region": Regions()}
+)
 """Those that every model has."""
 
 

@@ -40,11 +40,17 @@ class Encodes(Protocol):
         tokens: bool = False,
         *,
         parts: bool = False,
+        proposals: bool = False,
     ) -> EncodedImages:
         """Everything asked about each picture, in one pass."""
 
     def encode_texts_fully(
-        self, texts: Sequence[str], kind: Kind = "caption", tokens: bool = False, parts: bool = False
+        self,
+        texts: Sequence[str],
+        kind: Kind = "caption",
+        tokens: bool = False,
+        parts: bool = False,
+        phrases: bool = False,
     ) -> EncodedTexts:
         """Everything asked about each text, in one pass."""
 
@@ -125,12 +131,14 @@ def encode(
     compared = frozenset().union(*(find_score(need.similarity, encoder.scores).needs for need in needs))
     tokens = "tokens" in compared
     boxes = _boxes(samples, picture, len(row)) if any(need.regions for need in needs) else None
-    images = encoder.encode_images_fully(Loaded(tuple(row), load), boxes, tokens, parts="patches" in compared)
+    images = encoder.encode_images_fully(
+        Loaded(tuple(row), load), boxes, tokens, parts="patches" in compared, proposals="regions" in compared
+    )
     _check_finite(images.embedding, "pictures")
     region_picture = [shown for shown, sample in zip(picture, samples, strict=True) for _ in sample.regions]
     text_row = _distinct_texts(needs)
-    parts = "sentences" in compared
-    texts = {kind: encoder.encode_texts_fully(list(rows), kind, tokens, parts) for kind, rows in text_row.items()}
+    sets = tokens, "sentences" in compared, "phrases" in compared
+    texts = {kind: encoder.encode_texts_fully(list(rows), kind, *sets) for kind, rows in text_row.items()}
     for kind, encoded in texts.items():
         _check_finite(encoded.embedding, f"texts ({kind})")
     return Encoded(

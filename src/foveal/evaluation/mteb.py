@@ -135,19 +135,14 @@ class MtebModel:
         """Embed texts, each by its own path."""
         given = list(texts)
         rows = torch.zeros(len(given), self.encoder.embed_width)
-        kinds: tuple[Kind, ...] = ("caption", "long_caption")
-        for kind in kinds:
-            chosen = [place for place, text in enumerate(given) if self._kind(text) == kind]
-            if chosen:
-                rows[chosen] = self.encoder.encode_texts([given[place] for place in chosen], kind)
+        kinds = self._kinds(given)
+        for kind in dict.fromkeys(kinds):
+            places = [place for place, text_kind in enumerate(kinds) if text_kind == kind]
+            rows[places] = self.encoder.encode_texts([given[place] for place in places], kind)
         return rows
 
-    def _kind(self, text: str) -> Kind:
-        if self.texts != "by length":
-            return self.texts
-        short = self.encoder.model.config.text.length("caption")
-        ids = self.encoder.tokenizer.encode([text], short, "keep")
-        return "long_caption" if ids.shape[1] > short else "caption"
+    def _kinds(self, texts: Sequence[str]) -> list[Kind]:
+        return self.encoder.text_kinds(texts) if self.texts == "by length" else [self.texts] * len(texts)
 
 
 def _unit(embeddings: Any) -> Float[Tensor, "N E"]:

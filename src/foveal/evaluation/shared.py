@@ -60,10 +60,11 @@ class Shared:
         tokens: bool = False,
         *,
         parts: bool = False,
+        proposals: bool = False,
     ) -> EncodedImages:
         """Everything asked about each picture; new ones in one pass."""
-        if tokens or parts or not isinstance(pictures, Loaded):
-            return self.encoder.encode_images_fully(pictures, boxes, tokens, parts=parts)
+        if tokens or parts or proposals or not isinstance(pictures, Loaded):
+            return self.encoder.encode_images_fully(pictures, boxes, tokens, parts=parts, proposals=proposals)
         if boxes is None and (self._cropped or not self.boxes):
             self._encode_whole(pictures)
             return EncodedImages(self._embeddings(pictures, _WHOLE))
@@ -80,11 +81,16 @@ class Shared:
         return EncodedImages(embedding, regions)
 
     def encode_texts_fully(
-        self, texts: Sequence[str], kind: Kind = "caption", tokens: bool = False, parts: bool = False
+        self,
+        texts: Sequence[str],
+        kind: Kind = "caption",
+        tokens: bool = False,
+        parts: bool = False,
+        phrases: bool = False,
     ) -> EncodedTexts:
         """Everything asked about each text; new ones in one pass."""
-        if tokens or parts:
-            return self.encoder.encode_texts_fully(texts, kind, tokens, parts)
+        if tokens or parts or phrases:
+            return self.encoder.encode_texts_fully(texts, kind, tokens, parts, phrases)
         new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._texts]
         if new:
             encoded = self.encoder.encode_texts_fully(new, kind).embedding

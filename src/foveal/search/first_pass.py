@@ -8,19 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .query import Mode
+from ..encoder.scores import Needs
+from .query import MODES
 from .scoring import EncodedQuery
 from .store import FEATURES, METADATA, Features, Numbered, Store
 
 log = logging.getLogger(__name__)
 
-COLUMNS: dict[Mode, tuple[str, ...]] = {
-    "global": ("embedding",),
-    "late": ("tokens",),
-    "region": ("regions", "boxes"),
-    "fused": FEATURES,
-}
-"""Feature columns that each mode compares."""
+_COLUMNS = {"tokens": ("tokens",), "regions": ("regions", "boxes"), "phrases": ()}
 
 
 @dataclass(frozen=True)
@@ -72,9 +67,7 @@ class FirstPass:
             )
         self._in_memory: tuple[int, Any, Features] | None = None
 
-    def __call__(
-        self, queries: Sequence[Sequence[EncodedQuery]], mode: Mode, where: str, limit: int
-    ) -> list[Shortlist]:
+    def __call__(self, queries: Sequence[Sequence[EncodedQuery]], mode: str, where: str, limit: int) -> list[Shortlist]:
         """Return shortlists of queries, each best first. Whatever their number, the index is searched a few times.
 
         Args:
@@ -91,27 +84,28 @@ class FirstPass:
         else:
             id_lists = self._by_sets(encoded, mode, where, limit)
             coded = self._all_coded and numbered is not None
-            if mode in ("global", "fused") or not coded or min(map(len, id_lists)) < limit:
+            if not coded or min(map(len, id_lists)) < limit:
                 nearest = self._store.nearest(torch.stack([query.embedding for query in encoded]), where, limit)
                 id_lists = [[*first, *then] for first, then in zip(nearest, id_lists, strict=True)]
         rest = iter(id_lists)
         shortlists = [dict.fromkeys(image_id for _ in parts for image_id in next(rest)) for parts in queries]
         distinct = list(dict.fromkeys(image_id for shortlist in shortlists for image_id in shortlist))
-        rows, features, read = self._read(distinct, mode, numbered)
+        needs: Needs = frozenset().union(*(MODES[query.mode(mode)].needs for query in encoded))
+        rows, features, read = self._read(distinct, columns_of(needs), numbered)
         place = {image_id: number for number, image_id in enumerate(rows["id"].to_pylist())}
         # an image may have been deleted since it was found
         present = [[image_id for image_id in shortlist if image_id in place] for shortlist in shortlists]
         return [Shortlist(ids, features.select(_places(rows, ids)), read) for ids in present]
 
     def _read(
-        self, ids: Sequence[str], mode: Mode, numbered: Numbered | None
+        self, ids: Sequence[str], columns: Sequence[str], numbered: Numbered | None
     ) -> tuple[Any, Features, Callable[[Sequence[str]], tuple[Any, Features]]]:
-        """Read the columns that a mode compares. Also return a function that reads the rest of some images later."""
+        """Read what is compared of images. Also return a function that reads the rest of some of them later."""
         if numbered is None:
             rows = self._store.named(ids)
             features = Features.of(rows, self._store.layout)
             return rows, features, lambda _: (rows, features)
-        rows = numbered.named(ids, COLUMNS[mode])
+        rows = numbered.named(ids, columns)
 
         def rest(subset: Sequence[str]) -> tuple[Any, Features]:
             table = numbered.named(subset, (*METADATA[1:], *FEATURES))
@@ -140,33 +134,34 @@ class FirstPass:
         passing_ids = [image_id for image_id in ids if image_id in passing]
         return [Shortlist(passing_ids, features.select(_places(rows, passing_ids)), lambda _: (rows, features))] * count
 
-    def _by_sets(self, queries: Sequence[EncodedQuery], mode: Mode, where: str, limit: int) -> list[list[str]]:
-        """Search by late interaction of tokens and of regions with the centers of cells."""
-        share = limit if mode in ("late", "region") else limit // 2
-        parts = {"late": ("tokens",), "region": ("regions",), "fused": ("tokens", "regions")}.get(mode, ())
+    def _by_sets(self, queries: Sequence[EncodedQuery], mode: str, where: str, limit: int) -> list[list[str]]:
+        """Search by late interaction of tokens or regions with the centers of cells; not in modes that compare none.
+
+        Where half of a score is the cosine, half of the images come from here.
+        """
+        share = limit // 2 if mode == "fused" else limit
+        id_lists = [self._by_set(query, query.mode(mode), where, share) for query in queries]
+        if not where or not any(id_lists):
+            return id_lists
+        passing = self._store.passing(where, list({image_id for ids in id_lists for image_id in ids}))
+        return [[image_id for image_id in ids if image_id in passing][:share] for ids in id_lists]
+
+    def _by_set(self, query: EncodedQuery, mode: str, where: str, limit: int) -> list[str]:
+        needs = MODES[mode].needs
+        if not needs:
+            return []
         if self._codes is None:  # stopped before it was finished
-            slow = "regions" in parts
-            return [self._store.nearest_regions(query.phrases, where, share) if slow else [] for query in queries]
+            return self._store.nearest_regions(query.phrases, where, limit) if "regions" in needs else []
         ids, postings = self._codes
-        sets = [{"tokens": query.tokens, "regions": query.phrases} for query in queries]
+        part, tokens = ("regions", query.phrases) if "regions" in needs else ("tokens", query.tokens)
         # with a filter, more are asked for than are wanted, as some will not pass it
-        most = share if not where else 10 * share
-        id_sets = [
-            [
-                [image_id.decode() for image_id in ids[postings[part].nearest(query_sets[part], most)].tolist()]
-                for part in parts
-            ]
-            for query_sets in sets
-        ]
-        if where:
-            passing = self._store.passing(
-                where, list({image_id for id_set in id_sets for part in id_set for image_id in part})
-            )
-            id_sets = [
-                [[image_id for image_id in part if image_id in passing][:share] for part in id_set]
-                for id_set in id_sets
-            ]
-        return [[image_id for part in id_set for image_id in part] for id_set in id_sets]
+        numbers = postings[part].nearest(tokens, limit if not where else 10 * limit)
+        return [image_id.decode() for image_id in ids[numbers].tolist()]
+
+
+def columns_of(needs: Needs) -> tuple[str, ...]:
+    """Return the feature columns that scores with these needs compare."""
+    return ("embedding", *(column for need in _COLUMNS if need in needs for column in _COLUMNS[need]))
 
 
 def _places(rows: Any, ids: Sequence[str]) -> Tensor:

@@ -1,14 +1,19 @@
 """Queries to an index, and reading them from text."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from types import MappingProxyType
 
 from ..encoder import Picture
+from ..encoder.scores import SCORES, Needs, Score
 from ..types import Box
 from .where import sql_of
 
-Mode = Literal["global", "late", "fused", "region"]
+KEPT: Needs = frozenset({"tokens", "regions", "phrases"})
+"""What an index keeps of its images beside whole embeddings, and what a query is encoded as."""
+MODES: Mapping[str, Score] = MappingProxyType({name: score for name, score in SCORES.items() if score.needs <= KEPT})
+"""The encoder's scores that an index can answer: all but those that compare every patch."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,8 @@ class Query:
         where: A filter on the index's columns, such as "width >= 640 and path like 'holiday/%'": comparisons, LIKE, IN,
             BETWEEN and IS NULL, joined by AND, OR and NOT.
         k: Hits wanted.
-        mode: How pictures are compared with the query: "global" (whole with whole), "late" (token sets), "region"
-            (phrases with boxes) or "fused" (all three).
+        mode: The encoder's score that pictures are compared by: "global" (whole with whole), "late" (token sets),
+            "fused" (both) or "region" (phrases with boxes).
     """
 
     text: str = ""
@@ -33,7 +38,7 @@ class Query:
     exclude: str = ""
     where: str = ""
     k: int = 20
-    mode: Mode = "fused"
+    mode: str = "fused"
 
     def __post_init__(self) -> None:
         if not self.text.strip() and self.image is None:
@@ -42,8 +47,8 @@ class Query:
             raise ValueError(f"Box {self.box} has no picture to lie in. Give the picture too.")
         if self.k < 1:
             raise ValueError(f"k is a number of hits, at least 1, not {self.k}.")
-        if self.mode not in get_args(Mode):
-            raise ValueError(f"Mode '{self.mode}' is unknown. Known: {', '.join(get_args(Mode))}.")
+        if self.mode not in MODES:
+            raise ValueError(f"Mode '{self.mode}' is unknown. Known: {', '.join(MODES)}.")
         sql_of(self.where)
 
     @property

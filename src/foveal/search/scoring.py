@@ -1,33 +1,26 @@
 """How well images of an index fit a query: one implementation for searching and for measuring the baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from ..encoder import Encoder, Picture
-from ..similarity import cosine, late_interaction
+from ..encoder import EncodedImages, EncodedTexts, Encoder, Picture
+from ..encoder.phrases import phrases_of
+from ..encoder.proposals import propose_regions
+from ..encoder.scores import Score
 from ..types import Box, Kind
 from .background import SAMPLE, TEXTS, Baseline
-from .phrases import phrases_of
-from .query import Mode
-from .regions import propose_regions, token_set
+from .query import MODES
 from .store import Features, Store
+from .token_sets import token_set
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-LONG = 20  # words of a text, from which on it is read as a long caption
-PARTS: "Mapping[Mode, tuple[str, ...]]" = {
-    "global": ("global",),
-    "late": ("late",),
-    "region": ("region",),
-    "fused": ("global", "late", "region"),
-}
-"""The similarities that each mode adds up."""
+QueryKind = Literal["text", "picture", "box"]
+_FORMULAS = {name: repr(score) for name, score in MODES.items()}
 
 
 @dataclass(frozen=True)
@@ -39,26 +32,24 @@ class EncodedQuery:
         tokens: Its token set.
         phrases: Embeddings, each compared with every region of an image.
         texts: The phrases themselves; one empty text per phrase where they come from a picture.
-        kind: "text" or "picture": these have different baselines.
-        parts: The similarities that make sense for it. What a box shows is no whole picture.
+        kind: "text", "picture" or "box". Scores of texts have other baselines than those of pictures and boxes.
     """
 
     embedding: Float[Tensor, " E"]
     tokens: Float[Tensor, "T _t"]
     phrases: Float[Tensor, "R E"]
     texts: tuple[str, ...]
-    kind: str = "text"
-    parts: tuple[str, ...] = ("global", "late", "region")
+    kind: QueryKind = "text"
 
-    def ways(self, mode: Mode) -> Sequence[str]:
-        """Return the similarities by which it is compared in a mode."""
-        return [part for part in PARTS[mode] if part in self.parts] or PARTS[mode]
+    def mode(self, mode: str) -> str:
+        """Return the mode in which it is compared where a search asks for one: what a box shows is no whole image."""
+        return "region" if self.kind == "box" and mode == "fused" else mode
 
 
 def encode_text_queries(encoder: Encoder, texts: Sequence[str]) -> list[EncodedQuery]:
     """Encode texts: whole, token by token, and phrase by phrase. What occurs twice is encoded once."""
-    kinds = [_supported_kind(encoder, "long_caption" if len(text.split()) >= LONG else "caption") for text in texts]
-    phrases, phrase_kind = [phrases_of(text) for text in texts], _supported_kind(encoder, "phrase")
+    kinds, phrases = encoder.text_kinds(texts), [phrases_of(text) for text in texts]
+    phrase_kind: Kind = "phrase" if "phrase" in encoder.model.config.text.own_projection else "caption"
     distinct: dict[Kind, dict[str, None]] = {}
     for kind, text, text_phrases in zip(kinds, texts, phrases, strict=True):
         distinct.setdefault(kind, {})[text] = None
@@ -79,13 +70,6 @@ def encode_text_queries(encoder: Encoder, texts: Sequence[str]) -> list[EncodedQ
         )
         for kind, text, text_phrases in zip(kinds, texts, phrases, strict=True)
     ]
-
-
-def _supported_kind(encoder: Encoder, kind: Kind) -> Kind:
-    """Return the kind of text that a model reads in the same way: a caption, if it has nothing of its own for it."""
-    text = encoder.model.config.text
-    has_positions = kind == "long_caption" and text.long_context is not None
-    return kind if has_positions or kind in text.own_projection else "caption"
 
 
 def encode_image_queries(
@@ -109,7 +93,7 @@ def encode_image_queries(
             [picture for picture, _ in boxed.values()], [[box] for _, box in boxed.values()]
         )
         for position, region in zip(boxed, region_embeddings, strict=True):
-            queries[position] = EncodedQuery(region[0], region, region, ("",), "picture", ("late", "region"))
+            queries[position] = EncodedQuery(region[0], region, region, ("",), "box")
     whole = [position for position in range(len(pictures)) if position not in boxed]
     if whole:
         encoded = encoder.encode_images_fully([pictures[position][0] for position in whole], tokens=True, patches=True)
@@ -123,33 +107,56 @@ def encode_image_queries(
     return [queries[position] for position in range(len(pictures))]
 
 
-def similarities(
-    queries: Sequence[EncodedQuery], features: Features, parts: Sequence[str]
-) -> list[dict[str, Float[Tensor, " N"]]]:
-    """Return how well each image fits each query, in several ways.
+def image_queries(features: Features) -> list[EncodedQuery]:
+    """Return images of an index as queries."""
+    queries = []
+    for embedding, tokens, token_mask, regions, region_mask in zip(
+        features.embedding, features.tokens, features.token_mask, features.regions, features.region_mask, strict=True
+    ):
+        phrases = regions[region_mask]
+        queries.append(EncodedQuery(embedding, tokens[token_mask], phrases, ("",) * len(phrases), "picture"))
+    return queries
+
+
+def similarities(queries: Sequence[EncodedQuery], features: Features, mode: str) -> list[Float[Tensor, " N"]]:
+    """Return how well each image fits each query, by the encoder's score of that name.
 
     Args:
         queries: Of any kind.
         features: Of the images.
-        parts: Ways: "global" (cosine of the whole), "late" (mean over the query's tokens of each one's best match),
-            "region" (mean over its phrases of each one's best box).
+        mode: One of `MODES`, as each query takes it.
     """
-    if not len(features) or not queries:
-        return [{part: torch.zeros(len(features)) for part in parts} for _ in queries]
-    by_part: dict[str, Sequence[Tensor]] = {}
-    if "global" in parts:
-        by_part["global"] = list(cosine(torch.stack([query.embedding for query in queries]), features.embedding))
-    if "late" in parts:
-        by_part["late"] = _best_means([query.tokens for query in queries], features.tokens)
-    if "region" in parts:
-        by_part["region"] = _best_means([query.phrases for query in queries], features.regions)
-    return [dict(zip(by_part, values, strict=True)) for values in zip(*by_part.values(), strict=True)]
+    rows: dict[int, Tensor] = {}
+    groups: dict[str, list[int]] = {}
+    for number, query in enumerate(queries):
+        groups.setdefault(query.mode(mode), []).append(number)
+    for name, numbers in groups.items():
+        texts, images = _texts([queries[number] for number in numbers], MODES[name]), _images(features, MODES[name])
+        values = MODES[name](texts, images) if len(features) else torch.zeros(len(numbers), 0)
+        rows.update(zip(numbers, values, strict=True))
+    return [rows[number] for number in range(len(queries))]
 
 
-def _best_means(rows: Sequence[Tensor], sets: Tensor) -> list[Tensor]:
-    """Return late interaction of several sets of rows, of any sizes, with the token sets of images."""
-    best = late_interaction(torch.cat(list(rows))[:, None], sets)
-    return [values.mean(dim=0) for values in best.split([len(members) for members in rows])]
+def _texts(queries: Sequence[EncodedQuery], score: Score) -> EncodedTexts:
+    """Return queries as a score takes texts."""
+    embedding = torch.stack([query.embedding for query in queries])
+    if not score.needs:
+        return EncodedTexts(embedding)
+    sets = [query.phrases if "phrases" in score.needs else query.tokens for query in queries]
+    lengths = torch.tensor([len(members) for members in sets])
+    return EncodedTexts(
+        embedding, pad_sequence(sets, batch_first=True), torch.arange(int(lengths.max())) < lengths[:, None]
+    )
+
+
+def _images(features: Features, score: Score) -> EncodedImages:
+    """Return features as a score takes images."""
+    if not score.needs:
+        return EncodedImages(features.embedding)
+    sets = (
+        (features.regions, features.region_mask) if "regions" in score.needs else (features.tokens, features.token_mask)
+    )
+    return EncodedImages(features.embedding, None, *sets)
 
 
 def best_regions(query: EncodedQuery, features: Features) -> tuple[Float[Tensor, "N R"], Float[Tensor, "N R 4"]]:
@@ -160,57 +167,48 @@ def best_regions(query: EncodedQuery, features: Features) -> tuple[Float[Tensor,
 
 
 class BaselineScorer:
-    """Scores against the baseline of an index: a sample of its images, and their similarities to unrelated queries."""
+    """Z-scores above the baseline of an index: a sample of its images, and their similarities to unrelated queries."""
 
-    def __init__(self, features: Features, priors: dict[str, dict[str, Baseline]], weights: dict[str, float]) -> None:
+    def __init__(self, features: Features, priors: Mapping[str, Mapping[str, Baseline]]) -> None:
         """Keep a sample of an index and its baselines.
 
         Args:
             features: Of the sample.
-            priors: Baselines at indexing, by kind of query and way of comparing.
-            weights: Of each way in a sum of several.
+            priors: Baselines at indexing, by kind of query and mode.
         """
-        self.features, self.priors, self.weights = features, priors, weights
+        self.features, self.priors = features, priors
 
     @classmethod
-    def of(cls, store: Store, background: dict[str, Any], weights: dict[str, float]) -> "BaselineScorer":
-        """Build the scorer of an index from what `measure_background` gave. Empty: of an index without images."""
-        background = {"ids": [], "priors": {}, **background}
-        priors = {
-            kind: {part: Baseline(*numbers) for part, numbers in parts.items()}
-            for kind, parts in background["priors"].items()
-        }
-        return cls(store.features_of(background["ids"]), priors, weights)
+    def of(cls, store: Store, background: dict[str, Any]) -> "BaselineScorer":
+        """Build the scorer of an index from what `measure_background` gave.
 
-    def scores(
-        self,
-        query: EncodedQuery,
-        image_similarities: dict[str, Tensor],
-        sample_similarities: dict[str, Tensor],
-        mode: Mode,
+        Of an index without images, or whose baselines are of scores that have changed since, it has no sample.
+        """
+        if not is_current(background):
+            background = {"ids": [], "priors": {}}
+        priors = {
+            kind: {mode: Baseline(*numbers) for mode, numbers in modes.items()}
+            for kind, modes in background["priors"].items()
+        }
+        return cls(store.features_of(background["ids"]), priors)
+
+    def z_scores(
+        self, query: EncodedQuery, mode: str, image_similarities: Tensor, sample_similarities: Tensor
     ) -> tuple[Float[Tensor, " N"], Float[Tensor, " _sample"]]:
-        """Return sums of z-scores, each of a similarity above the baseline of this query.
+        """Return similarities of a query as z-scores above its own baseline.
 
         Args:
             query: The query.
+            mode: As the search asks for.
             image_similarities: Of the images.
             sample_similarities: Of the sample.
-            mode: Which similarities are summed.
 
         Returns:
             Of the images and of the sample.
         """
-        parts = query.ways(mode)
-        total, sample_total = (
-            torch.zeros_like(image_similarities[parts[0]]),
-            torch.zeros_like(sample_similarities[parts[0]]),
-        )
-        for part in parts:
-            baseline = Baseline.of(sample_similarities[part], self.priors.get(query.kind, {}).get(part))
-            weight = self.weights[part] if len(parts) > 1 else 1.0
-            total += weight * baseline.z_scores(image_similarities[part])
-            sample_total += weight * baseline.z_scores(sample_similarities[part])
-        return total, sample_total
+        kind = "text" if query.kind == "text" else "picture"
+        baseline = Baseline.of(sample_similarities, self.priors.get(kind, {}).get(query.mode(mode)))
+        return baseline.z_scores(image_similarities), baseline.z_scores(sample_similarities)
 
 
 def measure_background(store: Store, encoder: Encoder) -> dict[str, Any]:
@@ -224,24 +222,27 @@ def measure_background(store: Store, encoder: Encoder) -> dict[str, Any]:
     features = store.features_of(ids)
     priors: dict[str, dict[str, list[float]]] = {}
     if ids:
-        priors["text"] = _baselines(similarities(encode_text_queries(encoder, TEXTS), features, PARTS["fused"]))
+        queries = encode_text_queries(encoder, TEXTS)
+        priors["text"] = {mode: _baseline(similarities(queries, features, mode)) for mode in MODES}
     if len(ids) > 1:
-        pairs = []
-        for index in range(min(len(ids), len(TEXTS))):
-            rest = torch.arange(len(features)) != index
-            mask = features.region_mask[index]
-            query = EncodedQuery(
-                features.embedding[index], features.tokens[index], features.regions[index][mask], (), "picture"
-            )
-            pairs += similarities([query], features.select(rest), PARTS["fused"])
-        priors["picture"] = _baselines(pairs)
-    return {"ids": ids, "priors": priors}
+        priors["picture"] = {mode: _baseline(_among_themselves(features, mode)) for mode in MODES}
+    return {"ids": ids, "priors": priors, "scores": _FORMULAS}
 
 
-def _baselines(measured: Sequence[dict[str, Tensor]]) -> dict[str, list[float]]:
-    """Return mean and spread over many queries, by way of comparing."""
-    baselines = {}
-    for part in measured[0]:
-        baseline = Baseline.of(torch.cat([similarity[part] for similarity in measured]))
-        baselines[part] = [baseline.mean, baseline.spread]
-    return baselines
+def is_current(background: dict[str, Any]) -> bool:
+    """True if baselines were measured with the scores that there are now."""
+    return background.get("scores") == _FORMULAS
+
+
+def _among_themselves(features: Features, mode: str) -> list[Tensor]:
+    """Return similarities of the first images to the others."""
+    rows = []
+    for number, query in enumerate(image_queries(features)[: len(TEXTS)]):
+        rows += similarities([query], features.select(torch.arange(len(features)) != number), mode)
+    return rows
+
+
+def _baseline(rows: Sequence[Tensor]) -> list[float]:
+    """Return mean and spread over many queries."""
+    baseline = Baseline.of(torch.cat(list(rows)))
+    return [baseline.mean, baseline.spread]

@@ -11,20 +11,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..encoder import Encoder, Picture
+from ..encoder.proposals import best_windows
 from ..types import Box, Hit, PhraseBox
 from .background import SAMPLE, Baseline, confidences
 from .failures import reason_of
 from .fingerprint import same_model
 from .first_pass import FirstPass, Shortlist
-from .query import Mode, Query
-from .regions import best_windows
+from .query import Query
 from .scoring import (
-    PARTS,
     BaselineScorer,
     EncodedQuery,
     best_regions,
     encode_image_queries,
     encode_text_queries,
+    image_queries,
     measure_background,
     similarities,
 )
@@ -33,8 +33,6 @@ from .store import Features, Store, as_box
 
 SHORTLIST = 200
 """Images that the first pass hands on to be compared in full."""
-WEIGHTS = {"global": 1.0, "late": 0.5, "region": 0.5}
-"""Of the three similarities in mode "fused", each a z-score by then."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Searcher:
             )
         self.encoder, self.shortlist, self._store = encoder, shortlist, store
         self._scorer, self._first_pass = (
-            BaselineScorer.of(store, self._facts.get("background", {}), WEIGHTS),
+            BaselineScorer.of(store, self._facts.get("background", {})),
             FirstPass(store),
         )
         store.check(now=True)
@@ -135,7 +133,7 @@ class Searcher:
         exclude: str = "",
         where: str = "",
         k: int = 20,
-        mode: Mode = "fused",
+        mode: str = "fused",
     ) -> list[Hit]:
         """Return the k best pictures for a text, a picture, a box in a picture, or a text and a picture together.
 
@@ -157,9 +155,7 @@ class Searcher:
             own_id = self._id(picture) if isinstance(picture, str | Path) else ""
             if not own_id:
                 return self.search(image=picture, k=k)
-            features = self._store.features_of([own_id])
-            texts = ("",) * features.regions.shape[1]
-            query = EncodedQuery(features.embedding[0], features.tokens[0], features.regions[0], texts, "picture")
+            query = image_queries(self._store.features_of([own_id]))[0]
             hits = self._hits([_Search(Query(image=b"", k=k + 1), [query], None)])[0]
             return [hit for hit in hits if hit.id != own_id][:k]
 
@@ -255,14 +251,14 @@ class Searcher:
         return searches
 
     def _measure(self) -> None:
-        """Measure the baseline, where indexing was stopped before it could, or the index has grown much since."""
+        """Measure the baseline where the index has none of these scores, or has grown much since."""
         if 2 * len(self._scorer.features) < min(SAMPLE, self.count):
-            self._scorer = BaselineScorer.of(self._store, measure_background(self._store, self.encoder), WEIGHTS)
+            self._scorer = BaselineScorer.of(self._store, measure_background(self._store, self.encoder))
 
     def _hits(self, searches: Sequence[_Search]) -> list[list[Hit]]:
         """Return hits of each search. Those with the same filter, mode and limit are compared together."""
         self._measure()
-        groups: dict[tuple[str, Mode, int], list[int]] = {}
+        groups: dict[tuple[str, str, int], list[int]] = {}
         for position, search in enumerate(searches):
             limit = max(self.shortlist, 2 * search.query.k) * (1 if search.minus is None else 3)
             groups.setdefault((search.query.sql, search.query.mode, limit), []).append(position)
@@ -272,9 +268,7 @@ class Searcher:
             shortlists = self._first_pass([search.plus for search in group], mode, where, limit)
             count = self._store.count(where)
             sample_similarities = iter(
-                similarities(
-                    [query for search in group for query in search.encoded], self._scorer.features, PARTS[mode]
-                )
+                similarities([query for search in group for query in search.encoded], self._scorer.features, mode)
             )
             for position, search, shortlist, image_similarities in zip(
                 positions, group, shortlists, _compared(group, shortlists, mode), strict=True
@@ -292,8 +286,8 @@ class Searcher:
         self,
         search: _Search,
         shortlist: Shortlist,
-        image_similarities: Sequence[dict[str, Tensor]],
-        sample_similarities: Sequence[dict[str, Tensor]],
+        image_similarities: Sequence[Tensor],
+        sample_similarities: Sequence[Tensor],
         count: int,
     ) -> list[Hit]:
         """Return the best of the shortlist. The excluded text counts against a picture as far as it stands out.
@@ -307,30 +301,29 @@ class Searcher:
         """
         query, plus = search.query, search.plus
         scored = [
-            self._scorer.scores(*pair, query.mode)
-            for pair in zip(search.encoded, image_similarities, sample_similarities, strict=True)
+            self._scorer.z_scores(encoded, query.mode, *pair)
+            for encoded, *pair in zip(search.encoded, image_similarities, sample_similarities, strict=True)
         ]
         signed = [
             *scored[: len(plus)],
             *((-total.clamp(min=0), -sample.clamp(min=0)) for total, sample in scored[len(plus) :]),
         ]
         total, sample_total = (torch.stack(parts).sum(dim=0) for parts in zip(*signed, strict=True))
-        whole = sum(WEIGHTS[part] for part in PARTS[query.mode]) if len(PARTS[query.mode]) > 1 else 1.0
-        scores = Baseline.of(sample_total, Baseline(0.0, whole * len(plus))).z_scores(total)
+        scores = Baseline.of(sample_total, Baseline(0.0, float(len(plus)))).z_scores(total)
         best = scores.sort(descending=True, stable=True).indices[: query.k]
-        ways = plus[-1].ways(query.mode)
+        mode = plus[-1].mode(query.mode)
         rows, features = shortlist.best(best)
         fields = zip(
             rows,
             scores[best].tolist(),
             confidences(scores[best].tolist(), count),
             _boxes(plus[0], features),
-            torch.stack([image_similarities[len(plus) - 1][way][best] for way in ways], dim=1).tolist(),
+            image_similarities[len(plus) - 1][best].tolist(),
             strict=True,
         )
         return [
-            Hit(**row, score=score, confidence=sure, boxes=boxes, similarities=tuple(zip(ways, values, strict=True)))
-            for row, score, sure, boxes, values in fields
+            Hit(**row, score=score, confidence=sure, boxes=boxes, similarities=((mode, similarity),))
+            for row, score, sure, boxes, similarity in fields
         ]
 
 
@@ -339,7 +332,7 @@ def _boxes(query: EncodedQuery, features: Features) -> list[tuple[PhraseBox, ...
     if not len(features):
         return []
     texts, (values, boxes) = query.texts, best_regions(query, features)
-    if query.kind == "picture":
+    if query.kind != "text":
         best = values.argmax(dim=1, keepdim=True)
         texts, values, boxes = ("",), values.gather(1, best), boxes.gather(1, best[..., None].expand(-1, -1, 4))
     return [
@@ -348,9 +341,7 @@ def _boxes(query: EncodedQuery, features: Features) -> list[tuple[PhraseBox, ...
     ]
 
 
-def _compared(
-    searches: Sequence[_Search], shortlists: Sequence[Shortlist], mode: Mode
-) -> list[list[dict[str, Tensor]]]:
+def _compared(searches: Sequence[_Search], shortlists: Sequence[Shortlist], mode: str) -> list[list[Tensor]]:
     """Return the similarities of each shortlist's pictures to each encoded part of its query."""
     compared = []
     for _, group in groupby(
@@ -358,9 +349,7 @@ def _compared(
     ):  # some share one
         group_searches, [shortlist, *_] = zip(*group, strict=True)
         values = iter(
-            similarities(
-                [query for search in group_searches for query in search.encoded], shortlist.features, PARTS[mode]
-            )
+            similarities([query for search in group_searches for query in search.encoded], shortlist.features, mode)
         )
         compared += [[next(values) for _ in search.encoded] for search in group_searches]
     return compared

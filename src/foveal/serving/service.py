@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # these bring torch, which a file in serving does not
 
 Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
-_LONG = 60  # words, beyond which a text is a long caption
 _REPLACED = "The index was replaced or deleted under the service. Restart the service."
 _DECODERS = 2  # pictures decoded at once
 _READERS = 4  # originals read at once from archives, where their size is known only then
@@ -79,6 +78,9 @@ class EncoderProtocol(Protocol):
     @property
     def tokenizer(self) -> TokenCounter:
         """Counter of tokens for `usage`."""
+
+    def text_kinds(self, texts: Sequence[str]) -> Sequence[str]:
+        """Return what each text is read as where nobody says."""
 
     def encode_texts(self, texts: Sequence[str], kind: Any = "caption") -> Any:
         """Return one embedding per text."""
@@ -140,15 +142,22 @@ class Explain:
 
 @dataclass(frozen=True)
 class EncodeTexts:
-    """Embeddings of texts of one kind."""
+    """Embeddings of texts, of one kind or, with None, each of the kind that the model takes it for."""
 
     encoder: EncoderProtocol
-    kind: str
+    kind: str | None
 
     def __call__(self, texts: Sequence[str]) -> list[Embedded]:
         """Return one embedding per text, with its number of tokens."""
-        rows = np.asarray(self.encoder.encode_texts(texts, self.kind), dtype=np.float32)
-        return [Embedded(row, tokens) for row, tokens in zip(rows, self.encoder.tokenizer.count(texts), strict=True)]
+        kinds = [self.kind] * len(texts) if self.kind else self.encoder.text_kinds(texts)
+        rows: dict[int, np.ndarray] = {}
+        for kind in dict.fromkeys(kinds):
+            places = [place for place, text_kind in enumerate(kinds) if text_kind == kind]
+            embeddings = np.asarray(
+                self.encoder.encode_texts([texts[place] for place in places], kind), dtype=np.float32
+            )
+            rows.update(zip(places, embeddings, strict=True))
+        return [Embedded(rows[place], tokens) for place, tokens in enumerate(self.encoder.tokenizer.count(texts))]
 
 
 @dataclass(frozen=True)
@@ -274,7 +283,7 @@ class Service:
     def _encoding(self, text_or_image: str | Image.Image, kind: str | None) -> Work[Any, Embedded]:
         if not isinstance(text_or_image, str):
             return EncodeImages(self.encoder)
-        return EncodeTexts(self.encoder, kind or ("long_caption" if len(text_or_image.split()) > _LONG else "caption"))
+        return EncodeTexts(self.encoder, kind)
 
     def check_texts(self, texts: Sequence[str]) -> None:
         """Refuse texts that are too long or no text.

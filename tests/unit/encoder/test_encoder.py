@@ -10,6 +10,7 @@ from PIL import Image
 from foveal.data.images import ImageTransform
 from foveal.data.tokenizer import Tokenizer
 from foveal.encoder import Encoder
+from foveal.encoder.proposals import propose_regions
 from foveal.encoder.scores import SCORES, compare
 from foveal.models.config import ModelConfig, RefineConfig, TextConfig, VisionConfig
 from foveal.models.dual_encoder import DualEncoder
@@ -157,6 +158,30 @@ def test_similarity_is_that_of_the_encoded(model, mode):
     images = encoder.encode_images_fully(PICTURES, tokens=True)
     expected = compare(texts, images, SCORES[mode])
     torch.testing.assert_close(encoder.similarity(TEXTS, PICTURES, mode, "phrase"), expected)
+
+
+def test_regions_are_proposed_boxes_each_phrase_against_the_best(model):
+    encoder = make(model)
+    text = "a cat on a red tile, next to two small dogs"
+    values = encoder.similarity([text], PICTURES, "region")[0]
+    phrases = encoder.encode_texts(["a cat on a red tile", "two small dogs"], "phrase")
+    for value, grid in zip(values, encoder.encode_patches(PICTURES), strict=True):
+        regions = propose_regions(grid[None], 12)[0][0]
+        torch.testing.assert_close(value, (phrases @ regions.T).amax(dim=1).mean())
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        ({"long_context": 40}, ["caption", "caption", "long_caption"]),
+        ({"own_projection": ("long_caption",)}, ["caption", "caption", "long_caption"]),
+        ({}, ["caption", "caption", "caption"]),  # there is nothing that long captions are read by alone
+    ],
+)
+def test_a_text_that_a_captions_positions_do_not_hold_is_a_long_caption(model, options, kinds):
+    config = replace(model.config, text=replace(model.config.text, **options))
+    texts = ["a dog", "dog " * 14, "dog " * 15]  # with two marks, 16 and 17 tokens for 16 positions
+    assert make(DualEncoder(config)).text_kinds(texts) == kinds
 
 
 def test_parts_are_sentences_read_as_phrases_each_against_its_best_patch(model):

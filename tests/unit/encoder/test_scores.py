@@ -43,7 +43,7 @@ def test_what_was_not_encoded_is_not_compared(sets, name):
 
 
 def test_an_unknown_way_lists_the_known():
-    with pytest.raises(ValueError, match=r"no similarity 'best'\. There are: global, late, fused, parts"):
+    with pytest.raises(ValueError, match=r"no similarity 'best'\. There are: global, late, fused, parts, region"):
         find_score("best")
 
 

@@ -46,7 +46,7 @@ class KnownEncoder:
         given = torch.tensor(self.known[key], dtype=torch.float32)
         return F.normalize(F.pad(given, (0, WIDTH - len(given))), dim=0)
 
-    def encode_images_fully(self, pictures, boxes=None, tokens=False, *, parts=False):
+    def encode_images_fully(self, pictures, boxes=None, tokens=False, *, parts=False, proposals=False):
         self.passes += 1
         self.pictures += pictures
         regions = None
@@ -56,13 +56,13 @@ class KnownEncoder:
                 for picture, own in zip(pictures, boxes, strict=True)
             )
         rows = torch.stack([self.of(picture) for picture in pictures])
-        sets = self.sets(pictures) if tokens or parts else {}
+        sets = self.sets(pictures) if tokens or parts or proposals else {}
         return EncodedImages(embedding=rows, regions=regions, **sets)
 
-    def encode_texts_fully(self, texts, kind="caption", tokens=False, parts=False):
+    def encode_texts_fully(self, texts, kind="caption", tokens=False, parts=False, phrases=False):
         self.texts += [(kind, text) for text in texts]
         rows = torch.stack([self.of(text) for text in texts])
-        return EncodedTexts(embedding=rows, **(self.sets(texts) if tokens or parts else {}))
+        return EncodedTexts(embedding=rows, **(self.sets(texts) if tokens or parts or phrases else {}))
 
     def sets(self, keys):
         """Three tokens each, of which those at odd keys' places have only two."""

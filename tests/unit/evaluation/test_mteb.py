@@ -47,11 +47,10 @@ def test_pictures_of_any_mode_are_taken(model):
     assert rows.shape == (3, model.encoder.embed_width)
 
 
-def test_texts_beyond_the_short_table_go_the_long_way(model):
-    short = model.encoder.model.config.text.length("caption")
-    assert model._kind("a dog") == "caption"
-    assert model._kind("dog " * (short + 5)) == "long_caption"
-    assert MtebModel(model.encoder, texts="long_caption")._kind("a dog") == "long_caption"
+def test_texts_go_the_way_that_the_encoder_takes_them_or_one_that_is_named(model, monkeypatch):
+    monkeypatch.setattr(model.encoder, "text_kinds", lambda texts: ["phrase" for _ in texts], raising=False)
+    assert model._kinds(["a dog", "a cat"]) == ["phrase", "phrase"]
+    assert MtebModel(model.encoder, texts="long_caption")._kinds(["a dog"]) == ["long_caption"]
     assert MtebModel(model.encoder, texts="caption").revision.endswith("texts caption")
 
 

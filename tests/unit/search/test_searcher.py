@@ -1,6 +1,5 @@
 import shutil
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from errno import ESTALE
 
@@ -8,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.search import Indexing, Query, Searcher
-from foveal.search import searcher as module
+from foveal.search import MODES, Indexing, Query, Searcher
 from foveal.search.indexing.plan import IndexPlan
+from foveal.search.scoring import encode_text_queries, similarities
 from foveal.search.sources import id_of
 from foveal.search.store import Features, Store, cells, table
 from foveal.similarity import late_interaction
@@ -32,7 +31,7 @@ def exhaustive(searcher, text, mode):
         alike = features.embedding @ encoder.encode_texts([text])[0]
     elif mode == "late":
         found = encoder.encode_texts_fully([text], tokens=True)
-        alike = late_interaction(found.tokens, features.tokens, found.token_mask)[0]
+        alike = late_interaction(found.tokens, features.tokens, found.token_mask, direction="both", leak=0.1)[0]
     else:
         phrases = encoder.encode_texts(["a red square above a blue one", "two green stripes"], "phrase")
         alike = torch.stack(
@@ -49,16 +48,36 @@ def test_hits_are_those_of_a_search_through_everything(searcher, mode):
     assert [hit.path for hit in searcher.search(TEXT, k=40, mode=mode)] == exhaustive(searcher, TEXT, mode)
 
 
-def test_all_modes_together_are_the_weighted_sum(searcher):
-    """Each similarity is measured in its own spread; a picture that is better in all three comes first."""
-    by_mode = {m: {h.id: h.score for h in searcher.search(TEXT, k=40, mode=m)} for m in ("global", "late", "region")}
-    fused = searcher.search(TEXT, k=40)
-    scores = np.array([[by_mode[mode][hit.id] for mode in by_mode] for hit in fused])
-    for better in range(40):
-        for worse in range(40):
-            if (scores[better] > scores[worse]).all():
-                assert better < worse
-    assert [name for name, _ in fused[0].similarities] == ["global", "late", "region"]
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hit_is_as_similar_as_the_encoder_says(tmp_path, encoder, photos, mode):
+    """Within what float16 and eight bits leave: an index keeps all tokens and regions of so small pictures."""
+    Indexing(str(photos), str(tmp_path / "index"))(lambda: encoder)
+    for text in (TEXT, "a cat"):
+        for hit in Searcher.open(tmp_path / "index", encoder).search(text, mode=mode):
+            expected = encoder.similarity([text], [photos / hit.path], mode).item()
+            assert hit.similarities == ((mode, pytest.approx(expected, abs=2e-3)),)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_rerank_is_the_encoders_score_of_the_stored_features(searcher, mode):
+    query = encode_text_queries(searcher.encoder, [TEXT])[0]
+    features, paths = everything(searcher)
+    expected = dict(zip(paths, similarities([query], features, mode)[0].tolist(), strict=True))
+    for hit in searcher.search(TEXT, k=40, mode=mode):
+        assert hit.similarities == ((mode, pytest.approx(expected[hit.path], abs=1e-6)),)
+
+
+def test_hits_are_in_the_order_of_their_similarity(searcher):
+    for mode in MODES:
+        values = [dict(hit.similarities)[mode] for hit in searcher.search(TEXT, k=40, mode=mode)]
+        assert values == sorted(values, reverse=True)
+
+
+def test_a_box_is_no_whole_picture_and_compared_with_regions(searcher, jpeg):
+    box = (0.0, 0.0, 0.5, 0.5)
+    fused, region = (searcher.search(image=jpeg(12), box=box, k=9, mode=mode) for mode in ("fused", "region"))
+    assert fused == region
+    assert fused[0].similarities[0][0] == "region"
 
 
 def stop(_):
@@ -130,7 +149,7 @@ def test_a_picture_finds_itself_first_and_is_sure(searcher, jpeg):
     assert hits[0].path == "007.jpg"
     assert hits[0].confidence > 0.95
     assert hits[0].confidence >= hits[1].confidence >= hits[4].confidence
-    assert dict(hits[0].similarities)["global"] == pytest.approx(1, abs=1e-3)
+    assert dict(hits[0].similarities)["fused"] == pytest.approx(1, abs=1e-3)
 
 
 def test_a_box_finds_the_picture_that_it_was_drawn_in(searcher, jpeg):
@@ -427,8 +446,3 @@ def test_a_wrong_query_is_told_in_one_line(searcher, unchecked, query, message):
 def test_the_default_model_is_loaded_by_name(searcher, monkeypatch):
     monkeypatch.setattr("foveal.encoder.load.load", lambda name: searcher.encoder if name == "starter" else None)
     assert Searcher.open(searcher._store.name).count == 40
-
-
-def test_weights_and_modes_fit_together():
-    assert set(module.WEIGHTS) == set(module.PARTS["fused"])
-    assert replace(Query("a"), mode="late").mode == "late"

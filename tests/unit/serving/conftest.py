@@ -50,6 +50,9 @@ class FakeEncoder:
         self.batches = []
         self.threads = set()
 
+    def text_kinds(self, texts):
+        return ["long_caption" if len(text.split()) > 60 else "caption" for text in texts]
+
     def encode_texts(self, texts, kind="caption"):
         self.batches.append(len(texts))
         self.threads.add(threading.current_thread().name)

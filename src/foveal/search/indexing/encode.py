@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ...data.images import ImageTransform, stored_size
 from ...encoder import Encoder
-from ..regions import propose_regions, to_int8, token_set
+from ...encoder.proposals import propose_regions
 from ..sources import Entry
 from ..store import ImageFeatures, Layout, row_batch
+from ..token_sets import to_int8, token_set
 
 QUALITY = 80  # of thumbnails
 GRAIN = 4  # thumbnails have sides of a multiple of this many pixels

@@ -13,7 +13,7 @@ from ...encoder import Encoder
 from ..failures import reason_of
 from ..fingerprint import probe, same_model
 from ..lock import alone, is_remote
-from ..scoring import measure_background
+from ..scoring import is_current, measure_background
 from ..sources import Entry, Listing, check_source
 from ..store import Layout, Store
 from .encode import Read, encode_rows, read_entry
@@ -110,7 +110,8 @@ class Indexing:
         with plan.bar:  # closed whatever happens, so that what is said of it has a line of its own
             self._encode(plan, store, encoder, open_encoder)
             report = plan.finish()
-        if store.facts.get("finished") != store.versions:
+        facts = store.facts
+        if facts.get("finished") != store.versions or not is_current(facts.get("background", {})):
             store.finish()
             store.note(background=measure_background(store, encoder), finished=store.versions)
         self._write_report(store, report)

@@ -18,7 +18,8 @@ class Features:
 
     Attributes:
         embedding: Of each whole image.
-        tokens: Of each token set.
+        tokens: Of each token set; smaller sets repeat their last, which changes no maximum.
+        token_mask: True where a token is real.
         regions: Of each box; images with fewer boxes repeat their first, which changes no maximum.
         region_mask: True where a region is real.
         boxes: Of each region, (x0, y0, x1, y1) in fractions of the image.
@@ -26,6 +27,7 @@ class Features:
 
     embedding: Float[Tensor, "N E"]
     tokens: Float[Tensor, "N S _t"]
+    token_mask: Bool[Tensor, "N S"]
     regions: Float[Tensor, "N R E"]
     region_mask: Bool[Tensor, "N R"]
     boxes: Float[Tensor, "N R 4"]
@@ -47,7 +49,10 @@ class Features:
             regions = F.normalize(padded_rows(rows["regions"], mask.shape[1], layout.embed_width), dim=-1)
             boxes = padded_rows(rows["boxes"], mask.shape[1], 4)
         sets = count, layout.tokens, layout.token_width
-        return cls(embedding, tokens.view(sets) if "tokens" in has else tokens.expand(sets), regions, mask, boxes)
+        if "tokens" not in has:
+            return cls(embedding, tokens.expand(sets), torch.ones(sets[:2], dtype=torch.bool), regions, mask, boxes)
+        tokens = tokens.view(sets)
+        return cls(embedding, tokens, _without_repeats(tokens), regions, mask, boxes)
 
     def __len__(self) -> int:
         return len(self.embedding)
@@ -57,7 +62,15 @@ class Features:
         return Features(
             self.embedding[places],
             self.tokens[places],
+            self.token_mask[places],
             self.regions[places],
             self.region_mask[places],
             self.boxes[places],
         )
+
+
+def _without_repeats(tokens: Float[Tensor, "N S _t"]) -> Bool[Tensor, "N S"]:
+    """Return the mask of each set's members but for repeats of the last one, which fill a set up."""
+    differs = (tokens[:, 1:] != tokens[:, :-1]).any(dim=2)
+    later = differs.flip(1).cummax(dim=1).values.flip(1)  # some member from here on differs from the one before it
+    return torch.cat([torch.ones_like(tokens[:, :1, 0], dtype=torch.bool), later], dim=1)

@@ -18,9 +18,9 @@ from PIL import Image
 from foveal.data.formats import Parquet, WebDataset
 from foveal.data.formats.source import with_columns
 from foveal.encoder import Encoder
+from foveal.encoder.proposals import propose_regions
 from foveal.search import Indexing, Searcher
 from foveal.search.lock import alone
-from foveal.search.regions import propose_regions
 from foveal.search.sources import id_of
 from foveal.search.store import Store
 from foveal.types import Sample

@@ -1,6 +1,6 @@
 import pytest
 
-from foveal.search.phrases import MOST, phrases_of
+from foveal.encoder.phrases import MOST, phrases_of
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foveal.encoder.proposals import best_windows, propose_regions
 from foveal.models.regions import pool_regions
-from foveal.search.indexing.encode import uncropped
-from foveal.search.regions import best_windows, distinct_tokens, propose_regions, to_int8, token_set
-from foveal.similarity import late_interaction
 
 
 def unit(*shape):
@@ -67,34 +65,3 @@ def test_the_best_window_is_the_best_of_all():
         inside = F.normalize(grid[y0:y1, x0:x1].mean(dim=(0, 1)), dim=0)
         assert value.item() == pytest.approx((inside @ phrase).item(), abs=1e-5)
     assert (alike >= (grid.flatten(0, 1) @ phrases.T).amax(0) - 1e-5).all()  # single cells are windows too
-
-
-def test_distinct_tokens_find_each_group():
-    centers = torch.eye(4, 6)
-    tokens = F.normalize(centers.repeat_interleave(10, dim=0) + 0.02 * torch.randn(40, 6), dim=-1)
-    few = distinct_tokens(tokens[torch.randperm(40)][None], 4)[0]
-    assert (few @ centers.T).amax(dim=0).min() > 0.99
-
-
-def test_sets_of_any_size_come_out_at_one_size_and_compare_alike():
-    query = unit(1, 5, 8)
-    small = unit(3, 8)
-    padded = token_set(small, 7)
-    assert padded.shape == (7, 8)
-    torch.testing.assert_close(late_interaction(query, padded[None]), late_interaction(query, small[None]))
-    assert token_set(unit(30, 8), 7).shape == (7, 8)
-    torch.testing.assert_close(token_set(small, 3), small)
-
-
-def test_eight_bits_keep_directions():
-    rows = unit(200, 64)
-    stored = torch.from_numpy(to_int8(rows)).float()
-    assert F.cosine_similarity(stored, rows, dim=-1).min() > 0.9995
-    assert to_int8(torch.zeros(1, 4)).tolist() == [[0, 0, 0, 0]]
-
-
-def test_boxes_in_the_middle_square_are_boxes_in_the_picture():
-    whole = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0]])
-    torch.testing.assert_close(uncropped(whole, 200, 100)[0], torch.tensor([0.25, 0.0, 0.75, 1.0]))
-    torch.testing.assert_close(uncropped(whole, 100, 200)[1], torch.tensor([0.5, 0.5, 1.0, 0.75]))
-    torch.testing.assert_close(uncropped(whole, 50, 50), whole)

@@ -1,4 +1,4 @@
-"""The tensors in a tree of dataclasses and mappings, by name, to take batches and outputs apart and rebuild them."""
+"""The tensors in a tree of dataclasses, mappings and lists, by name, to take batches and outputs apart and rebuild."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -37,13 +37,19 @@ def _replaced(node: Any, tensors: Mapping[str, Tensor], path: str) -> Any:
     if members is None:
         return tensors.get(path, node)
     members = {name: _replaced(member, tensors, _joined(path, name)) for name, member in members.items()}
-    return replace(cast(Any, node), **members) if is_dataclass(node) else members
+    if is_dataclass(node):
+        return replace(cast(Any, node), **members)
+    if isinstance(node, Mapping):
+        return members
+    return type(node)(*members.values()) if hasattr(node, "_fields") else type(node)(members.values())
 
 
 def _members(node: Any) -> dict[str, Any] | None:
     """Return the members one step down. None below a leaf."""
     if is_dataclass(node):
         return {field.name: getattr(node, field.name) for field in fields(node)}
+    if isinstance(node, list | tuple):
+        return {str(number): member for number, member in enumerate(node)}
     return dict(node) if isinstance(node, Mapping) else None
 
 

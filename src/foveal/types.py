@@ -258,6 +258,14 @@ class Output:
     region_image: Int[Tensor, " R"] | None = None
     parts: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
+    def finite(self) -> Bool[Tensor, " B"]:
+        """Return for each image whether its embedding, and those of its texts, are finite."""
+        finite = self.image.isfinite().all(dim=1)
+        for texts in self.texts.values():
+            if texts.of == "image":
+                finite[texts.owner[~texts.embedding.isfinite().all(dim=1)]] = False
+        return finite
+
     def need(self, name: str) -> TextEmbeddings:
         """Return a group of texts that an objective cannot do without.
 

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -45,3 +46,17 @@ def test_all_tensors_move_to_a_device():
     assert {tensor.device.type for tensor in tensors_of(moved).values()} == {"meta"}
     patched = PatchedPixels(torch.zeros(1, 4, 3), torch.ones(1, 4, dtype=torch.bool), torch.tensor([[2, 2]]))
     assert to_device(patched, torch.device("meta")).grid.device.type == "meta"
+
+
+class Pair(NamedTuple):
+    rows: torch.Tensor
+    name: str
+
+
+def test_lists_tuples_and_named_tuples_are_trees_too():
+    tree = {"list": [torch.zeros(1), "a"], "pair": Pair(torch.ones(1), "b"), "ids": ("c", "d")}
+    assert list(tensors_of(tree)) == ["list.0", "pair.0"]
+    other = with_tensors(tree, {"pair.0": torch.zeros(3)})
+    assert isinstance(other["pair"], Pair)
+    assert (other["pair"].rows.shape, other["pair"].name, other["ids"]) == ((3,), "b", ("c", "d"))
+    assert other["list"][0] is tree["list"][0]

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
+import torch
 from torch import nn
 
 from ..outside import shown
-from ..types import Kind
+from ..types import Batch, Kind
 
 Activation = Literal["quick_gelu", "gelu", "tanh_gelu"]
 Pooling = Literal["class", "first_eos", "last", "attention", "mean"]
@@ -190,6 +192,42 @@ class ModelConfig:
     bias: bool = False
     initial_scale: float = 1 / 0.07
     initial_bias: float = -10.0
+
+    def build(self) -> nn.Module:
+        """Return a dual encoder with fresh weights."""
+        from .dual_encoder import DualEncoder  # which is made of this config, as are the others below
+
+        return DualEncoder(self)
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write a dual encoder as a model folder, see `weights.save`."""
+        from .weights import save
+
+        save(cast(Any, module), folder)
+
+    def open(self, folder: Path) -> nn.Module:
+        """Return a dual encoder of this config from a checkpoint of any family: what it lacks is added.
+
+        What makes this config's own parts may make those of the checkpoint.
+
+        Raises:
+            ValueError: If there is no model that fits, see `weights.load` and `upgrade`.
+        """
+        from .parts import TRUSTED_MODULES
+        from .upgrade import upgrade
+        from .weights import load
+
+        return upgrade(load(folder, (*TRUSTED_MODULES, *(type(part).__module__ for part in self.parts))), self)
+
+    def save_config(self, folder: Path) -> None:
+        """Write what belongs beside the weights in a model folder, see `weights.save_config`."""
+        from .weights import save_config
+
+        save_config(self, folder)
+
+    def count_tokens(self, batch: Batch) -> int:
+        """Count the text tokens of a batch, padding left out."""
+        return sum(int(torch.count_nonzero(rows.ids != self.text.pad_id)) for rows in batch.texts.values())
 
 
 def check(config: ModelConfig) -> None:

@@ -55,8 +55,7 @@ def save(model: DualEncoder, folder: Path) -> None:
     try:
         state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
         save_file(state, partial[WEIGHTS], metadata={"format": "pt"})
-        config = {**asdict(model.config), "parts": part_rows(model.config.parts)}
-        partial[CONFIG].write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        partial[CONFIG].write_text(_config_text(model.config), encoding="utf-8")
         copymode(partial[CONFIG], partial[WEIGHTS])  # safetensors lets nobody but the owner read
         for path in partial.values():
             _flush(path)
@@ -66,6 +65,15 @@ def save(model: DualEncoder, folder: Path) -> None:
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
+
+
+def save_config(config: ModelConfig, folder: Path) -> None:
+    """Write a model's config alone, into a folder that is there."""
+    (folder / CONFIG).write_text(_config_text(config), encoding="utf-8")
+
+
+def _config_text(config: ModelConfig) -> str:
+    return json.dumps({**asdict(config), "parts": part_rows(config.parts)}, indent=2) + "\n"
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any, get_origin
 
 from ..training.run import Run
 
-Recipe = Callable[[], Run]
+Recipe = Callable[[], Run[Any]]
 NO_RECIPES = ("__init__", "lookup", "scale")
 
 
@@ -43,6 +44,11 @@ def find(name: str) -> Recipe:
     return recipes[recipe]
 
 
+def _is_run(annotation: Any) -> bool:
+    """True for `Run`, and for `Run[Probe]` of a model of one's own, also where annotations are strings."""
+    return (get_origin(annotation) or annotation) is Run or str(annotation).partition("[")[0] == "Run"
+
+
 def recipes_of(module: object) -> dict[str, Recipe]:
     """Return the functions without arguments that a module defines and that return a run."""
     functions = inspect.getmembers(module, inspect.isfunction)
@@ -50,7 +56,7 @@ def recipes_of(module: object) -> dict[str, Recipe]:
         name: function
         for name, function in functions
         if not name.startswith("_")
-        and function.__annotations__.get("return") in (Run, "Run")
+        and _is_run(function.__annotations__.get("return"))
         and function.__module__ == getattr(module, "__name__", None)
         and not inspect.signature(function).parameters
     }

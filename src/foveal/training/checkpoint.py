@@ -1,9 +1,9 @@
 """Checkpoints: whole or not there at all, free of pickle, and enough to go on bit for bit.
 
-A checkpoint is a folder `step-000123` with the model as any model folder has it (`model.safetensors`,
-`config.json`), and all else that a training carries as tensors (`training.safetensors`) and the tree they hang
-in (`training.json`). Last comes `hashes.json`, with the size and the SHA-256 of every other file. The folder is
-written beside its place and renamed when everything is on the disk.
+A checkpoint is a folder `step-000123` with the model's weights (`model.safetensors`), beside its config where the
+model has one, so that it is a model folder; and all else that a training carries as tensors (`training.safetensors`)
+and the tree they hang in (`training.json`). Last comes `hashes.json`, with the size and the SHA-256 of every other
+file. The folder is written beside its place and renamed when everything is on the disk.
 """
 
 import base64
@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -21,11 +21,11 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder.protocol import FILE as PROTOCOL
-from ..models import weights
-from ..models.dual_encoder import DualEncoder
+from ..models.weights import WEIGHTS
+from .run import ConfiguredModel, Trainable
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,16 @@ UNFINISHED = ".unfinished"
 BESIDE = (PROTOCOL, "tokenizer.json", "tokenizer_config.json")  # of the folder of results, for every model in it
 
 
-def save(folder: Path, step: int, model: DualEncoder, state: Any, *, keep: int = 2) -> Path:
+def save(
+    folder: Path, step: int, model: Trainable, tensors: Mapping[str, Tensor], state: Any, *, keep: int = 2
+) -> Path:
     """Write a checkpoint and remove old ones. One that is there already is left as it is.
 
     Args:
         folder: Where the checkpoints lie, in the folder of results.
         step: Updates done.
-        model: The model.
+        model: What is trained.
+        tensors: The weights by name, on the CPU.
         state: All else: a tree of dictionaries, lists, tuples, tensors, numbers, strings and bytes.
         keep: How many checkpoints are left.
 
@@ -53,16 +56,18 @@ def save(folder: Path, step: int, model: DualEncoder, state: Any, *, keep: int =
         The checkpoint's folder.
 
     Raises:
-        ValueError: If it can't be written, most often because the disk is full. Older ones stay whole.
+        ValueError: If a weight is not finite, or it can't be written, most often because the disk is full. Older ones
+            stay whole.
     """
     place = folder / f"step-{step:06d}"
     if place.is_dir():
         return place
     clean(folder)
+    _check_finite(step, tensors)
     written = place.with_name(place.name + UNFINISHED)
     try:
         written.mkdir(parents=True)
-        weights.save(model, written)
+        _write_weights(written, model, tensors)
         _write_tree(written, state)
         for name in BESIDE:
             if (folder.parent / name).is_file():
@@ -90,7 +95,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], Any]:
     tree = _opened(checkpoint / TREE, _read_json)
     state = tree["state"] if "hashed" in tree else tree  # without: written before there were hashes
     try:
-        return _opened(checkpoint / weights.WEIGHTS, load_file), _hang(state, tensors)
+        return _opened(checkpoint / WEIGHTS, load_file), _hang(state, tensors)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{TREE} can't be read: it does not fit {TENSORS} ({error})") from error
 
@@ -153,14 +158,14 @@ def clean(folder: Path) -> None:
         shutil.rmtree(unfinished)
 
 
-def save_model(model: DualEncoder, folder: Path) -> None:
-    """Write a model's config and weights into a folder that may hold other things.
+def save_model(model: Trainable, module: nn.Module, folder: Path) -> None:
+    """Write a trained module into a folder that may hold other things.
 
     Raises:
         ValueError: If they can't be written. What was there before is whole.
     """
     try:
-        weights.save(model, folder)
+        model.save(module, folder)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"The model can't be written to {folder}: {error}. Free space and resume.") from error
 
@@ -179,6 +184,20 @@ def _finished(folder: Path) -> list[Path]:
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
+
+
+def _check_finite(step: int, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.numel() and not all(bool(end.isfinite()) for end in tensor.aminmax()):
+            raise ValueError(f"Step {step}: {name} holds NaN or infinity. Go on from an earlier checkpoint, slower.")
+
+
+def _write_weights(folder: Path, model: Trainable, tensors: Mapping[str, Tensor]) -> None:
+    """Write the weights, and the config that makes them a model folder."""
+    unshared = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(unshared, folder / WEIGHTS, metadata={"format": "pt"})
+    if isinstance(model, ConfiguredModel):
+        model.save_config(folder)
 
 
 def _write_tree(folder: Path, state: Any) -> None:

@@ -126,6 +126,10 @@ class Feed:
         protocol.write(folder)
         self.tokenizer.save(folder)
 
+    def group_names(self, model: ModelConfig) -> list[str]:
+        """Return the groups of texts that batches have."""
+        return self.batcher(model).names
+
     def batcher(self, model: ModelConfig) -> Batcher:
         """Build the batcher of a model. Texts beyond its length are cut.
 

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Excerpt:
     samples: tuple[Sample, ...]
 
 
-def remarks(run: Run, stream: object) -> Iterator[str]:
+def remarks(run: Run[Any], stream: object) -> Iterator[str]:
     """Yield one line for everything about a run's data that its user should know before the first step.
 
     Args:
@@ -109,7 +110,7 @@ def _shared(part: Excerpt, name: str, values: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _sizes(run: Run, feed: Feed, stream: Stream[object, object]) -> Iterator[str]:
+def _sizes(run: Run[Any], feed: Feed, stream: Stream[object, object]) -> Iterator[str]:
     """Yield a remark if a batch takes more of a source than it has."""
     for (spec, source), weight in zip(_named(feed, stream), stream.weights, strict=True):
         share = run.batch_size * weight / sum(stream.weights)

@@ -7,8 +7,9 @@ embeddings, and then carries it through the model one micro-batch at a time.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,16 +17,16 @@ from torch import Tensor
 
 from ..trees import tensors_of, with_tensors
 from ..types import Batch, Output, PatchedPixels, TextRows
+from .run import SplittingBatch
 
+T = TypeVar("T")
 Terms = dict[str, Tensor]
 
 # What is the model's, the same in every micro-batch: its scales, and what its learned parts give.
 SHARED = ("scale", "region_scale", "negative_scale", "bias", "parts.")
 
 
-def backward(
-    model: Callable[[Batch], Output], batches: list[Batch], objective: Callable[[Output], Terms]
-) -> tuple[Terms, Output]:
+def backward(model: Callable[[Any], Any], batches: list[Any], objective: Callable[[Any], Terms]) -> tuple[Terms, Any]:
     """Add the gradient of the objective on all micro-batches together to the parameters' gradients.
 
     With one micro-batch this is the plain forward and backward pass. With more, the model runs twice on each,
@@ -39,12 +40,20 @@ def backward(
 
     Returns:
         The terms and the whole output, without graph.
+
+    Raises:
+        ValueError: If the output is a module's own and there are several micro-batches, or it has no gradient.
     """
     with nullcontext() if len(batches) == 1 else torch.no_grad():
         outputs = [model(batch) for batch in batches]
     whole = _leaves(join(outputs))
     terms = objective(whole)
     leaves = {name: leaf for name, leaf in tensors_of(whole).items() if leaf.requires_grad}
+    if not leaves:
+        raise ValueError(
+            f"The module gave a {type(whole).__name__} without tensors of floating point in dataclasses, mappings or"
+            " lists. Return such a one."
+        )
     total = torch.stack([*terms.values()]).sum()
     gradients = torch.autograd.grad(total, [*leaves.values()], allow_unused=True, materialize_grads=True)
     shares = _shares(dict(zip(leaves, gradients, strict=True)), outputs)
@@ -54,18 +63,51 @@ def backward(
     return {name: term.detach() for name, term in terms.items()}, _detached(whole)
 
 
-def split(batch: Batch, parts: int) -> list[Batch]:
+def accumulate(model: Callable[[Any], Any], batches: list[Any], objective: Callable[[Any], Terms]) -> tuple[Terms, Any]:
+    """Add the gradient of an additive objective on all micro-batches together to the parameters' gradients.
+
+    Args:
+        model: As for `backward`; it runs once on each.
+        batches: The micro-batches of this rank's batch. Each counts by its samples.
+        objective: Gives the terms of one, means over its samples.
+
+    Returns:
+        The terms of the whole, and the last output, without graph.
+    """
+    count = sum(len(batch.ids) for batch in batches)
+    terms: Terms = {}
+    output: Any = None
+    for batch in batches:
+        weighted = partial(_weighted, objective, len(batch.ids) / count)
+        with _without_averaging(model, batch is not batches[-1]):
+            shares, output = backward(model, [batch], weighted)
+        terms |= {name: terms[name] + share if name in terms else share for name, share in shares.items()}
+    return terms, output
+
+
+def _weighted(objective: Callable[[Any], Terms], weight: float, output: Any) -> Terms:
+    return {name: weight * term for name, term in objective(output).items()}
+
+
+def split(batch: Any, parts: int) -> list[Any]:
     """Split a batch into micro-batches of neighboring images, each with its own regions and hard negatives.
 
     Args:
-        batch: A rank's batch.
+        batch: A rank's batch; one of another kind than `types.Batch` splits itself.
         parts: Of how many micro-batches; at most as many as there are images.
 
     Raises:
-        ValueError: If there are fewer images than parts.
+        ValueError: If there are fewer images than parts, or the batch can't be split.
     """
     if parts == 1:
         return [batch]
+    if isinstance(batch, SplittingBatch):
+        return batch.split(parts)
+    if not isinstance(batch, Batch):
+        raise ValueError(  # noqa: TRY004 -- it is a setting that does not fit
+            f"A {type(batch).__name__} has no 'split', so machine.micro_batches={parts} can't be. Give it one, or use"
+            " --set machine.micro_batches=1."
+        )
     images = len(batch.ids)
     if parts > images:
         raise ValueError(
@@ -75,11 +117,21 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     return [_take(batch, start, end) for start, end in pairwise(bounds)]
 
 
-def join(outputs: list[Output]) -> Output:
+def join(outputs: list[Any]) -> Any:
     """Join the outputs of micro-batches to that of the whole batch, with half precision raised to single.
 
     Token sets are padded to the longest; rows that name other rows are renumbered.
+
+    Raises:
+        ValueError: If there are several, and they are no `Output`.
     """
+    if len(outputs) == 1:
+        return with_tensors(outputs[0], {name: _single(tensor) for name, tensor in tensors_of(outputs[0]).items()})
+    if not isinstance(outputs[0], Output):
+        raise ValueError(  # noqa: TRY004 -- it is a setting that does not fit
+            f"Micro-batches of a {type(outputs[0]).__name__} can't be joined. Use --set machine.micro_batches=1, or, if"
+            " the objective's terms are means over samples, give it `additive = True`."
+        )
     parts = [tensors_of(output) for output in outputs]
     joined = {
         name: parts[-1][name] if name.startswith(SHARED) else torch.cat(_aligned(name, parts, outputs))
@@ -134,8 +186,10 @@ def _aligned(name: str, parts: list[dict[str, Tensor]], outputs: list[Output]) -
     return values
 
 
-def _shares(gradients: dict[str, Tensor], outputs: list[Output]) -> list[dict[str, Tensor]]:
+def _shares(gradients: dict[str, Tensor], outputs: list[Any]) -> list[dict[str, Tensor]]:
     """Split the gradients by micro-batch. What all have in common goes to the last one."""
+    if len(outputs) == 1:
+        return [gradients]
     shares: list[dict[str, Tensor]] = [{} for _ in outputs]
     parts = [tensors_of(output) for output in outputs]
     for name, gradient in gradients.items():
@@ -149,7 +203,7 @@ def _shares(gradients: dict[str, Tensor], outputs: list[Output]) -> list[dict[st
     return shares
 
 
-def _carry(output: Output, gradients: dict[str, Tensor]) -> None:
+def _carry(output: Any, gradients: dict[str, Tensor]) -> None:
     """Carry the gradient at an output into the parameters."""
     # Outputs that do not depend on parameters (a bias the model does not have) have no graph.
     pairs = [(tensor, gradients[name]) for name, tensor in tensors_of(output).items() if name in gradients]
@@ -166,7 +220,7 @@ def _single(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
-def _leaves(output: Output) -> Output:
+def _leaves(output: T) -> T:
     """Cut the output off from the model, so that it collects gradients."""
     leaves = {name: tensor.detach() for name, tensor in tensors_of(output).items()}
     for leaf in leaves.values():
@@ -174,5 +228,5 @@ def _leaves(output: Output) -> Output:
     return with_tensors(output, leaves)
 
 
-def _detached(output: Output) -> Output:
+def _detached(output: T) -> T:
     return with_tensors(output, {name: tensor.detach() for name, tensor in tensors_of(output).items()})

@@ -73,16 +73,17 @@ class Logbook:
         yield
         self._waited += perf_counter() - start
 
-    def write(self, record: Record, *, pairs: int, tokens: int) -> None:
+    def write(self, record: Record, *, pairs: int, tokens: int | None = None) -> None:
         """Log a step.
 
         Args:
             record: What is known of the step; `step`, `loss` and `terms` at least.
             pairs: Images it saw, on all ranks.
-            tokens: Text tokens it read, on all ranks.
+            tokens: Text tokens it read, on all ranks. None: it reads none.
         """
         seconds = perf_counter() - self._since
-        speed = {"pairs/s": pairs / seconds, "tokens/s": tokens / seconds, "wait": self._waited / seconds}
+        counts = {"pairs/s": pairs} | ({} if tokens is None else {"tokens/s": tokens})
+        speed = {name: count / seconds for name, count in counts.items()} | {"wait": self._waited / seconds}
         self._since, self._waited = perf_counter(), 0.0
         if not self._active:
             return
@@ -90,7 +91,7 @@ class Logbook:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         postfix = {"loss": record["loss"]} | record["terms"]
-        postfix |= {name: speed[name] for name in ("pairs/s", "tokens/s")}
+        postfix |= {name: speed[name] for name in counts}
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in postfix.items()}, refresh=False)
         self._bar.update()
         if self._board is not None:

@@ -12,7 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..distributed import ALONE, World
 from ..trees import tensors_of, with_tensors
-from ..types import Output
 
 T = TypeVar("T")
 
@@ -134,7 +133,7 @@ def _shard(model: nn.Module) -> nn.Module:
     return model
 
 
-def _with_graph(_model: nn.Module, _inputs: Any, output: Output) -> Output:
+def _with_graph(_model: nn.Module, _inputs: Any, output: T) -> T:
     """Copy outputs that are parameters (a bias): DDP looks for parameters behind outputs and takes them for unused."""
     bare = {name: value.clone() for name, value in tensors_of(output).items() if isinstance(value, nn.Parameter)}
     return with_tensors(output, bare)

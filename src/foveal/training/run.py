@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import TypeVar  # with a default, which Python 3.11 does not know
 
 from ..distributed import World
 from ..models.config import ModelConfig
-from ..types import Batch, Output
 from .optimizer import Optimizer
 
-T = TypeVar("T")
+Output_contra = TypeVar("Output_contra", contravariant=True)
 
 
 @runtime_checkable
@@ -26,29 +27,94 @@ class Stateful(Protocol):
 
 
 @runtime_checkable
-class Objective(Protocol):
-    """Interface of an objective, whose terms' sum is minimized. Called once a step, on a rank's whole batch.
+class Trainable(Protocol):
+    """Interface of what a run trains, a frozen dataclass. `ModelConfig` is one, of dual encoders.
+
+    The trainer calls the module with a batch of the run's data and hands what comes out to the run's objective.
+    Parameters that require no gradient are frozen.
+    """
+
+    def build(self) -> nn.Module:
+        """Return the module as it begins."""
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write a module as a model folder, which may hold other things already."""
+
+    def open(self, folder: Path) -> nn.Module:
+        """Return the module that a model folder holds: one that `save` wrote, or another to begin from (`--init`)."""
+
+
+Model = TypeVar("Model", bound=Trainable, default=ModelConfig)
+
+
+@runtime_checkable
+class ConfiguredModel(Trainable, Protocol):
+    """A trainable whose model folders are a config and a `model.safetensors`, so that checkpoints are such folders."""
+
+    def save_config(self, folder: Path) -> None:
+        """Write what belongs beside the weights."""
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """A trainable that reads texts, and says how much of a batch is text."""
+
+    def count_tokens(self, batch: Any) -> int:
+        """Count the text tokens of a batch, padding left out."""
+
+
+@runtime_checkable
+class Batch(Protocol):
+    """Interface of a batch: a tree of dataclasses, mappings, lists and tensors, one row or more for each sample."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The samples' ids."""
+
+
+@runtime_checkable
+class SplittingBatch(Batch, Protocol):
+    """A batch of one's own that can be computed in micro-batches."""
+
+    def split(self, parts: int) -> list[Any]:
+        """Return as many batches of neighboring samples."""
+
+
+@runtime_checkable
+class RowsOutput(Protocol):
+    """An output that knows which samples spoil a loss."""
+
+    def finite(self) -> Tensor:
+        """Return for each sample whether all that the module gave for it is finite."""
+
+
+@runtime_checkable
+class Objective(Protocol[Output_contra]):
+    """Interface of an objective, whose terms' sum is minimized. Called once a step, on a rank's whole output.
 
     One that can't do without some texts says so in `needs`, a tuple of their groups' names, such as ("long_caption",).
     A run whose batches lack them is refused before the first step.
+
+    One whose terms are means over samples, each by itself, says `additive = True`: it is called on each micro-batch,
+    and the module runs once. Others compare samples with each other, for which a batch's `Output` is put together.
     """
 
-    def __call__(self, output: Output, world: World) -> dict[str, Tensor]:
+    def __call__(self, output: Output_contra, world: World) -> dict[str, Tensor]:
         """Return the weighted terms, by name."""
 
 
 class Stream(Stateful, Protocol):
     """This rank's batches, without end, from where its state says."""
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Go on with the next batch."""
+    def __iter__(self) -> Iterator[Any]:
+        """Go on with the next `Batch`."""
 
 
 @runtime_checkable
 class CarryingObjective(Protocol):
     """An objective that carries something from step to step (FG-CLIP 2's threshold). Itself it stays a value."""
 
-    def start(self) -> Objective:
+    def start(self) -> Objective[Any]:
         """Return the objective of the first step, which is `Stateful`."""
 
 
@@ -56,8 +122,40 @@ class CarryingObjective(Protocol):
 class Data(Protocol):
     """Interface of the data of a run."""
 
-    def open(self, model: ModelConfig, *, batch_size: int, seed: int, world: World, workers: int) -> Stream:
-        """Open this rank's stream, with `batch_size` images to a batch, sized and cut for this model."""
+    def open(self, model: Any, *, batch_size: int, seed: int, world: World, workers: int) -> Stream:
+        """Open this rank's stream, with `batch_size` samples to a batch, sized and cut for the run's model."""
+
+
+@runtime_checkable
+class SourcedData(Data, Protocol):
+    """A dataclass of data that is read from sources with names: those of `--data`, whose content is remembered."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources' names, in the order in which a `data.stream.Stream` has them."""
+
+    @property
+    def allow_change(self) -> bool:
+        """True if a run may resume though they hold something else than when it began."""
+
+
+@runtime_checkable
+class PreparedData(Data, Protocol):
+    """Data that says how it prepares images and texts, and hands that on with the model."""
+
+    def following(self, place: Path, model: Any) -> "PreparedData":
+        """Return the data for a model that begins from a checkpoint, prepared as that one's was."""
+
+    def write_protocol(self, folder: Path, model: Any, init: Path | None) -> None:
+        """Write down beside a model how its data was prepared, and what it began from."""
+
+
+@runtime_checkable
+class GroupedData(Data, Protocol):
+    """Data whose batches have texts in groups with names."""
+
+    def group_names(self, model: Any) -> list[str]:
+        """Return the names of the groups, for `Objective.needs`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +187,10 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Generic[Model]):
     """One training. Everything is counted in steps, one step is one update of the weights.
+
+    A bare `Run` is that of a dual encoder, `Run[Probe]` that of a module of one's own.
 
     Attributes:
         name: Of the recipe.
@@ -99,15 +199,15 @@ class Run:
         data: What the batches hold.
         optimizer: How the weights follow the gradient.
         steps: Updates.
-        batch_size: Images to a step, of all ranks together.
+        batch_size: Samples to a step, of all ranks together.
         seed: Of fresh weights and of the data's order.
         ema: Decay of a moving average of the weights, which then is the result. None: the last weights are.
         machine: How it is computed.
     """
 
     name: str
-    model: ModelConfig
-    objective: Objective | CarryingObjective
+    model: Model
+    objective: Objective[Any] | CarryingObjective
     data: Data
     optimizer: Optimizer
     steps: int

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 from ..configuration import override
 from ..encoder.protocol import FILE as PROTOCOL
-from .feed import Feed
 from .parallel import processes
-from .run import Run
+from .run import PreparedData, Run, SourcedData
 from .trainer import fit
 
 
 def train(
-    run: Run,
+    run: Run[Any],
     out: Path,
     *,
     data: Sequence[str] = (),
@@ -43,11 +43,11 @@ def train(
         ValueError: If a change, the data, `init` or `out` is not what it should be.
     """
     if data:
-        if not isinstance(run.data, Feed):
-            raise ValueError(f"The data of '{run.name}' is {type(run.data).__name__}, no Feed. Leave out --data.")
-        run = replace(run, data=replace(run.data, sources=tuple(data)))
+        if not isinstance(run.data, SourcedData):
+            raise ValueError(f"The data of '{run.name}', {type(run.data).__name__}, has no sources. Leave out --data.")
+        run = replace(run, data=replace(cast(Any, run.data), sources=tuple(data)))
     begun = init if not resume else out if (out / PROTOCOL).is_file() else None
-    if begun is not None and isinstance(run.data, Feed):
+    if begun is not None and isinstance(run.data, PreparedData):
         run = replace(run, data=run.data.following(begun, run.model))
     run = override(run, list(changes))
     with processes() as (world, device):

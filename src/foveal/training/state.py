@@ -1,5 +1,6 @@
 """The state of a training, saved and restored."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import World
-from ..models import weights
-from ..models.dual_encoder import DualEncoder
 from ..models.layers import Transformer
-from ..models.parts import TRUSTED_MODULES
-from ..models.upgrade import upgrade
 from ..types import check_groups
 from . import checkpoint
 from .average import Average
-from .feed import Feed
 from .optimizer import adamw
 from .parallel import of_every_rank, share, whole, wrapped
-from .run import CarryingObjective, Objective, Run, Stateful, Stream
+from .run import CarryingObjective, GroupedData, Objective, Run, Stateful, Stream
 
 
 @dataclass
@@ -32,6 +28,7 @@ class Training:
         device: Of this rank.
         model: The model itself.
         wrapped: The model as it is called, see `parallel.wrapped`.
+        form: The model without memory, to be saved with gathered weights.
         adam: The optimizer.
         average: The moving average of the weights, if the run has one.
         objective: What is minimized, with what it carries from step to step.
@@ -39,14 +36,15 @@ class Training:
         step: Updates done.
     """
 
-    run: Run
+    run: Run[Any]
     world: World
     device: torch.device
     model: nn.Module
     wrapped: nn.Module
+    form: nn.Module
     adam: torch.optim.Optimizer
     average: Average | None
-    objective: Objective
+    objective: Objective[Any]
     stream: Stream
     step: int = 0
 
@@ -66,8 +64,7 @@ class Training:
         }
         tensors = self._weights()
         if self.world.rank == 0:
-            model = weights.build(self.run.model, tensors)
-            checkpoint.save(folder, self.step, model, state, keep=self.run.machine.keep)
+            checkpoint.save(folder, self.step, self.run.model, tensors, state, keep=self.run.machine.keep)
 
     def restore(self, place: Path) -> None:
         """Go on from a checkpoint.
@@ -108,7 +105,8 @@ class Training:
         """Write the trained model: the averaged weights if there are any. Every rank must call it."""
         tensors = self._weights() | self._averaged().get("weights", {})
         if self.world.rank == 0:
-            checkpoint.save_model(weights.build(self.run.model, tensors), folder)
+            self.form.load_state_dict(tensors, assign=True)
+            checkpoint.save_model(self.run.model, self.form, folder)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: whole(tensor.detach()).cpu() for name, tensor in self.model.state_dict().items()}
@@ -138,7 +136,7 @@ class Training:
             }
 
 
-def begin(run: Run, world: World, device: torch.device, init: Path | None = None) -> Training:
+def begin(run: Run[Any], world: World, device: torch.device, init: Path | None = None) -> Training:
     """Build a training before its first step.
 
     Args:
@@ -158,7 +156,8 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
     # Before the model, whose making takes seconds: a misspelt source is told at once.
     stream = run.data.open(run.model, batch_size=batch_size, seed=run.seed, world=world, workers=machine.workers)
     torch.manual_seed(run.seed)
-    model = DualEncoder(run.model) if init is None else upgrade(_opened(run, init), run.model)
+    model = run.model.build() if init is None else run.model.open(init)
+    form = _without_memory(model)
     model.to(device).train()
     for module in model.modules():
         if isinstance(module, Transformer):
@@ -168,7 +167,7 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
                 block.compile(dynamic=True)
     if machine.precision == "bf16":
         torch.set_float32_matmul_precision("high")  # the losses' similarities are fp32, and large
-        model.forward = torch.autocast(device.type, torch.bfloat16)(model.forward)  # type: ignore[method-assign]
+        model.forward = torch.autocast(device.type, torch.bfloat16)(model.forward)
     wrapped_model = wrapped(model, machine.parallel, world)
     return Training(
         run=run,
@@ -176,6 +175,7 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
         device=device,
         model=model,
         wrapped=wrapped_model,
+        form=form,
         adam=adamw(model, run.optimizer),
         average=None if run.ema is None else Average(model, run.ema),
         objective=run.objective.start() if isinstance(run.objective, CarryingObjective) else run.objective,
@@ -183,15 +183,19 @@ def begin(run: Run, world: World, device: torch.device, init: Path | None = None
     )
 
 
-def _opened(run: Run, init: Path) -> DualEncoder:
-    """Load the model that a run begins from. What makes the run's own parts may make those of that model."""
-    return weights.load(init, (*TRUSTED_MODULES, *(type(part).__module__ for part in run.model.parts)))
+def _without_memory(model: nn.Module) -> nn.Module:
+    """Return a copy of a module whose weights are on the meta device."""
+    memo: dict[int, Any] = {}
+    for tensor in model.state_dict(keep_vars=True).values():
+        empty = tensor.detach().to("meta")
+        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+    return copy.deepcopy(model, memo)
 
 
-def _check_needs(run: Run) -> None:
+def _check_needs(run: Run[Any]) -> None:
     """Refuse a run that leaves out the texts that its objective can't do without."""
-    if isinstance(run.data, Feed):
-        check_groups(run.data.batcher(run.model).names, getattr(run.objective, "needs", ()))
+    if isinstance(run.data, GroupedData):
+        check_groups(run.data.group_names(run.model), getattr(run.objective, "needs", ()))
 
 
 def _rng_state(device: torch.device) -> dict[str, Tensor]:

@@ -18,16 +18,14 @@ from ..data.stream import Stream
 from ..distributed import ALONE, World
 from ..encoder.protocol import FILE as PROTOCOL
 from ..trees import to_device
-from ..types import Batch, Output
 from . import checkpoint, fingerprint
-from .feed import Feed
 from .fingerprint import Fingerprint
 from .inspection import remarks
-from .large_batch import backward, split
+from .large_batch import accumulate, backward, split
 from .logbook import Logbook, Record
 from .optimizer import clip_gradients, clip_scales, lr_at, set_lr
 from .parallel import average_whole_gradients, of_first_rank, wait_for_all
-from .run import Run
+from .run import Batch, PreparedData, RowsOutput, Run, SourcedData, TokenCounter
 from .state import Training, begin
 
 logger = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ class NotFiniteError(ValueError):
 
 
 def fit(
-    run: Run,
+    run: Run[Any],
     out: Path,
     *,
     init: Path | None = None,
@@ -95,7 +93,7 @@ def fit(
             with log.waiting():
                 batch = _next(batches, training.step)
             record, stop = _update(training, batch, interrupted.is_set())
-            log.write(record, pairs=run.batch_size, tokens=_tokens(batch, run.model.text.pad_id) * world.size)
+            log.write(record, pairs=run.batch_size, tokens=_tokens(run, batch, world))
             if stop or training.step % run.machine.checkpoint_every == 0 or training.step == run.steps:
                 log.sync()
                 training.save(checkpoints)
@@ -114,21 +112,28 @@ def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]
     training.step += 1
     logged: dict[str, Any] = {}
 
-    def objective(output: Output) -> dict[str, Tensor]:
+    def objective(output: Any) -> dict[str, Tensor]:
         terms = training.objective(output, world)
         if not terms:
             raise ValueError(
                 f"The objective of '{run.name}' has no term for texts of the kinds that the data gives. Ask for others:"
                 " --set data.captions=true, or data.long_captions=true."
             )
-        local = torch.stack([*terms.values(), output.scale.new_tensor(float(stop))]).detach()
-        *values, stopping = world.mean(local).tolist()
+        return terms
+
+    def measured(terms: dict[str, Tensor], output: Any) -> dict[str, Tensor]:
+        flags = next(iter(terms.values())).new_tensor(float(stop))
+        *values, stopping = world.mean(torch.stack([*terms.values(), flags]).detach()).tolist()
         logged.update(terms=dict(zip(terms, values, strict=True)), stop=stopping > 0)
         _check_terms(training.step, logged["terms"], output, batch)
         return terms
 
     parts = [to_device(part, training.device) for part in split(batch, run.machine.micro_batches)]
-    _, output = backward(training.wrapped, parts, objective)
+    if getattr(training.objective, "additive", False):
+        terms, output = accumulate(training.wrapped, parts, objective)
+        measured(terms, output if len(parts) == 1 else None)
+    else:
+        _, output = backward(training.wrapped, parts, lambda output: measured(objective(output), output))
     average_whole_gradients(training.wrapped, world)
     norm = clip_gradients(training.model, run.optimizer.clip_gradient_norm).item()
     if not math.isfinite(norm):
@@ -138,21 +143,18 @@ def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]
     clip_scales(training.model, run.optimizer.max_scale)
     if training.average is not None:
         training.average.update()
-    terms = logged["terms"]
-    record = {"step": training.step, "loss": sum(terms.values()), "terms": terms, "lr": lr}
-    return record | {"scale": output.scale.item(), "gradient_norm": norm}, logged["stop"]
+    record = {"step": training.step, "loss": sum(logged["terms"].values()), "terms": logged["terms"], "lr": lr}
+    scale = {"scale": output.scale.item()} if hasattr(output, "scale") else {}
+    return record | scale | {"gradient_norm": norm}, logged["stop"]
 
 
-def _check_terms(step: int, terms: dict[str, float], output: Output, batch: Batch) -> None:
+def _check_terms(step: int, terms: dict[str, float], output: Any, batch: Batch) -> None:
     """Stop at a term that is not finite, with the samples to look at."""
     broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
     if not broken:
         return
-    finite = output.image.isfinite().all(dim=1)
-    for texts in output.texts.values():
-        if texts.of == "image":
-            finite[texts.owner[~texts.embedding.isfinite().all(dim=1)]] = False
-    suspects = tuple(name for name, fine in zip(batch.ids, finite.tolist(), strict=True) if not fine)
+    finite = output.finite().tolist() if isinstance(output, RowsOutput) else [True] * len(batch.ids)
+    suspects = tuple(name for name, fine in zip(batch.ids, finite, strict=True) if not fine)
     raise NotFiniteError(f"Step {step}: {', '.join(broken)}. {_ids(suspects or batch.ids)}")
 
 
@@ -160,9 +162,9 @@ def _ids(ids: tuple[str, ...]) -> str:
     return f"Samples: {', '.join(ids)}. Look at them, or lower optimizer.lr."
 
 
-def _tokens(batch: Batch, pad_id: int) -> int:
-    """Count the text tokens of a batch, padding left out."""
-    return sum(int(torch.count_nonzero(rows.ids != pad_id)) for rows in batch.texts.values())
+def _tokens(run: Run[Any], batch: Batch, world: World) -> int | None:
+    """Count the text tokens of all ranks' batches, taken to be alike. None for models that read none."""
+    return run.model.count_tokens(batch) * world.size if isinstance(run.model, TokenCounter) else None
 
 
 def _next(batches: Iterator[Batch], step: int) -> Batch:
@@ -172,7 +174,7 @@ def _next(batches: Iterator[Batch], step: int) -> Batch:
     return batch
 
 
-def _check_folder(run: Run, out: Path, *, resume: bool) -> None:
+def _check_folder(run: Run[Any], out: Path, *, resume: bool) -> None:
     """Refuse a folder of results that is not this run's."""
     path = out / "run.json"
     if resume:
@@ -199,22 +201,22 @@ def _description(path: Path) -> Any:
 
 def _fingerprints(training: Training, begun: Path | None) -> list[Fingerprint]:
     """Take fingerprints of the run's sources. Refuse them if a resumed run began with something else."""
-    feed, stream = training.run.data, training.stream
-    if not isinstance(feed, Feed) or not isinstance(stream, Stream):
+    data, stream = training.run.data, training.stream
+    if not isinstance(data, SourcedData) or not isinstance(stream, Stream):
         return []
-    now = [Fingerprint.of(spec, source) for spec, source in zip(feed.sources, stream.sources, strict=True)]
-    if begun is not None and not feed.allow_change:
+    now = [Fingerprint.of(spec, source) for spec, source in zip(data.sources, stream.sources, strict=True)]
+    if begun is not None and not data.allow_change:
         fingerprint.check(begun, now)
     return now
 
 
-def _claim(run: Run, out: Path, world: World, init: Path | None, fingerprints: list[Fingerprint]) -> None:
+def _claim(run: Run[Any], out: Path, world: World, init: Path | None, fingerprints: list[Fingerprint]) -> None:
     """Make the folder of results, when every rank has looked at it."""
     wait_for_all(world)
     if world.rank == 0:
         checkpoint.clean(out / "checkpoints")
         out.mkdir(parents=True, exist_ok=True)
-        if isinstance(run.data, Feed) and not (out / PROTOCOL).is_file():
+        if isinstance(run.data, PreparedData) and not (out / PROTOCOL).is_file():
             run.data.write_protocol(out, run.model, init)
         if fingerprints:
             fingerprint.write(out, fingerprints)

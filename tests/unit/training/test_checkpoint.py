@@ -26,7 +26,7 @@ MODEL = DualEncoder(tiny())
 
 
 def save(folder, step, state=STATE, **more):
-    return checkpoint.save(folder, step, MODEL, state, **more)
+    return checkpoint.save(folder, step, MODEL.config, MODEL.state_dict(), state, **more)
 
 
 def test_what_is_saved_is_loaded_as_it_was(tmp_path):
@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
 def test_a_result_that_can_not_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(ValueError, match=r"The model can't be written to .*taken"):
-        checkpoint.save_model(MODEL, tmp_path / "taken")
+        checkpoint.save_model(MODEL.config, MODEL, tmp_path / "taken")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,8 @@ def written(tmp_path_factory):
     (folder / "protocol.json").write_text("{}")
     small = replace(tiny(), text=replace(tiny().text, vocabulary=40, eos_id=39))
     for step in (4, 8):
-        checkpoint.save(folder / "checkpoints", step, DualEncoder(small), {"step": step, "moment": torch.rand(9)})
+        state = {"step": step, "moment": torch.rand(9)}
+        checkpoint.save(folder / "checkpoints", step, small, DualEncoder(small).state_dict(), state)
     return folder
 
 

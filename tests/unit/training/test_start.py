@@ -49,7 +49,7 @@ def test_without_data_the_recipes_own_is_read(begun, tmp_path):
 
 
 def test_data_of_ones_own_kind_takes_no_sources(small, begun, tmp_path):
-    with pytest.raises(ValueError, match="The data of 'small' is RandomData, no Feed"):
+    with pytest.raises(ValueError, match="The data of 'small', RandomData, has no sources"):
         train(small.small_run(), tmp_path, data=["a.tar"], changes=[])
     assert begun == []
 

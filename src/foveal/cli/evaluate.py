@@ -35,6 +35,10 @@ def evaluate(  # noqa: PLR0913  # a switch each
     training: Annotated[
         str | None, typer.Option(help="Training data: count the protocol's pictures and texts that stand in them.")
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep encodings in this folder, for later calls with the same model; a killed one goes on."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure the first rows alone; not the protocol.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit 1 if pictures are missing or data differ.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List protocols, all or those with a word.")] = False,
@@ -60,7 +64,7 @@ def evaluate(  # noqa: PLR0913  # a switch each
         raise typer.Exit(0 if right else 1)
     else:
         settings = {"similarity": similarity, "scaled_decoding": scaled_decoding, "limit": limit}
-        _measure(names, folders, dtype, batch_size, out, strict=strict, training=training, **settings)
+        _measure(names, folders, dtype, batch_size, out, strict=strict, training=training, cache=cache, **settings)
 
 
 def _measure(
@@ -72,12 +76,14 @@ def _measure(
     *,
     strict: bool,
     training: str | None,
+    cache: Path | None,
     **settings: object,
 ) -> None:
     import torch
 
     from ..annotation.duplicates.fingerprints import Hashes, picture_hash, text_hashes
     from ..encoder.load import load
+    from ..evaluation.cache import Cache
     from ..evaluation.evaluate import check_names
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.report import table
@@ -89,7 +95,8 @@ def _measure(
     check_names(names)
     encoder = load(model, dtype=getattr(torch, dtype))
     encoder.batch_size, encoder.progress = batch_size, True
-    report = measure(encoder, names, folders, model=Path(model).name, **settings)  # type: ignore[arg-type]
+    kept = None if cache is None else Cache.of(cache, encoder.decoding(scaled=bool(settings["scaled_decoding"])))
+    report = measure(encoder, names, folders, model=Path(model).name, cache=kept, **settings)  # type: ignore[arg-type]
     if training is not None:
         report = with_training(report, folders, training, Fingerprints(picture_hash, text_hashes, Hashes))
     print(table([report]))

@@ -14,6 +14,7 @@ from ..encoder import Encoder
 from ..encoder.scores import find_score
 from ..types import Box
 from .benchmark import Benchmark, Task, with_area
+from .cache import Cache
 from .encoded import Encodes
 from .own import Own, is_own, own
 from .pinned.check import Checked, checked
@@ -46,6 +47,7 @@ def evaluate(
     similarity: str = "global",
     scaled_decoding: bool = False,
     limit: int | None = None,
+    cache: Cache | None = None,
     benchmarks: Mapping[str, Callable[[], Benchmark]] = BENCHMARKS,
 ) -> Report:
     """Measure an encoder. What several benchmarks ask about a picture or a text is encoded once.
@@ -61,6 +63,7 @@ def evaluate(
         scaled_decoding: Large JPEGs are decoded at a part of their size, as an index has it: faster, and colors differ
             from what published numbers were measured on.
         limit: Rows of each protocol that are measured, to try things out. None: all, which is the protocol.
+        cache: Where encodings are found and kept, see `Cache.of`. None: they are forgotten after this call.
         benchmarks: Those of made-up pictures, by name.
 
     Returns:
@@ -75,7 +78,8 @@ def evaluate(
     find_score(similarity, encoder.scores)
     roots = Roots((root,) if isinstance(root, Path) else tuple(root))
     ready = {name: _ready(protocols[name], roots, limit) for name in ordered if name in protocols}
-    shared = Shared(encoder.decoding(scaled=scaled_decoding), _boxes([data.measured for data in ready.values()]))
+    boxes = _boxes([data.measured for data in ready.values()])
+    shared = Shared(encoder.decoding(scaled=scaled_decoding), boxes, cache)
     results: dict[str, dict[str, Result]] = {}
     seconds: dict[str, float] = {}
     for name in ordered:

@@ -1,8 +1,9 @@
 """One encoding for all benchmarks: pictures and texts that several of them ask about are encoded once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,10 +11,12 @@ from torch import Tensor
 from ..encoder import EncodedImages, EncodedTexts, Encoder
 from ..encoder.scores import Score
 from ..types import Box, Kind
+from .cache import Cache, Rows, picture_keys, text_key
 from .encoded import Encodes, Loaded
 
-_Key = Path | bytes
-_WHOLE = "whole"
+T = TypeVar("T")
+_Place = Path | bytes
+_WHOLE, _SQUASHED = "whole", "squashed"
 
 
 @dataclass
@@ -25,12 +28,14 @@ class Shared:
     Attributes:
         encoder: Makes it.
         boxes: Boxes that will be asked for, by picture, so that one pass gives those of all benchmarks.
+        cache: Where encodings are kept beyond this call. None: nowhere.
     """
 
     encoder: Encodes
-    boxes: Mapping[_Key, Sequence[Box]] = field(default_factory=dict)
-    _images: dict[tuple[str, _Key], Tensor] = field(default_factory=dict)
-    _regions: dict[tuple[_Key, Box], Tensor] = field(default_factory=dict)
+    boxes: Mapping[_Place, Sequence[Box]] = field(default_factory=dict)
+    cache: Cache | None = None
+    _images: dict[tuple[str, _Place], Tensor] = field(default_factory=dict)
+    _regions: dict[tuple[_Place, Box], Tensor] = field(default_factory=dict)
     _texts: dict[tuple[Kind, str], Tensor] = field(default_factory=dict)
 
     @property
@@ -62,14 +67,16 @@ class Shared:
         parts: bool = False,
         proposals: bool = False,
     ) -> EncodedImages:
-        """Everything asked about each picture; new ones in one pass."""
+        """Return everything asked about each picture; new ones are encoded in one pass."""
         if tokens or parts or proposals or not isinstance(pictures, Loaded):
             return self.encoder.encode_images_fully(pictures, boxes, tokens, parts=parts, proposals=proposals)
         if boxes is None and (self._cropped or not self.boxes):
-            self._encode_whole(pictures)
+            new = {place: () for place in pictures.places if (_WHOLE, place) not in self._images}
+            self._encode(pictures.load, new, _WHOLE, boxed=False)
             return EncodedImages(self._embeddings(pictures, _WHOLE))
-        self._encode_boxes(pictures, boxes or [()] * len(pictures))
-        embedding = self._embeddings(pictures, self._boxed)
+        way = _SQUASHED if self._cropped else _WHOLE
+        self._encode_boxes(pictures, boxes or [()] * len(pictures), way)
+        embedding = self._embeddings(pictures, way)
         if boxes is None:
             return EncodedImages(embedding)
         rows = zip(pictures.places, boxes, strict=True)
@@ -88,13 +95,16 @@ class Shared:
         parts: bool = False,
         phrases: bool = False,
     ) -> EncodedTexts:
-        """Everything asked about each text; new ones in one pass."""
+        """Return everything asked about each text; new ones are encoded in one pass."""
         if tokens or parts or phrases:
             return self.encoder.encode_texts_fully(texts, kind, tokens, parts, phrases)
         new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._texts]
-        if new:
-            encoded = self.encoder.encode_texts_fully(new, kind).embedding
-            self._texts |= {(kind, text): row for text, row in zip(new, encoded, strict=True)}
+
+        def encode(some: Sequence[str]) -> list[Rows]:
+            return [row[None] for row in self.encoder.encode_texts_fully(some, kind).embedding]
+
+        for text, (row,) in self._encoded(new, lambda text: [text_key(text, kind)], encode):
+            self._texts[kind, text] = row
         return EncodedTexts(torch.stack([self._texts[kind, text] for text in texts]))
 
     @property
@@ -102,30 +112,45 @@ class Shared:
         """True if a picture is seen otherwise where boxes are asked for, see `Encoder`."""
         return isinstance(self.encoder, Encoder) and self.encoder.transform.mode == "crop"
 
-    @property
-    def _boxed(self) -> str:
-        return "squashed" if self._cropped else _WHOLE
+    def _embeddings(self, pictures: Loaded, way: str) -> Tensor:
+        return torch.stack([self._images[way, place] for place in pictures.places])
 
-    def _embeddings(self, pictures: Loaded, how: str) -> Tensor:
-        return torch.stack([self._images[how, place] for place in pictures.places])
-
-    def _encode_whole(self, pictures: Loaded) -> None:
-        new = tuple(place for place in pictures.places if (_WHOLE, place) not in self._images)
-        if new:
-            encoded = self.encoder.encode_images_fully(Loaded(new, pictures.load)).embedding
-            self._images |= {(_WHOLE, place): row for place, row in zip(new, encoded, strict=True)}
-
-    def _encode_boxes(self, pictures: Loaded, boxes: Sequence[Sequence[Box]]) -> None:
+    def _encode_boxes(self, pictures: Loaded, boxes: Sequence[Sequence[Box]], way: str) -> None:
         """Encode pictures that are new or have a new box, with all boxes that any benchmark will ask for."""
         pending = {
             place: tuple(dict.fromkeys((*of_image, *self.boxes.get(place, ()))))
             for place, of_image in zip(pictures.places, boxes, strict=True)
-            if (self._boxed, place) not in self._images or any((place, box) not in self._regions for box in of_image)
+            if (way, place) not in self._images or any((place, box) not in self._regions for box in of_image)
         }
-        if not pending:
-            return
-        encoded = self.encoder.encode_images_fully(Loaded(tuple(pending), pictures.load), list(pending.values()))
-        assert encoded.regions is not None
-        for (place, of_image), row, regions in zip(pending.items(), encoded.embedding, encoded.regions, strict=True):
-            self._images[self._boxed, place] = row
-            self._regions |= {(place, box): region for box, region in zip(of_image, regions, strict=True)}
+        self._encode(pictures.load, pending, way, boxed=True)
+
+    def _encode(
+        self,
+        load: Callable[[Path], Path | bytes],
+        pending: Mapping[_Place, tuple[Box, ...]],
+        way: str,
+        *,
+        boxed: bool,
+    ) -> None:
+        """Encode pictures and their boxes."""
+
+        def encode(places: Sequence[_Place]) -> list[Rows]:
+            boxes = [pending[place] for place in places] if boxed else None
+            encoded = self.encoder.encode_images_fully(Loaded(tuple(places), load), boxes)
+            regions = encoded.regions or [encoded.embedding[:0]] * len(places)
+            return [torch.cat([row[None], of_image]) for row, of_image in zip(encoded.embedding, regions, strict=True)]
+
+        def keys(place: _Place) -> list[bytes]:
+            return picture_keys(load(place) if isinstance(place, Path) else place, way, pending[place])
+
+        for place, (row, *regions) in self._encoded(list(pending), keys, encode):
+            self._images[way, place] = row
+            self._regions |= {(place, box): region for box, region in zip(pending[place], regions, strict=True)}
+
+    def _encoded(
+        self, items: Sequence[T], keys: Callable[[T], Sequence[bytes]], encode: Callable[[Sequence[T]], Sequence[Rows]]
+    ) -> Iterable[tuple[T, Rows]]:
+        """Return items with their embeddings: those that the cache has, and the others encoded."""
+        if self.cache is not None:
+            return self.cache.filled(items, keys, encode)
+        return zip(items, encode(items) if items else (), strict=True)

@@ -143,16 +143,6 @@ def test_two_runs_on_one_protocol_align_by_place(encoder, cities, tmp_path):
         compare(tmp_path / "one", tmp_path / "part")
 
 
-def test_the_protocols_of_coco_encode_each_picture_once(encoder, shared_data):
-    names = ["@fine", "sugar_crepe", "sugarcrepe++@itt", "coco@val2017-x5", "coco_boxes"]  # eight protocols
-    one = encoder()
-    report = evaluate(one, names, [shared_data, shared_data / "protocols"])
-    assert len(report.results) == 8
-    whole = [place for place in one.pictures if not isinstance(place, bytes)]
-    assert len(whole) == len(set(whole)) > 126
-    assert len(one.texts) == len(set(one.texts))
-
-
 def test_shared_encodings_change_no_number(encoder, shared_data):
     names = ["fg-ovd@hard", "fg-ovd@easy", "sugarcrepe@7"]
     together = evaluate(encoder(), names, shared_data)

@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 from foveal.annotation.detectors import Dense
 from foveal.annotation.encoders import load_encoder
-from foveal.annotation.language.chunker import Phrase
-from foveal.annotation.language.lexicon import lexicon
 from foveal.annotation.stages.ground import intersection_over_union
 from foveal.annotation.stages.negatives import Negatives
 from foveal.annotation.stages.phrases import Phrases, has_spacy, parse
@@ -26,6 +24,8 @@ from foveal.data.scenes import NOUNS, Scenes
 from foveal.data.scenes.artwork import plural
 from foveal.data.scenes.language import NUMBERS, describe
 from foveal.data.scenes.truth import COLORS, SIZES, Scene, Tile
+from foveal.language.chunker import Phrase
+from foveal.language.lexicon import lexicon
 from foveal.types import Box, Region, Sample
 
 ROOT = Path(__file__).parents[1]

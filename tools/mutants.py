@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
-FILES = ("src/foveal/search", "src/foveal/annotation/language", "src/foveal/evaluation")
+FILES = ("src/foveal/search", "src/foveal/language", "src/foveal/evaluation")
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 LEAST = 0.85
 """Share of mutants that the tests have to kill."""

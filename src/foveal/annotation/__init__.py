@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from .assistant.assistant import Assistant
     from .detectors import AssistantDetector, Dense, Detection, Detector, OpenVocabulary
     from .duplicates.near_duplicates import near_duplicates, similar_pictures
-    from .language.wordnet import WordNet
     from .run.output import Output
     from .run.pipeline import Annotation, Summary
     from .run.processes import Processes
@@ -43,7 +42,6 @@ __all__ = [
     "Settings",
     "Stage",
     "Summary",
-    "WordNet",
     "near_duplicates",
     "remark",
     "similar_pictures",
@@ -71,7 +69,6 @@ _HOMES = {
     "Settings": "stages.settings",
     "Stage": "stage",
     "Summary": "run.pipeline",
-    "WordNet": "language.wordnet",
     "near_duplicates": "duplicates.near_duplicates",
     "remark": "stage",
     "similar_pictures": "duplicates.near_duplicates",

@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ...encoder import Encoder
+from ...language.chunker import is_function_word
+from ...language.facts import without_article
 from ...types import Negative, Region, Sample
 from ..assistant.refusal import refuses
 from ..duplicates.contamination import contaminated, fingerprints
 from ..duplicates.fingerprints import picture_hash
 from ..encoders import load_encoder
-from ..language.chunker import is_function_word
-from ..language.facts import without_article
 from ..stage import Dropped, remark
 from .phrases import clean
 

@@ -14,11 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ...encoder import Encoder
-from ...types import Negative, Region, Sample
-from ..assistant.prompt import fill
-from ..assistant.protocol import AssistantProtocol, threads
-from ..encoders import load_encoder
-from ..language.facts import (
+from ...language.facts import (
     Evidence,
     Facts,
     OtherFacts,
@@ -32,9 +28,13 @@ from ..language.facts import (
     read,
     without_article,
 )
-from ..language.lexicon import KINDS, Sense
-from ..language.substitution import NO_COMMON, Change, Common, changes, common_of, rewrite
-from ..language.wordnet import WordNet
+from ...language.lexicon import KINDS, Sense
+from ...language.substitution import NO_COMMON, Change, Common, changes, common_of, rewrite
+from ...language.wordnet import WordNet
+from ...types import Negative, Region, Sample
+from ..assistant.prompt import fill
+from ..assistant.protocol import AssistantProtocol, threads
+from ..encoders import load_encoder
 from ..stage import remark
 from .phrases import clean
 

@@ -16,10 +16,10 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...language.chunker import NOUN_PREPOSITIONS, Phrase, chunk, collectives, is_unseen, places
+from ...language.facts import without_article
+from ...language.lexicon import word_classes
 from ...types import Region, Sample
-from ..language.chunker import NOUN_PREPOSITIONS, Phrase, chunk, collectives, is_unseen, places
-from ..language.facts import without_article
-from ..language.lexicon import word_classes
 from ..stage import WHOLE, Dropped, remark
 
 if TYPE_CHECKING:

@@ -1,20 +1,16 @@
 import gzip
 import json
 import pickle
-import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 from PIL import Image
 
 from foveal.annotation.assistant.answers import Answer, Spend
 from foveal.annotation.assistant.assistant import Assistant, Refused
-from foveal.annotation.assistant.endpoint import NoAnswer, _retry_after
+from foveal.annotation.assistant.endpoint import NoAnswer
 from foveal.annotation.stage import Halted
 
 SCHEMA = {
@@ -23,6 +19,8 @@ SCHEMA = {
     "required": ["count"],
     "additionalProperties": False,
 }
+
+
 CALL = Spend(1, 100, 20, (100 * 1.0 + 20 * 10.0) / 1e6)
 
 
@@ -199,28 +197,6 @@ def test_poison_that_an_earlier_version_kept_is_dropped_with_a_line(chat, reply,
     assert len(chat.bodies) == 1
 
 
-def test_counts_that_an_earlier_version_kept_and_cannot_be_are_dropped_with_a_line(assistant, caplog):
-    assistant.answer_store.begin("run")
-    assistant.answer_store.add(b"key", Answer("good", "stop", 7, 3, 0.5))
-    assistant.answer_store.close()
-    with closing(sqlite3.connect(assistant.answers)) as connection, connection:
-        connection.execute("PRAGMA user_version = 0")
-        for tokens, cost in ((2**63 - 1, 0.0), (2**63 - 1, 0.0), (-5, 0.0), ("many", 0.0), (1, float("inf"))):
-            row = (b"key", "run", "bad", "stop", tokens, 0, cost)
-            connection.execute("INSERT INTO answers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, '')", row)
-    assert assistant.answer_store.spent() == Spend(1, 7, 3, 0.5)
-    assert [answer.text for answer in assistant.answer_store.by_key(b"key")] == ["good"]
-    assert "5 answers are dropped, as their counts are none" in caplog.text
-
-
-def test_answers_that_cannot_be_kept_any_more_end_the_run_in_one_line(assistant):
-    assistant.answer_store.by_key(b"key")
-    with closing(sqlite3.connect(assistant.answers)) as connection, connection:
-        connection.execute("DROP TABLE answers")
-    with pytest.raises(Halted, match=r"Answers cannot be kept in .*answers.sqlite: no such table"):
-        assistant.answer_store.add(b"key", Answer("good", "stop", 7, 3, 0.5))
-
-
 def test_all_callers_wait_when_the_endpoint_asks_for_it(chat, reply, assistant):
     wait = 0.5
     chat.reply = lambda turn, body: (
@@ -238,17 +214,6 @@ def test_all_callers_wait_when_the_endpoint_asks_for_it(chat, reply, assistant):
     first.join()
     assert times[0] > wait / 2
     assert len(chat.bodies) == 3
-
-
-def test_retry_after_is_read_as_seconds_or_as_a_date():
-    assert _retry_after({"retry-after": "7"}) == 7
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 28 < _retry_after({"retry-after": later}) <= 30
-
-
-@pytest.mark.parametrize("value", ["", "soon", "-3", "nan", "inf", "1e999", "Fri, 99 Foo 2020", "\x1b[2J", "9" * 5000])
-def test_a_wait_that_is_none_is_not_waited_for(value):
-    assert _retry_after({"retry-after": value}) == 0
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more_with_what_is_wrong(chat, reply, assistant):
@@ -448,10 +413,3 @@ def test_pictures_are_sent_upright_as_jpeg_and_scaled_down(chat, reply, assistan
     with pytest.raises(ValueError, match="cannot be read"):
         assistant.ask("How many?", SCHEMA, b"no picture")
     paid(assistant, 5)
-
-
-def test_a_file_that_holds_no_answers_is_named(chat, tmp_path):
-    file = tmp_path / "answers.sqlite"
-    file.write_text("These are no answers, just words." * 100)
-    with pytest.raises(ValueError, match="holds no answers"):
-        Assistant(endpoint=chat.url, model="tiny-vl", answers=file).ask("How many?", SCHEMA)

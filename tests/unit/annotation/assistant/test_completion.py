@@ -5,8 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal.annotation.assistant.completion import Completion, Malformed, Usage, read_completion
-from foveal.annotation.assistant.foreign_json import Unkeepable, first_object, parse
-from foveal.outside import DEEPEST_JSON
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3}
 
@@ -124,36 +122,3 @@ def test_any_answer_is_a_completion_that_utf_8_can_hold_or_malformed(raw):
     usage = completion.usage
     assert 0 <= usage.prompt_tokens <= 10**9
     assert 0 <= usage.completion_tokens <= 10**9
-
-
-@given(JSON)
-def test_any_object_found_in_words_can_be_written_and_read_again(value):
-    text = f"Sure: {json.dumps({'answer': value})} Anything else?"
-    try:
-        found = first_object(text)
-    except Unkeepable:
-        return
-    assert json.loads(json.dumps(found, ensure_ascii=False, allow_nan=False).encode()) == {"answer": value}
-
-
-def test_nesting_is_bounded_at_one_depth_whatever_the_stack():
-    parse("[" * DEEPEST_JSON + "]" * DEEPEST_JSON)
-    for depth in (DEEPEST_JSON + 2, 900, 100_000):
-        with pytest.raises(Unkeepable, match="nested too deep"):
-            parse("[" * depth + "]" * depth)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("none", "no JSON object"),
-        ('{"a": ', "JSON is broken"),
-        ('{"a": "\\ud800"}', "half of a surrogate pair"),
-        ('{"\\udfff": 1}', "half of a surrogate pair"),
-        ('{"a": [NaN]}', "nan, which is no number"),
-        ('{"a": 1e999}', "inf, which is no number"),
-    ],
-)
-def test_what_cannot_be_kept_is_refused(text, reason):
-    with pytest.raises(ValueError, match=reason):
-        first_object(text)

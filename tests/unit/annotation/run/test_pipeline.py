@@ -4,10 +4,8 @@ import json
 import random
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from PIL import Image
 
 from foveal.annotation.detectors import AssistantDetector
 from foveal.annotation.run import engine, report
-from foveal.annotation.run.engine import in_order, process
 from foveal.annotation.run.journal import Journal
 from foveal.annotation.run.output import Output
 from foveal.annotation.run.pipeline import Annotation, beginning, engine_of
@@ -24,10 +21,7 @@ from foveal.annotation.stage import Dropped, Halted, remark
 from foveal.annotation.stages.caption import Caption
 from foveal.annotation.stages.ground import GroundByAsking
 from foveal.data.formats import FineHard, Jsonl, Parquet, WebDataset, open_source
-from foveal.data.formats.folder import Folder
 from foveal.data.formats.pictures import encoded
-from foveal.data.numbered import numbered, open_input
-from foveal.data.scenes import Scenes
 from foveal.types import Negative, Region, Sample
 
 
@@ -237,29 +231,6 @@ def test_one_broken_sample_does_not_spoil_its_batch(annotation):
     assert made.stages["batched"].sizes == [4, 1, 1, 1, 4]
     remarks = json.loads((made.output.memory / "report.json").read_text())["stages"]["batched"]["remarks"]
     assert remarks == {"looked at": 11}
-
-
-def test_a_pool_keeps_the_order_and_a_bounded_number_under_way():
-    taken = []
-
-    def counted():
-        for number in range(200):
-            taken.append(number)
-            yield number
-
-    def slow(number):
-        time.sleep(random.Random(number).uniform(0, 0.002))
-        return number
-
-    for place, number in enumerate(in_order(ThreadPoolExecutor(4), slow, counted(), ahead=20)):
-        assert place == number
-        assert len(taken) <= place + 20
-    assert place == 199
-
-
-def test_stages_in_threads_give_what_one_thread_gives(annotation, source):
-    flows = [process(numbered(source), {"a": Waiting(threads), "b": Add()}) for threads in (1, 8)]
-    assert list(flows[0]) == list(flows[1])
 
 
 def test_a_stage_may_look_at_what_can_be_read_of_the_first_samples(annotation, samples, monkeypatch):
@@ -533,47 +504,6 @@ def test_nothing_coming_through_leaves_a_report_and_no_output(annotation):
     assert not made.output.path.exists()
 
 
-def test_a_folder_of_pictures_is_a_source(picture, tmp_path, caplog):
-    folder = tmp_path / "photos"
-    for name in ("b.jpg", "a/two.PNG", "a/one.webp", "Z.jpeg", ".hidden.jpg", ".cache/x.jpg", "c.gif", "notes.md"):
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(picture())
-    (folder / "b.txt").write_text(" A black cat. \n")
-    (folder / "Z.txt").write_text("")
-    source = open_input(str(folder))
-    assert isinstance(source, Folder)
-    samples = list(source)
-    assert [sample.id for sample in samples] == ["Z.jpeg", "b.jpg", "c.gif", "a/one.webp", "a/two.PNG"]
-    assert [sample.captions for sample in samples] == [(), ("A black cat.",), (), (), ()]
-    assert source.sample(1) == samples[1]
-    (folder / "b.txt").write_text("A black cat.\r\nIt sits on a red sofa.\n\nBehind it is a lamp.\n")
-    assert source.sample(1).captions == ("A black cat.",)
-    assert source.sample(1).long_caption == "It sits on a red sofa. Behind it is a lamp."
-    assert len(source) == 5
-    assert "passed over: 1 .md, 1 hidden files, 1 hidden folders." in caplog.text
-
-
-def test_input_of_no_use_is_refused(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no pictures"):
-        open_input(str(tmp_path / "empty"))
-    (tmp_path / "none.jsonl").write_text("")
-    with pytest.raises(ValueError, match="holds no samples"):
-        open_input(str(tmp_path / "none.jsonl"))
-    with pytest.raises(ValueError, match="No such file"):
-        open_input(str(tmp_path / "absent.jsonl"))
-
-
-def test_numbering_starts_where_it_is_told_to():
-    scenes = Scenes(count=5, first=10, size=32)
-    assert [(number, record().id) for number, record in numbered(scenes, 3)] == [
-        (3, "scenes-train-0-13"),
-        (4, "scenes-train-0-14"),
-    ]
-    assert [number for number, _ in numbered(scenes, 1, 3)] == [1, 2]
-
-
 def captions_of(assistant):
     return {"caption": Caption(assistant=assistant)}
 
@@ -685,8 +615,3 @@ def test_memory_stays_where_it_is_however_many_samples_pass(annotation, picture,
     annotation({"watch": Watch()}, source=Endless(300), out="many").run()
     assert len(alive) == 3
     assert max(alive) < 100
-
-
-def test_paths_are_as_the_output_names_them():
-    assert Output(Path("a/b.jsonl")).memory == Path("a/b.jsonl.annotation")
-    assert Output(Path("a/shards")).memory == Path("a/shards.annotation")

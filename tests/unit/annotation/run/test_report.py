@@ -7,12 +7,14 @@ import pytest
 
 from foveal.annotation.assistant.answers import Spend
 from foveal.annotation.run.report import SAMPLES_PER_REASON, SAMPLES_SHOWN, Gallery, write_report
-from foveal.annotation.run.tally import Tally, median
+from foveal.annotation.run.tally import Tally
 from foveal.annotation.stage import WHOLE
 from foveal.data.formats.rows import row_from_sample
 from foveal.types import Negative, Region, Sample
 
 NEAR = (Negative("a <blue> cup", "color"), Negative("a red dish", "object"))
+
+
 REGIONS = (Region((0.1, 0.2, 0.5, 0.75), "a <red> cup", NEAR), Region(WHOLE, "a table"))
 
 
@@ -39,26 +41,6 @@ def counted(entries):
         tally.add(json.loads(json.dumps(entry)))
         gallery.offer(entry, lambda sample=sample: sample)
     return tally, gallery
-
-
-def test_a_tally_counts_what_went_in_and_out_and_why(counted):
-    tally, _ = counted
-    assert (tally.samples, tally.written, tally.dropped, tally.failed) == (30, 19, 10, 1)
-    read, ground = tally.stages["read"], tally.stages["ground"]
-    assert (read.came, read.passed, read.failed) == (30, 29, {"picture": 1})
-    assert (ground.came, ground.passed, ground.dropped) == (29, 19, {"no phrase found": 10})
-    assert (ground.regions, ground.negatives, ground.remarks) == (38, 38, {"too small": 19 + 20})
-    assert tally.caption_words == {4: 19}
-    assert tally.long_caption_words == {4: 19}
-    assert tally.regions == {2: 19}
-    assert tally.negatives == {2: 19, 0: 19}
-    assert tally.kinds == {"color": 19, "object": 19}
-
-
-def test_the_median_is_the_value_in_the_middle():
-    assert median(Counter([1, 2, 9])) == 2
-    assert median(Counter([5])) == 5
-    assert median(Counter()) == 0
 
 
 def test_a_gallery_shows_the_same_fair_share_in_whatever_order_samples_come(entries):

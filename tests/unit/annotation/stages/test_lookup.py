@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from foveal.annotation.stage import listening, remark
 from foveal.annotation.stages.lookup import STAGES, assemble, assistant_of, build
 from foveal.annotation.stages.settings import Settings
 
@@ -55,17 +54,6 @@ def test_fields_of_stages_and_of_settings_are_changed_by_name(tmp_path):
 def test_changes_that_would_change_nothing_are_refused(change, told):
     with pytest.raises(ValueError, match=told):
         assemble(["phrases"], Settings(), [change])
-
-
-def test_remarks_are_heard_only_inside_and_by_the_innermost():
-    remark("nobody listens")
-    with listening() as outer:
-        remark("heard")
-        with listening() as inner:
-            remark("heard inside", 2)
-            remark("none of it", 0)
-        remark("heard")
-    assert (outer, inner) == ({"heard": 2}, {"heard inside": 2})
 
 
 def test_every_stage_of_the_house_is_listed():

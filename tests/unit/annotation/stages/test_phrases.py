@@ -1,16 +1,11 @@
 """Phrases of captions, by spaCy and by rules, beside marks made by hand and scenes whose things are known."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from runpy import run_path
 
 import pytest
 
-from foveal.annotation.language import chunker
-from foveal.annotation.language.chunker import chunk
 from foveal.annotation.stage import WHOLE, Dropped, listening
 from foveal.annotation.stages import phrases as module
 from foveal.annotation.stages.phrases import Phrases, clean, has_spacy, parse
@@ -18,7 +13,11 @@ from foveal.data.scenes import Scenes
 from foveal.types import Region, Sample
 
 ROOT = Path(__file__).parents[4]
+
+
 QUALITY = run_path(str(ROOT / "benchmarks" / "annotation_quality.py"))
+
+
 PARSERS = ["rules", pytest.param("spacy", marks=pytest.mark.skipif(not has_spacy(), reason="spaCy is not installed"))]
 
 
@@ -87,28 +86,6 @@ def test_the_picture_and_places_in_it_are_no_phrases(parser):
     assert all("car" in text for text in texts)
 
 
-def test_rules_stand_any_text():
-    odd = [
-        "",
-        "   ",
-        "...",
-        "the",
-        "very",
-        "very very",
-        "“",
-        "of of of",
-        "123",
-        "'s",
-        "the the",
-        "a very",
-        "été 狗 🐕",
-        "a" * 9999,
-    ]
-    for text in odd:
-        for one in chunk(text):
-            assert text[one.start : one.end] == one.text
-
-
 def test_every_phrase_gets_a_region_that_stands_for_the_whole_picture_once():
     sample = Sample("a", b"", long_caption="A dog on a sofa. The dog on a sofa is old, and a cat.")
     regions = Phrases(parser="rules")(sample).regions
@@ -161,18 +138,3 @@ def test_spacy_that_is_missing_is_named_with_the_way_out(monkeypatch):
     with pytest.raises(ValueError, match="pip install"):
         next(parse(["A dog."], "spacy"))
     assert next(parse(["A dog."], "best"))[0].text == "A dog"
-
-
-def test_phrases_do_not_depend_on_the_order_that_a_set_happens_to_have():
-    """Processes hash words differently; a run that goes on in another one must read the same."""
-    program = (
-        "from foveal.annotation.language.chunker import _verbs, chunk;"
-        "print(sorted(_verbs().items()), chunk('A dog goes.'))"
-    )
-    command = [sys.executable, "-c", program]
-    told = [
-        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
-        for seed in ("1", "2")
-    ]
-    assert told[0] == told[1]
-    assert chunker._verbs()["goes"] == "s"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from foveal.annotation.language.facts import evidence, other_facts, read
-from foveal.annotation.language.wordnet import WordNet
 from foveal.annotation.stages.negatives import Negatives, flaw
 from foveal.configuration import override
+from foveal.language.facts import evidence, other_facts, read
+from foveal.language.wordnet import WordNet
 from foveal.types import Negative, Region, Sample
 
 DEBIAN = Path("/usr/share/wordnet")

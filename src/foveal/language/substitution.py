@@ -9,7 +9,7 @@ from random import Random
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ...types import Negative
+from ..types import Negative
 from .chunker import is_noun
 from .facts import Reading, Term
 from .lexicon import KINDS, Sense, lexicon, plural, singular, word_classes, words

@@ -24,6 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..encoder.protocol import FILE as PROTOCOL
+from ..models.frozen import FrozenWeights
+from ..models.frozen import read as read_frozen
 from ..models.weights import WEIGHTS
 from .run import ConfiguredModel, Trainable
 
@@ -40,7 +42,14 @@ BESIDE = (PROTOCOL, "tokenizer.json", "tokenizer_config.json")  # of the folder 
 
 
 def save(
-    folder: Path, step: int, model: Trainable, tensors: Mapping[str, Tensor], state: Any, *, keep: int = 2
+    folder: Path,
+    step: int,
+    model: Trainable,
+    tensors: Mapping[str, Tensor],
+    state: Any,
+    *,
+    frozen: FrozenWeights | None = None,
+    keep: int = 2,
 ) -> Path:
     """Write a checkpoint and remove old ones. One that is there already is left as it is.
 
@@ -50,6 +59,7 @@ def save(
         model: What is trained.
         tensors: The weights by name, on the CPU.
         state: All else: a tree of dictionaries, lists, tuples, tensors, numbers, strings and bytes.
+        frozen: Weights that are stored elsewhere, and not in `tensors`.
         keep: How many checkpoints are left.
 
     Returns:
@@ -67,7 +77,7 @@ def save(
     written = place.with_name(place.name + UNFINISHED)
     try:
         written.mkdir(parents=True)
-        _write_weights(written, model, tensors)
+        _write_weights(written, place, model, tensors, frozen)
         _write_tree(written, state)
         for name in BESIDE:
             if (folder.parent / name).is_file():
@@ -86,16 +96,16 @@ def save(
 
 
 def load(checkpoint: Path) -> tuple[dict[str, Tensor], Any]:
-    """Load the weights and the rest of a checkpoint, on the CPU.
+    """Load the weights, frozen ones among them, and the rest of a checkpoint, on the CPU.
 
     Raises:
-        ValueError: If a file can't be read. The message names it.
+        ValueError: If a file can't be read, or frozen weights are not where they were. The message names it.
     """
     tensors = _opened(checkpoint / TENSORS, load_file)
     tree = _opened(checkpoint / TREE, _read_json)
     state = tree["state"] if "hashed" in tree else tree  # without: written before there were hashes
     try:
-        return _opened(checkpoint / WEIGHTS, load_file), _hang(state, tensors)
+        return _opened(checkpoint / WEIGHTS, load_file) | read_frozen(checkpoint), _hang(state, tensors)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{TREE} can't be read: it does not fit {TENSORS} ({error})") from error
 
@@ -170,6 +180,25 @@ def save_model(model: Trainable, module: nn.Module, folder: Path) -> None:
         raise ValueError(f"The model can't be written to {folder}: {error}. Free space and resume.") from error
 
 
+def save_referring(folder: Path, model: Trainable, tensors: Mapping[str, Tensor], frozen: FrozenWeights | None) -> None:
+    """Write a trained model that refers to its frozen weights into a folder that may hold other things.
+
+    Raises:
+        ValueError: If it can't be written.
+    """
+    written = folder / f"model{UNFINISHED}"
+    shutil.rmtree(written, ignore_errors=True)
+    try:
+        written.mkdir()
+        _write_weights(written, folder, model, tensors, frozen)
+        for file in sorted(written.iterdir()):  # the weights come last
+            _sync(file)
+            file.replace(folder / file.name)
+        written.rmdir()
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"The model can't be written to {folder}: {error}. Free space and resume.") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file that is whole or not there at all."""
     written = path.with_name(path.name + UNFINISHED)
@@ -192,12 +221,24 @@ def _check_finite(step: int, tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"Step {step}: {name} holds NaN or infinity. Go on from an earlier checkpoint, slower.")
 
 
-def _write_weights(folder: Path, model: Trainable, tensors: Mapping[str, Tensor]) -> None:
-    """Write the weights, and the config that makes them a model folder."""
+def _write_weights(
+    folder: Path, place: Path, model: Trainable, tensors: Mapping[str, Tensor], frozen: FrozenWeights | None
+) -> None:
+    """Write the weights, where the frozen ones are, and the config that makes them a model folder.
+
+    Args:
+        folder: That is written to.
+        place: Of it in the end.
+        model: What is trained.
+        tensors: The weights by name.
+        frozen: Those that are not in `tensors`.
+    """
     unshared = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(unshared, folder / WEIGHTS, metadata={"format": "pt"})
     if isinstance(model, ConfiguredModel):
         model.save_config(folder)
+    if frozen is not None:
+        frozen.refer(folder, place)
 
 
 def _write_tree(folder: Path, state: Any) -> None:

@@ -172,6 +172,8 @@ class Machine:
         workers: Processes that prepare batches, per rank. The order of the data hangs on their number.
         checkpoint_every: Steps between checkpoints.
         keep: Checkpoints that are kept.
+        self_contained: The finished model folder holds frozen weights, too. Else it refers to `frozen/` in it, as
+            checkpoints do.
         tensorboard: Write TensorBoard's files too.
     """
 
@@ -183,6 +185,7 @@ class Machine:
     workers: int = 0
     checkpoint_every: int = 1000
     keep: int = 2
+    self_contained: bool = True
     tensorboard: bool = False
 
 

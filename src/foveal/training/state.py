@@ -1,6 +1,7 @@
 """The state of a training, saved and restored."""
 
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import World
+from ..models.frozen import FrozenWeights, reference
 from ..models.layers import Transformer
 from ..types import check_groups
 from . import checkpoint
 from .average import Average
 from .optimizer import adamw
-from .parallel import of_every_rank, share, whole, wrapped
-from .run import CarryingObjective, GroupedData, Objective, Run, Stateful, Stream
+from .parallel import of_every_rank, of_first_rank, share, whole, wrapped
+from .run import CarryingObjective, ConfiguredModel, GroupedData, Objective, Run, Stateful, Stream
+
+SMALL = 1 << 20
+"""Bytes of frozen weights up to which they stay in every checkpoint, which then can be copied alone."""
 
 
 @dataclass
@@ -31,9 +36,11 @@ class Training:
         form: The model without memory, to be saved with gathered weights.
         adam: The optimizer.
         average: The moving average of the weights, if the run has one.
+        frozen_names: The frozen weights that checkpoints leave out.
         objective: What is minimized, with what it carries from step to step.
         stream: This rank's batches.
         step: Updates done.
+        frozen: Where the frozen weights are stored, when they are.
     """
 
     run: Run[Any]
@@ -44,9 +51,11 @@ class Training:
     form: nn.Module
     adam: torch.optim.Optimizer
     average: Average | None
+    frozen_names: frozenset[str]
     objective: Objective[Any]
     stream: Stream
     step: int = 0
+    frozen: FrozenWeights | None = None
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint. Every rank must call it.
@@ -62,9 +71,11 @@ class Training:
             "objective": self.objective.state_dict() if isinstance(self.objective, Stateful) else None,
             "ranks": of_every_rank(local, self.world),
         }
-        tensors = self._weights()
+        self._store_frozen(folder.parent / "frozen")
+        tensors = self._weights(self.frozen_names)
         if self.world.rank == 0:
-            checkpoint.save(folder, self.step, self.run.model, tensors, state, keep=self.run.machine.keep)
+            keep = self.run.machine.keep
+            checkpoint.save(folder, self.step, self.run.model, tensors, state, frozen=self.frozen, keep=keep)
 
     def restore(self, place: Path) -> None:
         """Go on from a checkpoint.
@@ -73,6 +84,7 @@ class Training:
             ValueError: If it was written by another number of processes, or for another model.
         """
         tensors, state = checkpoint.load(place)
+        self.frozen = reference(place)
         try:
             count = len(state["ranks"])
             if count == self.world.size:
@@ -103,13 +115,29 @@ class Training:
 
     def save_result(self, folder: Path) -> None:
         """Write the trained model: the averaged weights if there are any. Every rank must call it."""
-        tensors = self._weights() | self._averaged().get("weights", {})
+        averages = self._averaged().get("weights", {})
+        if not self.run.machine.self_contained:
+            self._store_frozen(folder / "frozen")
+            trained = self._weights(self.frozen_names) | averages
+            if self.world.rank == 0:
+                checkpoint.save_referring(folder, self.run.model, trained, self.frozen)
+            return
+        tensors = self._weights() | averages
         if self.world.rank == 0:
             self.form.load_state_dict(tensors, assign=True)
             checkpoint.save_model(self.run.model, self.form, folder)
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: whole(tensor.detach()).cpu() for name, tensor in self.model.state_dict().items()}
+    def _weights(self, absent: Collection[str] = ()) -> dict[str, Tensor]:
+        """Return the weights but for those that are not asked for."""
+        tensors = {name: tensor for name, tensor in self.model.state_dict().items() if name not in absent}
+        return {name: whole(tensor.detach()).cpu() for name, tensor in tensors.items()}
+
+    def _store_frozen(self, folder: Path) -> None:
+        """Store the frozen weights if there are any and they are not stored yet. Every rank must call it."""
+        if self.frozen_names and self.frozen is None:
+            names = self.model.state_dict().keys() - self.frozen_names
+            tensors = self._weights(names)
+            self.frozen = of_first_rank(lambda: FrozenWeights.store(tensors, folder), self.world)
 
     def _averaged(self) -> dict[str, Any]:
         if self.average is None:
@@ -152,6 +180,8 @@ def begin(run: Run[Any], world: World, device: torch.device, init: Path | None =
     if run.batch_size % world.size:
         raise ValueError(f"batch_size {run.batch_size} is no multiple of the {world.size} processes. Change one.")
     _check_needs(run)
+    if not (run.machine.self_contained or isinstance(run.model, ConfiguredModel)):
+        raise ValueError(f"{type(run.model).__name__} saves all of itself. Use --set machine.self_contained=true.")
     machine, batch_size = run.machine, run.batch_size // world.size
     # Before the model, whose making takes seconds: a misspelt source is told at once.
     stream = run.data.open(run.model, batch_size=batch_size, seed=run.seed, world=world, workers=machine.workers)
@@ -177,6 +207,7 @@ def begin(run: Run[Any], world: World, device: torch.device, init: Path | None =
         wrapped=wrapped_model,
         form=form,
         adam=adamw(model, run.optimizer),
+        frozen_names=_frozen_names(form),
         average=None if run.ema is None else Average(model, run.ema),
         objective=run.objective.start() if isinstance(run.objective, CarryingObjective) else run.objective,
         stream=stream,
@@ -190,6 +221,12 @@ def _without_memory(model: nn.Module) -> nn.Module:
         empty = tensor.detach().to("meta")
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
     return copy.deepcopy(model, memo)
+
+
+def _frozen_names(model: nn.Module) -> frozenset[str]:
+    """Name the frozen weights, if they are worth a file of their own."""
+    frozen = {name: p for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    return frozenset(frozen if sum(parameter.nbytes for parameter in frozen.values()) > SMALL else ())
 
 
 def _check_needs(run: Run[Any]) -> None:

@@ -47,6 +47,21 @@ def describe(value: Any) -> Any:
     return value.__qualname__ if inspect.isroutine(value) else type(value).__name__
 
 
+def with_new_fields(old: Any, value: Any) -> Any:
+    """Return an older description of a dataclass, with the defaults of fields that it did not have yet."""
+    if not (isinstance(old, dict) and dataclasses.is_dataclass(value)):
+        return old
+    described = dict(old)
+    for field in dataclasses.fields(value):
+        if field.name in old:
+            described[field.name] = with_new_fields(old[field.name], getattr(value, field.name))
+        elif field.default is not dataclasses.MISSING:
+            described[field.name] = describe(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            described[field.name] = describe(field.default_factory())
+    return described
+
+
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Return where two descriptions differ, as "path: old, now new"."""
     if isinstance(old, dict) and isinstance(new, dict):

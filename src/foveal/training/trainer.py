@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..configuration import describe, differences
+from ..configuration import describe, differences, with_new_fields
 from ..data.stream import Stream
 from ..distributed import ALONE, World
 from ..encoder.protocol import FILE as PROTOCOL
@@ -180,7 +180,7 @@ def _check_folder(run: Run[Any], out: Path, *, resume: bool) -> None:
     if resume:
         if not path.is_file():
             raise ValueError(f"There is nothing to resume in {out}. Leave out --resume to start.")
-        changed = differences(_description(path), describe(run))
+        changed = differences(with_new_fields(_description(path), run), describe(run))
         free = (*FREE, "data.sources:") if (out / fingerprint.FILE).is_file() else FREE
         changed = [change for change in changed if not change.startswith(free) or "workers" in change]
         if changed:

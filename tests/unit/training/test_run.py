@@ -1,11 +1,11 @@
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from foveal.configuration import describe, differences, override
+from foveal.configuration import describe, differences, override, with_new_fields
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,21 @@ def test_a_description_is_json_and_differs_where_runs_do(small):
     assert differences(old, old) == []
     assert differences(old, new) == ["optimizer.lr: 0.001, now 0.5"]
     assert describe(Part()) == {"type": "Part", "path": "a", "weights": [], "optional": 3, "words": []}
+
+
+def test_an_older_description_gets_the_defaults_of_new_fields_and_no_others():
+    @dataclass(frozen=True)
+    class Inner:
+        old: int
+        new: tuple[int, ...] = (1, 2)
+
+    @dataclass(frozen=True)
+    class Outer:
+        inner: Inner
+        extra: Inner = field(default_factory=lambda: Inner(3))
+
+    old, new = {"type": "Outer", "inner": {"type": "Inner", "old": 1}}, Outer(Inner(1))
+    assert with_new_fields(old, new) == describe(new)
+    assert differences(with_new_fields(old, Outer(Inner(1, (5,)))), describe(Outer(Inner(1, (5,))))) == [
+        "inner.new: [1, 2], now [5]"
+    ]

@@ -4,8 +4,10 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tarfile
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,8 @@ from foveal.configuration import override
 from foveal.models.weights import load
 from foveal.training.logbook import read
 from foveal.training.trainer import NotFiniteError, fit
+
+FIRST_VERSION = Path(__file__).parents[2] / "fixtures/run_0_1.tar.xz"
 
 
 def weights(folder):
@@ -271,3 +275,13 @@ def test_an_objective_without_a_term_is_refused(small, tmp_path):
     run = replace(small.small_run(), objective=lambda output, world: {})
     with pytest.raises(ValueError, match=r"The objective of 'small' has no term .*--set data\.captions=true"):
         fit(run, tmp_path / "run", progress=False)
+
+
+def test_a_run_of_the_first_version_resumes_to_the_weights_it_would_have_had(small, tmp_path):
+    with tarfile.open(FIRST_VERSION) as archive:
+        archive.extractall(tmp_path, filter="data")
+    folder = tmp_path / "run_0_1"
+    sizes = [f"model.{tower}.{name}=8" for tower in ("vision", "text") for name in ("width", "mlp_width")]
+    run = small.small_run("steps=4", "machine.checkpoint_every=2", *sizes, "model.embed_width=8")
+    fit(run, folder, resume=True, progress=False)
+    torch.testing.assert_close(weights(folder), load_file(folder / "expected.safetensors"), rtol=1e-4, atol=1e-5)

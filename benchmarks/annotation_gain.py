@@ -23,7 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from annotation_quality import fitting
-from foveal.annotation.detectors import Dense, Detection
+from foveal.annotation.detectors import Detection, Proposed
 from foveal.annotation.run.engine import LOOKED_AT
 from foveal.annotation.stage import Dropped
 from foveal.annotation.stages.filter import Filter
@@ -32,6 +32,7 @@ from foveal.annotation.stages.negatives import Negatives
 from foveal.annotation.stages.phrases import Parser, Phrases
 from foveal.data.formats import WebDataset
 from foveal.data.scenes import Scenes
+from foveal.detection.dense import Dense
 from foveal.encoder import Encoder
 from foveal.evaluation.benchmark import Benchmark
 from foveal.evaluation.choice import RegionChoice
@@ -66,7 +67,7 @@ class TrueBoxes:
 
 def annotated(scenes: Scenes, encoder: Encoder | None, parser: Parser) -> Iterator[Sample]:
     """What the engine makes of the pictures and their long captions, and nothing else of them."""
-    ground = TrueBoxes(scenes) if encoder is None else Ground(Dense(encoder))
+    ground = TrueBoxes(scenes) if encoder is None else Ground(Proposed(Dense(encoder)))
     plain = (replace(exact, regions=()) for exact in islice(scenes, LOOKED_AT))
     stages = (Phrases(parser), ground, Negatives().prepared(plain), Filter())
     for exact in scenes:

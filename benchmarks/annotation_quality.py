@@ -15,8 +15,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any, NamedTuple
 
-from foveal.annotation.detectors import Dense
-from foveal.annotation.encoders import load_encoder
+from foveal.annotation.detectors import Proposed
 from foveal.annotation.stages.ground import intersection_over_union
 from foveal.annotation.stages.negatives import Negatives
 from foveal.annotation.stages.phrases import Phrases, has_spacy, parse
@@ -24,6 +23,7 @@ from foveal.data.scenes import NOUNS, Scenes
 from foveal.data.scenes.artwork import plural
 from foveal.data.scenes.language import NUMBERS, describe
 from foveal.data.scenes.truth import COLORS, SIZES, Scene, Tile
+from foveal.detection.dense import Dense
 from foveal.language.chunker import Phrase
 from foveal.language.lexicon import lexicon
 from foveal.types import Box, Region, Sample
@@ -241,7 +241,7 @@ def grounding(encoder: str, odd: bool | None) -> None:
             pictures.append(folder / "images" / f"{image['id']:012d}.jpg")
             names.append(list(own))
             truths.append(list(own.values()))
-    found = Dense(load_encoder(encoder)).find(pictures, names)
+    found = Proposed(Dense(encoder), per_phrase=1).find(pictures, names)
     boxes = [[one.box for one in sorted(some)] for some in found]
     center = (0.1, 0.1, 0.9, 0.9)  # the best of sides 0.4 to 1 on these pictures
     for name, guesses in (("dense features", boxes), ("center box", [[center] * len(own) for own in names])):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .detection.detect import detect
     from .encoder import Encoder
     from .encoder.load import load
     from .evaluation.evaluate import evaluate
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
     from .models.dual_encoder import DualEncoder
     from .training.run import Run
     from .training.start import train
-    from .types import Batch, Negative, Output, Region, Sample
+    from .types import Batch, Detections, Negative, Output, Region, Sample
 
 __all__ = [
     "Batch",
+    "Detections",
     "DualEncoder",
     "Encoder",
     "ModelConfig",
@@ -24,6 +26,7 @@ __all__ = [
     "Region",
     "Run",
     "Sample",
+    "detect",
     "evaluate",
     "load",
     "train",
@@ -31,6 +34,7 @@ __all__ = [
 
 _HOMES = {
     "Batch": "types",
+    "Detections": "types",
     "DualEncoder": "models.dual_encoder",
     "Encoder": "encoder",
     "ModelConfig": "models.config",
@@ -39,6 +43,7 @@ _HOMES = {
     "Region": "types",
     "Run": "training.run",
     "Sample": "types",
+    "detect": "detection.detect",
     "evaluate": "evaluation.evaluate",
     "load": "encoder.load",
     "train": "training.start",

@@ -91,6 +91,30 @@ class Sample:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of one picture with what they show, surest first.
+
+    Attributes:
+        boxes: (x0, y0, x1, y1) in fractions of the picture.
+        score: How sure each is, 0 to 1.
+        label: What it shows, a number within `names`.
+        names: That were looked for.
+        width: Of the picture, turned upright, in pixels.
+        height: Of the picture, turned upright, in pixels.
+    """
+
+    boxes: Float[Tensor, "R 4"]
+    score: Float[Tensor, " R"]
+    label: Int[Tensor, " R"]
+    names: tuple[str, ...]
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
 @dataclass(frozen=True, slots=True)
 class PhraseBox:
     """The best box of a query's phrase in a picture.

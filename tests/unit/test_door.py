@@ -14,7 +14,7 @@ def test_every_name_of_the_door_leads_somewhere():
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(AttributeError, match=r"no attribute 'Encoders'. It has: Batch, DualEncoder, Encoder"):
+    with pytest.raises(AttributeError, match=r"no attribute 'Encoders'. It has: Batch, Detections, DualEncoder"):
         foveal.Encoders  # noqa: B018
 
 

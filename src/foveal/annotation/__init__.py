@@ -6,7 +6,7 @@ from ..lazy import lazy_names
 
 if TYPE_CHECKING:
     from .assistant.assistant import Assistant
-    from .detectors import AssistantDetector, Dense, Detection, Detector, OpenVocabulary
+    from .detectors import AssistantDetector, Detection, Detector, Proposed
     from .duplicates.near_duplicates import near_duplicates, similar_pictures
     from .run.output import Output
     from .run.pipeline import Annotation, Summary
@@ -26,7 +26,6 @@ __all__ = [
     "AssistantDetector",
     "BatchStage",
     "Caption",
-    "Dense",
     "Detection",
     "Detector",
     "Dropped",
@@ -34,10 +33,10 @@ __all__ = [
     "Ground",
     "Halted",
     "Negatives",
-    "OpenVocabulary",
     "Output",
     "Phrases",
     "Processes",
+    "Proposed",
     "Ray",
     "Settings",
     "Stage",
@@ -53,7 +52,6 @@ _HOMES = {
     "AssistantDetector": "detectors",
     "BatchStage": "stage",
     "Caption": "stages.caption",
-    "Dense": "detectors",
     "Detection": "detectors",
     "Detector": "detectors",
     "Dropped": "stage",
@@ -61,10 +59,10 @@ _HOMES = {
     "Ground": "stages.ground",
     "Halted": "stage",
     "Negatives": "stages.negatives",
-    "OpenVocabulary": "detectors",
     "Output": "run.output",
     "Phrases": "stages.phrases",
     "Processes": "run.processes",
+    "Proposed": "detectors",
     "Ray": "run.ray",
     "Settings": "stages.settings",
     "Stage": "stage",

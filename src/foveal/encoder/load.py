@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -55,6 +56,16 @@ def load(
     model = checkpoint.model.eval().to(place)
     transform = checkpoint.protocol.transform(model.config.vision)
     return Encoder(model, checkpoint.tokenizer, transform, protocol=checkpoint.protocol, dtype=precision)
+
+
+@cache
+def load_once(name: str, device: str | None = None) -> Encoder:
+    """Return the encoder of a name or path, the same one whenever it is asked for again in this process.
+
+    Raises:
+        ValueError: As `load`.
+    """
+    return load(name, device=device)
 
 
 def _from_hub(name: str, revision: str | None) -> Checkpoint:

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-SHARES = (0.2, 0.3, 0.45, 0.65)  # of a side that windows take
+from ..models.lattice import window_lattice
+
 REGIONS = 12
 """Most regions of an image, where nobody asks for another number."""
 OVERLAP = 0.5  # intersection over union from which on the weaker of two windows goes
@@ -29,7 +30,7 @@ def propose_regions(grid: Float[Tensor, "B Y X E"], most: int) -> tuple[Float[Te
         that have fewer windows apart from each other.
     """
     rows, columns = grid.shape[1:3]
-    windows, boxes, rivals = _windows(rows, columns)
+    windows, boxes = window_lattice(rows, columns)
     cells = grid.flatten(1, 2)
     sums = windows @ cells  # (B, windows, E)
     sizes = windows.sum(dim=1)
@@ -38,7 +39,7 @@ def propose_regions(grid: Float[Tensor, "B Y X E"], most: int) -> tuple[Float[Te
     contrast = 1 - F.cosine_similarity(means, outside, dim=-1)
     strength = contrast * means.norm(dim=-1) * sizes.sqrt()[None]  # evidence grows with size, as a mean's does
     strength[:, 0] = torch.inf  # the whole picture
-    winners = _apart(strength, rivals, most)
+    winners = _apart(strength, _rivals(rows, columns), most)
     picked = means.gather(1, winners[..., None].expand(-1, -1, means.shape[2]))
     return F.normalize(picked, dim=-1), boxes[winners]
 
@@ -55,7 +56,7 @@ def best_windows(
     Returns:
         Boxes in fractions of the picture, and the cosine of each phrase and its box.
     """
-    windows, boxes, _ = _windows(*grid.shape[:2])
+    windows, boxes = window_lattice(*grid.shape[:2])
     means = F.normalize(windows @ grid.flatten(0, 1), dim=-1)
     best = (phrases @ means.T).max(dim=1)
     return boxes[best.indices], best.values
@@ -73,31 +74,9 @@ def _apart(strength: Float[Tensor, "B _w"], rivals: Float[Tensor, "_w _w"], most
 
 
 @lru_cache(maxsize=64)
-def _windows(rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return all windows of a grid: which cells each holds (0 or 1), its box, and which windows it drives out.
-
-    The whole grid is the first.
-    """
-    heights, widths = ({min(side, max(1, round(side * share))) for share in SHARES} for side in (rows, columns))
-    places = [(0, 0, rows, columns)]
-    for height in sorted(heights):
-        for width in sorted(widths):
-            if max(height / rows, width / columns) > 2.5 * min(height / rows, width / columns):
-                continue  # slivers
-            down, across = max(1, height // 2), max(1, width // 2)
-            tops = sorted({*range(0, rows - height + 1, down), rows - height})
-            lefts = sorted({*range(0, columns - width + 1, across), columns - width})
-            places += [(top, left, top + height, left + width) for top in tops for left in lefts]
-    places = list(dict.fromkeys(places))
-    windows = torch.zeros(len(places), rows, columns)
-    for number, (top, left, bottom, right) in enumerate(places):
-        windows[number, top:bottom, left:right] = 1
-    windows = windows.flatten(1)
+def _rivals(rows: int, columns: int) -> Float[Tensor, "_w _w"]:
+    """Return which windows of a grid each window drives out."""
+    windows, _ = window_lattice(rows, columns)
     shared = windows @ windows.T
     sizes = windows.sum(dim=1)
-    union = sizes[:, None] + sizes - shared
-    rivals = (shared / union > OVERLAP).float()
-    boxes = torch.tensor(
-        [(left / columns, top / rows, right / columns, bottom / rows) for top, left, bottom, right in places]
-    )
-    return windows, boxes, rivals
+    return (shared / (sizes[:, None] + sizes - shared) > OVERLAP).float()

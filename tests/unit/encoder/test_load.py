@@ -20,6 +20,7 @@ import foveal
 from foveal.data.tokenizer import Tokenizer
 from foveal.data.tokenizer_files import write
 from foveal.encoder.checkpoint import licence_of
+from foveal.encoder.load import load_once
 from foveal.encoder.protocol import Protocol
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
@@ -725,3 +726,18 @@ def test_a_licence_is_looked_for_at_the_beginning_of_a_card(tmp_path):
     assert licence_of(tmp_path / "README.md") == "mit"
     (tmp_path / "README.md").write_text("---\n" + "x" * 10**6 + "\nlicense: mit\n---\n")
     assert licence_of(tmp_path / "README.md") == ""
+
+
+def test_who_names_the_same_encoder_shares_it(monkeypatch, unchecked):
+    loaded = []
+
+    def load(name, device=None):
+        loaded.append((name, device))
+        return object()
+
+    monkeypatch.setattr("foveal.encoder.load.load", load)
+    load_once.cache_clear()
+    assert load_once("tiny") is load_once("tiny")
+    assert load_once("tiny", "cpu") is not load_once("tiny")
+    assert loaded == [("tiny", None), ("tiny", "cpu")]
+    load_once.cache_clear()

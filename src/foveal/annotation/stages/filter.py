@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ...encoder import Encoder
+from ...encoder.load import load_once
 from ...language.chunker import is_function_word
 from ...language.facts import without_article
 from ...types import Negative, Region, Sample
 from ..assistant.refusal import refuses
 from ..duplicates.contamination import contaminated, fingerprints
 from ..duplicates.fingerprints import picture_hash
-from ..encoders import load_encoder
 from ..stage import Dropped, remark
 from .phrases import clean
 
@@ -177,7 +177,7 @@ class Filter:
         self, outcomes: "list[Sample | Dropped | ValueError]", least: float
     ) -> "list[Sample | Dropped | ValueError]":
         """Return the outcomes; samples whose caption does not fit their picture are dropped."""
-        encoder = load_encoder(self.encoder) if isinstance(self.encoder, str) else self.encoder
+        encoder = load_once(self.encoder) if isinstance(self.encoder, str) else self.encoder
         samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
         verdicts = iter(_fitting(samples, encoder, least))
         return [next(verdicts) if isinstance(outcome, Sample) else outcome for outcome in outcomes]

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from ...detection.dense import Dense
+from ...detection.lookup import DETECTORS, OpenVocabulary
 from ...types import Box, Region, Sample
 from ..assistant.protocol import threads
-from ..detectors import AssistantDetector, Dense, Detection, Detector, OpenVocabulary
+from ..detectors import PUBLISHED, AssistantDetector, Detection, Detector, Proposed
 from ..stage import WHOLE, remark
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class Ground:
         batch_size: Samples looked at together.
     """
 
-    detector: Detector = field(default_factory=Dense)
+    detector: Detector = field(default_factory=Proposed)
     choice: Choice = field(default_factory=Choice)
     batch_size: int = 32
 
@@ -102,9 +104,10 @@ class Ground:
             ValueError: If an assistant shall point and there is none.
         """
         if settings.detector == "dense":
-            return cls(Dense(settings.encoder, device=settings.device))
+            return cls(Proposed(Dense(settings.encoder, device=settings.device)))
         if settings.detector != "assistant":
-            return cls(OpenVocabulary(settings.detector, device=settings.device))
+            name = DETECTORS.get(settings.detector, settings.detector)
+            return cls(Proposed(OpenVocabulary(name, settings.device, words=True), PUBLISHED))
         if settings.assistant is None:
             raise ValueError(
                 'Detector "assistant" needs an endpoint. Give --endpoint and --model, or another detector.'

@@ -14,6 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ...encoder import Encoder
+from ...encoder.load import load_once
 from ...language.facts import (
     Evidence,
     Facts,
@@ -34,7 +35,6 @@ from ...language.wordnet import WordNet
 from ...types import Negative, Region, Sample
 from ..assistant.prompt import fill
 from ..assistant.protocol import AssistantProtocol, threads
-from ..encoders import load_encoder
 from ..stage import remark
 from .phrases import clean
 
@@ -211,7 +211,7 @@ class Negatives:
 
     def _unfitting_removed(self, sample: Sample, regions: list[Region]) -> list[Region]:
         """Return the regions without those hard negatives that fit what is seen there too well."""
-        encoder = load_encoder(self.encoder) if isinstance(self.encoder, str) else self.encoder
+        encoder = load_once(self.encoder) if isinstance(self.encoder, str) else self.encoder
         assert encoder is not None
         boxes = encoder.encode_regions([sample.image], [[region.box for region in regions]])[0]
         texts = [

@@ -1,4 +1,4 @@
-"""Boxes for phrases: the choice among boxes, dense features, detectors of `transformers` with random weights."""
+"""Boxes for phrases: the choice among boxes, and what proposes them."""
 
 import pickle
 from collections.abc import Sequence
@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from foveal.annotation.detectors import AssistantDetector, Dense, Detection, OpenVocabulary
+from foveal.annotation.detectors import PUBLISHED, AssistantDetector, Detection, Proposed
 from foveal.annotation.stage import WHOLE, BatchStage, listening
 from foveal.annotation.stages.ground import Choice, Ground, GroundByAsking, intersection_over_union
 from foveal.annotation.stages.settings import Settings
 from foveal.data.images import ImageTransform
 from foveal.data.scenes import Scenes
 from foveal.data.tokenizer import Tokenizer
+from foveal.detection.dense import Dense
+from foveal.detection.lookup import OpenVocabulary
 from foveal.encoder import Encoder
 from foveal.models.dual_encoder import DualEncoder
 from foveal.models.sizes import tiny
@@ -87,7 +89,7 @@ class Painted:
 
 
 def test_a_broken_picture_costs_its_own_sample_alone(unchecked):
-    stage = Ground(Dense(Painted()))
+    stage = Ground(Proposed(Dense(Painted())))
     samples = [sample_of("left"), sample_of("left", image=b"broken"), Sample("b", b"broken"), sample_of("right")]
     first, second, third, last = stage.batch(samples)
     assert (first, third, last) == (stage(samples[0]), samples[2], stage(samples[3]))
@@ -105,7 +107,7 @@ def test_a_real_encoder_of_any_size_grounds_scenes():
     )
     sample = next(iter(Scenes(count=1, size=32)))
     phrases = [region.phrase for region in sample.regions]
-    stage = Ground(Dense(encoder), Choice(overlap=1.0, least=0.0))
+    stage = Ground(Proposed(Dense(encoder)), Choice(overlap=1.0, least=0.0))
     done = stage.batch([sample_of(*phrases, image=sample.image), sample_of(*phrases, image=sample.image)])
     assert [region.phrase for region in done[0].regions] == phrases
     assert done[0] == done[1]
@@ -140,8 +142,10 @@ def test_an_assistant_points_in_thousandths():
 
 def test_settings_choose_the_detector():
     dense = Ground.of(Settings(device="cpu"))
-    assert dense.detector == Dense("starter", device="cpu")
+    assert dense.detector == Proposed(Dense("starter", device="cpu"))
     assert pickle.loads(pickle.dumps(dense)) == dense  # noqa: S301  # our own
-    assert Ground.of(Settings(detector="some/model")).detector == OpenVocabulary("some/model")
+    named = Ground.of(Settings(detector="some/model")).detector
+    assert named == Proposed(OpenVocabulary("some/model", words=True), PUBLISHED)
+    assert Ground.of(Settings(detector="owlv2")).detector.proposer.name == "google/owlv2-base-patch16-ensemble"
     with pytest.raises(ValueError, match="needs an endpoint"):
         Ground.of(Settings(detector="assistant"))

@@ -1,0 +1,66 @@
+"""`foveal detect`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def detect(  # an argument for each option
+    model: Annotated[str, typer.Argument(help="Name, hub name or folder of a model; `starter` needs no download.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO... NAME...",
+            help="Photos and names in any order. What is there as a file, folder or pattern is a photo, every other "
+            'word is a name: photo.jpg "a red mug" "a dog".',
+        ),
+    ],
+    texts: Annotated[
+        list[str] | None, typer.Option("--text", help="A name, even if there is a file of that name.")
+    ] = None,
+    boxes: Annotated[
+        str,
+        typer.Option(
+            help="Where boxes come from: dense (the model itself), owlv2, llmdet_tiny, grounding-dino, one of these "
+            "from a hub name or folder, a file of proposals (.jsonl), or annotations in COCO's format (.json)."
+        ),
+    ] = "dense",
+    rule: Annotated[
+        Literal["box", "class"] | None,
+        typer.Option(
+            help="How detector and model are joined: one detector's score a box, or one for each name.",
+            show_default="class for dense, else box",
+        ),
+    ] = None,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Least score.")] = 0.0,
+    top: Annotated[int, typer.Option(min=1, help="Boxes of a photo.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Write boxes to this file: COCO's results, as JSON.")] = None,
+    drawn: Annotated[
+        Path | None, typer.Option("--draw", help="Draw the boxes into this PNG; with several photos, a folder.")
+    ] = None,
+) -> None:
+    """Find what words name in photos, with any model: boxes with scores, as a table, JSON and a drawn picture."""
+    from dataclasses import replace
+
+    from ..data.formats.paths import replacing
+    from ..detection.detect import OF_DENSE, check_names
+    from ..detection.detect import detect as find
+    from ..detection.lookup import proposer
+    from ..detection.rescore import Rescoring
+    from ..detection.show import as_results, as_table, write_drawings
+    from ..encoder.load import load
+    from .photos import photos_and_names
+
+    photos, names = photos_and_names(words, texts or ())
+    check_names(names)
+    encoder = load(model)
+    usual = OF_DENSE if boxes == "dense" else Rescoring()
+    rescoring = replace(usual, rule=rule or usual.rule, threshold=threshold, top=top)
+    detections = find(encoder, photos, names, proposals=proposer(boxes, encoder), rescoring=rescoring)
+    print(f"boxes={boxes} {rescoring}", as_table(photos, detections), sep="\n")
+    if out is not None:
+        with replacing(out) as unfinished:
+            unfinished.write_text(as_results(photos, detections), encoding="utf-8")
+    if drawn is not None:
+        write_drawings(drawn, photos, detections)

@@ -1,0 +1,36 @@
+"""Command lines of photos and words: which is which."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.kinds import SUFFIXES
+from ..outside import printable
+
+
+def photos_and_names(words: Sequence[str], texts: Sequence[str] = ()) -> tuple[list[Path], list[str]]:
+    """Return the photos and the names that a command line holds.
+
+    Args:
+        words: Files, folders (their pictures) and patterns that are there are photos; all other words are names.
+        texts: Names, whatever files there are.
+
+    Raises:
+        ValueError: If a word looks like a picture file that is not there, or there are no photos.
+    """
+    photos: list[Path] = []
+    names: list[str] = []
+    for word in words:
+        path = Path(word)
+        if path.is_dir():
+            photos += sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        elif path.is_file():
+            photos.append(path)
+        elif any(sign in path.name for sign in "*?[") and (matches := sorted(path.parent.glob(path.name))):
+            photos += matches
+        elif path.suffix.lower() in SUFFIXES:
+            raise ValueError(f"There is no photo {printable(word)}. If it is a name, give it with --text.")
+        else:
+            names.append(word)
+    if not photos:
+        raise ValueError("There is no photo among the words. Give files, folders or patterns such as 'photos/*.jpg'.")
+    return photos, [*names, *texts]

@@ -8,8 +8,8 @@ there, and measures again in a few minutes.
 Pictures have a 512-d embedding (float16) and 16 tokens of 128 numbers (int8), in the store that `foveal index` writes.
 Three searches answer the same queries in the same run:
 
-- ours: a first pass over the cells that tokens lie in, then late interaction with a shortlist of 200, as
-  `foveal search --mode late` does;
+- ours: a first pass over the cells that tokens lie in, then late interaction with a shortlist of 200; here from the
+  text to the picture alone, as LanceDB has it (`foveal search --mode late` compares the same shortlist both ways);
 - exhaustive: late interaction with every picture, all tokens kept in memory as int8; its ten best are what recall is
   measured against;
 - LanceDB's own multivector search: an IVF-PQ index over the tokens themselves (float16, 16 per picture).
@@ -130,6 +130,8 @@ def likeness(world: World) -> str:
 
 def build(world: World, folder: Path, count: int) -> dict[str, float]:
     """Write the index batch by batch, as `foveal index` does. Gives seconds and bytes."""
+    import lancedb
+
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off
     start = time.perf_counter()
     store = Store.create(folder, Layout(WIDTH, TOKEN_WIDTH, TOKENS, regions=0), {})
@@ -151,7 +153,8 @@ def build(world: World, folder: Path, count: int) -> dict[str, float]:
         store.write(row_batch(store.layout, metadata, features), replace=())
     written = time.perf_counter() - start
     store.finish()
-    store.pictures.optimize(cleanup_older_than=timedelta(0))  # what compaction replaced, which users keep for an hour
+    pictures = lancedb.connect(str(folder)).open_table("pictures")
+    pictures.optimize(cleanup_older_than=timedelta(0))  # what compaction replaced, which users keep for an hour
     return {"written": written, "indexed": time.perf_counter() - start - written, "bytes": size(folder)}
 
 
@@ -164,7 +167,7 @@ def ours(first_pass: FirstPass, embedding: Tensor, tokens: Tensor) -> list[str]:
 
 def in_memory(store: Store) -> tuple[list[str], Tensor]:
     """All ids and all tokens."""
-    rows = store.pictures.search().select(["id", "tokens"]).to_arrow()
+    rows = store.pictures.read(["id", "tokens"])
     flat = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in rows["tokens"].chunks])
     return rows["id"].to_pylist(), torch.from_numpy(flat).view(-1, TOKENS, TOKEN_WIDTH)
 
@@ -185,7 +188,7 @@ def build_multivector(store: Store, folder: Path) -> dict[str, float]:
     start = time.perf_counter()
     schema = pa.schema({"id": pa.string(), "tokens": pa.list_(pa.list_(pa.float16(), TOKEN_WIDTH))})
     table = lancedb.connect(str(folder)).create_table("tokens", schema=schema, mode="overwrite")
-    for rows in store.pictures.search().select(["id", "tokens"]).to_batches():
+    for rows in store.pictures.batches(["id", "tokens"], BATCH):
         flat = rows["tokens"].flatten().to_numpy(zero_copy_only=False).reshape(-1, TOKEN_WIDTH).astype(np.float32)
         unit = (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float16)
         each = pa.FixedSizeListArray.from_arrays(pa.array(unit.reshape(-1)), TOKEN_WIDTH)
@@ -193,7 +196,7 @@ def build_multivector(store: Store, folder: Path) -> dict[str, float]:
         table.add(pa.table({"id": rows["id"], "tokens": pa.ListArray.from_arrays(ends, each)}, schema=schema))
     table.optimize(cleanup_older_than=timedelta(0))
     # its own choice, 122 for a million pictures, does not count their tokens: a search took 0.86 s
-    partitions = round((TOKENS * store.pictures.count_rows()) ** 0.5 / 4)
+    partitions = round((TOKENS * store.pictures.count()) ** 0.5 / 4)
     table.create_index("tokens", config=IvfPq("cosine", num_partitions=partitions, num_sub_vectors=16))
     return {"built": time.perf_counter() - start, "bytes": size(folder)}
 

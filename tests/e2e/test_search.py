@@ -27,6 +27,7 @@ from foveal.models.sizes import tiny
 from foveal.search import Indexing, Searcher
 from foveal.search.sources import id_of
 from foveal.search.store import Store, cells, table
+from foveal.search.store.codes import Codes
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def whole(index):
     if not Store.is_there(index):
         return set()
     opened = Store.open(index)
-    rows = opened.pictures.to_arrow()
+    rows = opened.pictures.read()
     features = opened.features(rows)
     assert torch.isfinite(features.embedding).all()
     assert features.region_mask.any(dim=1).all()
@@ -182,29 +183,31 @@ def test_killed_thrice_nothing_is_lost(tmp_path, model, processes):
 
 
 # Kills at aimed places: before or after a method of the store.
-CREATING = [("create", "after"), ("write", "before"), ("_learn_cells", "after"), ("_keep_cells", "after")]
+CREATING = [("Store.create", "after"), ("Store.write", "before"), ("Codes._learn", "after"), ("Codes._keep", "after")]
 UPDATING = [
-    ("_uncode", "after"),
-    ("write", "after"),
-    ("forget", "after"),
-    ("finish", "before"),
-    ("_code", "before"),
-    ("_code", "after"),
-    ("note", "before"),
-    ("note", "after"),
+    ("Codes.forget", "after"),
+    ("Store.write", "after"),
+    ("Store.forget", "after"),
+    ("Store.finish", "before"),
+    ("Codes.update", "before"),
+    ("Codes.update", "after"),
+    ("Store.note", "before"),
+    ("Store.note", "after"),
 ]
 
 
-def dying(name, when, photos, index, model):
+def dying(place, when, photos, index, model):
     """The work of the command in this process, which is killed when it comes to a method of the store."""
-    method = getattr(Store, name)
+    kind, _, name = place.partition(".")
+    owner = {"Store": Store, "Codes": Codes}[kind]
+    method = getattr(owner, name)
 
     def killed(*given, **options):
         if when == "after":
             method(*given, **options)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(Store, name, staticmethod(killed) if name == "create" else killed)
+    setattr(owner, name, staticmethod(killed) if name == "create" else killed)
     work(photos, index, model)
 
 
@@ -247,7 +250,7 @@ def complete(index):
     found, opened = whole(index), Store.open(index)
     assert {each.decode() for each in opened.codes()[0]} == found
     assert opened.facts["finished"] == opened.versions
-    return {(row["path"], row["hash"]) for row in opened.pictures.to_arrow().to_pylist()}
+    return {(row["path"], row["hash"]) for row in opened.pictures.read().to_pylist()}
 
 
 def hits(index):
@@ -332,10 +335,10 @@ def test_ray_workers_make_the_same_index(tmp_path, model):
         one, other = here(partial(load, str(model))), there(partial(load, str(model)))
         assert one == other
         reports.append(other)
-        rows = [Store.open(tmp_path / name).pictures.to_arrow() for name in ("here", "there")]
+        rows = [Store.open(tmp_path / name).pictures.read() for name in ("here", "there")]
         assert rows[0].equals(rows[1])
     assert (reports[0].added, reports[1].updated, reports[1].unchanged) == (30, 1, 29)
-    versions = Store.open(tmp_path / "there").pictures.list_versions()
+    versions = lancedb.connect(tmp_path / "there").open_table("pictures").list_versions()
     assert not (tmp_path / "there/staging").exists()
     assert len(versions) < 12  # made, one commit, then joined and indexed; the other has one commit a batch
 

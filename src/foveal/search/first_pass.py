@@ -11,7 +11,8 @@ from torch import Tensor
 from ..encoder.scores import Needs
 from .query import MODES
 from .scoring import EncodedQuery
-from .store import FEATURES, METADATA, Features, Numbered, Store
+from .store import FEATURES, METADATA, Numbered, Store
+from .store.features import Features
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class FirstPass:
             id_lists = self._by_sets(encoded, mode, where, limit)
             coded = self._all_coded and numbered is not None
             if not coded or min(map(len, id_lists)) < limit:
-                nearest = self._store.nearest(torch.stack([query.embedding for query in encoded]), where, limit)
+                nearest = self._store.nearest(torch.stack([query.embedding for query in encoded]).numpy(), where, limit)
                 id_lists = [[*first, *then] for first, then in zip(nearest, id_lists, strict=True)]
         rest = iter(id_lists)
         shortlists = [dict.fromkeys(image_id for _ in parts for image_id in next(rest)) for parts in queries]
@@ -117,11 +118,11 @@ class FirstPass:
     def _as_opened(self) -> Numbered | None:
         """Rows by number, as long as nobody has written since."""
         numbered = self._numbered
-        return numbered if numbered is not None and numbered.version == self._store.pictures.version else None
+        return numbered if numbered is not None and numbered.version == self._store.version else None
 
     def _everything(self, count: int, where: str) -> list[Shortlist]:
         """Return all images, kept in memory as long as the index stays as it is."""
-        version = self._store.pictures.version
+        version = self._store.version
         in_memory = self._in_memory
         if in_memory is None or in_memory[0] != version:
             rows = self._store.named()
@@ -151,7 +152,7 @@ class FirstPass:
         if not needs:
             return []
         if self._codes is None:  # stopped before it was finished
-            return self._store.nearest_regions(query.phrases, where, limit) if "regions" in needs else []
+            return self._store.nearest_regions(query.phrases.numpy(), where, limit) if "regions" in needs else []
         ids, postings = self._codes
         part, tokens = ("regions", query.phrases) if "regions" in needs else ("tokens", query.tokens)
         # with a filter, more are asked for than are wanted, as some will not pass it

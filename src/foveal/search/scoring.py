@@ -16,7 +16,8 @@ from ..encoder.scores import Score
 from ..types import Box, Kind
 from .background import SAMPLE, TEXTS, Baseline
 from .query import MODES
-from .store import Features, Store
+from .store import Store
+from .store.features import Features
 from .token_sets import token_set
 
 QueryKind = Literal["text", "picture", "box"]

@@ -29,7 +29,8 @@ from .scoring import (
     similarities,
 )
 from .sources import id_of, original
-from .store import Features, Store, as_box
+from .store import Store
+from .store.features import Features, as_box
 
 SHORTLIST = 200
 """Images that the first pass hands on to be compared in full."""

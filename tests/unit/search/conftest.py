@@ -69,9 +69,9 @@ def photos(tmp_path, fill):
 def run(tmp_path, encoder):
     """Brings the index of a source up to date."""
 
-    def run(source, model=encoder, **options):
+    def run(source, opened=encoder, **options):
         options = {"batch": 4, "tokens": 4, "regions": 4, **options}
-        return Indexing(str(source), str(tmp_path / "index"), **options)(lambda: model)
+        return Indexing(str(source), str(tmp_path / "index"), **options)(lambda: opened)
 
     return run
 

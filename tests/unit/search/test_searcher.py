@@ -11,7 +11,9 @@ from foveal.search import MODES, Indexing, Query, Searcher
 from foveal.search.indexing.plan import IndexPlan
 from foveal.search.scoring import encode_text_queries, similarities
 from foveal.search.sources import id_of
-from foveal.search.store import Features, Store, cells, table
+from foveal.search.store import Store, cells, lance, table
+from foveal.search.store.codes import Codes
+from foveal.search.store.features import Features
 from foveal.similarity import late_interaction
 
 TEXT = "a red square above a blue one, and two green stripes"
@@ -19,7 +21,7 @@ TEXT = "a red square above a blue one, and two green stripes"
 
 def everything(searcher):
     """Every picture, as the index holds it, and their paths."""
-    rows = searcher._store.pictures.to_arrow()
+    rows = searcher._store.pictures.read()
     return Features.of(rows, searcher._store.layout), rows["path"].to_pylist()
 
 
@@ -90,7 +92,7 @@ def of_any_size(request, tmp_path, encoder, fill, monkeypatch):
     monkeypatch.setattr(cells, "PER_CELL", 3)
     monkeypatch.setattr(table, "CODED", {"all compared": 10**6, "coded": 20, "not finished": 20}[request.param])
     if request.param == "not finished":
-        monkeypatch.setattr(Store, "_code", lambda _: None)
+        monkeypatch.setattr(Codes, "update", lambda *_: None)
     Indexing(str(fill(tmp_path / "photos", range(60))), str(tmp_path / "index"), tokens=6, regions=5)(lambda: encoder)
     return Searcher(Store.open(tmp_path / "index"), encoder, shortlist=12)
 
@@ -245,7 +247,7 @@ def test_a_picture_that_is_gone_is_told_and_its_thumbnail_explained(tmp_path, en
 
 
 def test_what_is_indexed_meanwhile_is_found(tmp_path, encoder, fill, monkeypatch, jpeg):
-    monkeypatch.setattr(table, "FRESH", timedelta(0))
+    monkeypatch.setattr(lance, "FRESH", timedelta(0))
     indexing = Indexing(str(fill(tmp_path / "photos", range(3))), str(tmp_path / "index"))
     indexing(lambda: encoder)
     searcher = Searcher.open(tmp_path / "index", encoder)
@@ -279,7 +281,7 @@ def test_a_first_pass_over_sets_changes_no_best_hit(tmp_path, encoder, fill, mon
 
 def test_rows_by_number_are_rows_by_id_as_long_as_nobody_writes(tmp_path, encoder, fill, monkeypatch):
     monkeypatch.setattr(table, "CODED", 5)
-    monkeypatch.setattr(table, "FRESH", timedelta(0))
+    monkeypatch.setattr(lance, "FRESH", timedelta(0))
     photos = fill(tmp_path / "photos", range(12))
     indexing = Indexing(str(photos), str(tmp_path / "index"))
     indexing(lambda: encoder)
@@ -313,7 +315,7 @@ def test_an_index_that_was_never_finished_is_as_sure_as_one_that_was(tmp_path, e
 
 
 def test_what_is_usual_is_measured_again_when_an_open_index_has_grown(tmp_path, encoder, fill, monkeypatch, jpeg):
-    monkeypatch.setattr(table, "FRESH", timedelta(0))
+    monkeypatch.setattr(lance, "FRESH", timedelta(0))
     indexing = Indexing(str(fill(tmp_path / "photos", range(3))), str(tmp_path / "index"))
     indexing(lambda: encoder)
     searcher = Searcher.open(tmp_path / "index", encoder)
@@ -324,7 +326,7 @@ def test_what_is_usual_is_measured_again_when_an_open_index_has_grown(tmp_path, 
 
 def test_what_came_after_the_cells_were_read_is_found_too(tmp_path, encoder, fill, monkeypatch, jpeg):
     monkeypatch.setattr(table, "CODED", 20)
-    monkeypatch.setattr(table, "FRESH", timedelta(0))
+    monkeypatch.setattr(lance, "FRESH", timedelta(0))
     photos = fill(tmp_path / "photos", range(30))
     indexing = Indexing(str(photos), str(tmp_path / "index"), tokens=6, regions=5)
     indexing(lambda: encoder)
@@ -363,7 +365,7 @@ def every_question(searcher, picture):
 def test_an_index_that_was_replaced_is_never_answered_from(
     tmp_path, encoder, make_encoder, fill, monkeypatch, size, change
 ):
-    monkeypatch.setattr(table, "FRESH", timedelta(0))
+    monkeypatch.setattr(lance, "FRESH", timedelta(0))
     monkeypatch.setattr(table, "CODED", 10**6 if size == "small" else 8)
     monkeypatch.setattr(cells, "PER_CELL", 3)
     photos, index = fill(tmp_path / "photos", range(10)), tmp_path / "index"
@@ -404,7 +406,7 @@ def test_a_damaged_file_of_an_open_index_is_one_line(tmp_path, encoder, photos, 
     for path in (tmp_path / "index/pictures.lance/data").iterdir():
         path.write_bytes(b"damaged")
     with pytest.raises(OSError, match=r"index' cannot be read or written: ") as told:
-        searcher.search("a cat")
+        searcher.search("a cat", where="width > 1")
     assert "\n" not in str(told.value)
 
 
@@ -412,10 +414,10 @@ def test_an_index_of_before_is_still_read_and_written(tmp_path, encoder, fill, p
     """What an index was made with once stood in its notes alone."""
     run(photos)
     whole = Store.open(tmp_path / "index")
-    about, rows = whole.facts, whole.pictures.to_arrow().replace_schema_metadata(None)
+    about, rows = whole.facts, whole.pictures.read().replace_schema_metadata(None)
     whole.note(**about)
-    table._connect(tmp_path / "index").create_table(table.PICTURES, rows, mode="overwrite")
-    assert Store.open(tmp_path / "index")._facts == b"{}"
+    lance.LanceDatabase(tmp_path / "index").create(table.PICTURES, rows)
+    assert Store.open(tmp_path / "index")._made == "{}"
     fill(photos, [70])
     assert str(run(photos)).startswith("11 pictures: 1 added, 0 updated, 10 unchanged")
     assert len(Searcher.open(tmp_path / "index", encoder).search("a cat")) == 11

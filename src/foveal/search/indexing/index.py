@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -75,7 +76,7 @@ class Indexing:
         """Index, and say what became of the pictures. `report.json` in the index names the broken ones.
 
         Args:
-            open_encoder: Gives the model. Called once here, and once in every Ray worker.
+            open_encoder: Gives the model. Called once here if anything is new, and once in every Ray worker.
 
         Raises:
             ValueError: If there is no such source, the index is of another source or model, another process writes to
@@ -85,10 +86,10 @@ class Indexing:
         check_source(self.source)
         if not is_remote(self.index) and Path(self.index).exists() and not Path(self.index).is_dir():
             raise ValueError(f"'{self.index}' is a file. Name a folder for the index.")
-        encoder = open_encoder()
+        encoder = cache(open_encoder)
         try:
             if not Store.is_there(self.index):
-                Store.create(self.index, *self._new(encoder))
+                Store.create(self.index, *self._new(encoder()))
             with alone(self.index):
                 return self._bring_up_to_date(encoder, open_encoder)
         except KeyboardInterrupt as error:
@@ -103,17 +104,22 @@ class Indexing:
                 f"{reason} {self._count} pictures are kept. Once mended, the same command goes on."
             ) from error
 
-    def _bring_up_to_date(self, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> Report:
+    def _bring_up_to_date(self, encoder: Callable[[], Encoder], open_encoder: Callable[[], Encoder]) -> Report:
+        """Index what is new. The model is loaded when the first picture has to be encoded."""
         store = Store.open(self.index)
-        self._check(store, encoder)
+        self._check(store)
+        known = cache(lambda: self._checked(store, encoder()))
+        if store.facts["model"] != self.model:
+            known()
         plan = IndexPlan(self._listing(store), store, forget=self.forget, progress=self.progress)
         with plan.bar:  # closed whatever happens, so that what is said of it has a line of its own
-            self._encode(plan, store, encoder, open_encoder)
+            self._encode(plan, store, known, open_encoder)
             report = plan.finish()
         facts = store.facts
         if facts.get("finished") != store.versions or not is_current(facts.get("background", {})):
             store.finish()
-            store.note(background=measure_background(store, encoder), finished=store.versions)
+            store.note(background=measure_background(store, known()), finished=store.versions)
+        store.snap()
         self._write_report(store, report)
         return report
 
@@ -122,12 +128,17 @@ class Indexing:
         """Number of pictures in the index by now."""
         return Store.open(self.index).count() if Store.is_there(self.index) else 0
 
-    def _encode(self, plan: IndexPlan, store: Store, encoder: Encoder, open_encoder: Callable[[], Encoder]) -> None:
+    def _encode(
+        self, plan: IndexPlan, store: Store, encoder: Callable[[], Encoder], open_encoder: Callable[[], Encoder]
+    ) -> None:
         if self.engine == "ray":
             from .ray import encode_with_ray
 
             staging = Path(self.staging or Path(self.index) / "staging")
-            encode_with_ray(plan, store, open_encoder, staging, batch=self.batch, workers=self.workers)
+            work = list(batches(plan, self.batch))
+            if work:
+                encoder()  # refused here, not in a worker, if it is another model
+            encode_with_ray(plan, work, store, open_encoder, staging, workers=self.workers)
         else:
             self._encode_here(plan, store, encoder)
 
@@ -137,13 +148,22 @@ class Indexing:
         facts = {"model": self.model, "probe": embeddings, "source": self._place, "protocol": asdict(encoder.protocol)}
         return Layout(len(embeddings[0]), len(embeddings[0]), self.tokens, self.regions), facts
 
-    def _check(self, store: Store, encoder: Encoder) -> None:
-        facts, layout = store.facts, store.layout
+    def _checked(self, store: Store, encoder: Encoder) -> Encoder:
+        """Return the encoder, if it is the index's model.
+
+        Raises:
+            ValueError: If it is another.
+        """
+        facts = store.facts
         if not same_model(encoder, facts["probe"]):
             raise ValueError(
                 f"'{self.index}' was made with another model than '{self.model}': '{facts['model']}'."
                 " Name that one, or make another index."
             )
+        return encoder
+
+    def _check(self, store: Store) -> None:
+        facts, layout = store.facts, store.layout
         if (layout.tokens, layout.regions) != (self.tokens, self.regions):
             raise ValueError(
                 f"'{self.index}' holds {layout.tokens} tokens and {layout.regions} regions a picture, not {self.tokens}"
@@ -180,13 +200,16 @@ class Indexing:
     def _place(self) -> str:
         return str(Path(self.source).absolute())
 
-    def _encode_here(self, plan: IndexPlan, store: Store, encoder: Encoder) -> None:
+    def _encode_here(self, plan: IndexPlan, store: Store, encoder: Callable[[], Encoder]) -> None:
         """Do three things at once: read and decode the next batch, embed this one, write the last one."""
         with ThreadPoolExecutor(self.workers) as readers, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             try:
                 for read in _ahead(readers, batches(plan, self.batch), store.layout.thumbnail):
-                    rows, broken = encode_rows(encoder, store.layout, plan.sort_out(read))
+                    pictures = plan.sort_out(read)
+                    if not pictures:
+                        continue
+                    rows, broken = encode_rows(encoder(), store.layout, pictures)
                     plan.refuse(broken)
                     if writing is not None:
                         writing.result()

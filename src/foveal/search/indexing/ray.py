@@ -6,7 +6,7 @@ Needs `pip install "foveal[ray]"`, and a folder that all workers see.
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -18,24 +18,30 @@ from ..fingerprint import probe
 from ..sources import Entry
 from ..store import Layout, Store, schema
 from .encode import Loaded, Unreadable, encode_rows, read_entry
-from .plan import IndexPlan, batches
+from .plan import Batch, IndexPlan
 
 DONE = b"foveal"  # key of a fragment's summary, in its schema
 
 
 def encode_with_ray(
-    plan: IndexPlan, store: Store, open_encoder: Callable[[], Encoder], staging: Path, *, batch: int, workers: int
+    plan: IndexPlan,
+    entries: Sequence[Batch],
+    store: Store,
+    open_encoder: Callable[[], Encoder],
+    staging: Path,
+    *,
+    workers: int,
 ) -> None:
     """Embed the pictures of a plan in workers of a Ray cluster, started here where there is none, and commit once.
 
     Batches that workers of a run that was cut off have finished are taken as they are.
 
     Args:
-        plan: Of the pictures that may have to be read.
+        plan: Counts what becomes of the pictures.
+        entries: Pictures that may have to be read, a file's in one batch.
         store: The index.
         open_encoder: Gives the model, in every worker.
         staging: A folder that all workers see. It goes when all is committed.
-        batch: Pictures in one file.
         workers: Actors, each with a model.
 
     Raises:
@@ -46,7 +52,7 @@ def encode_with_ray(
         import ray.data
     except ImportError as error:
         raise ValueError("Engine 'ray' needs Ray. Install it: pip install 'foveal[ray]'.") from error
-    work = [{"number": number, "work": _Work(entries)} for number, entries in enumerate(batches(plan, batch))]
+    work = [{"number": number, "work": _Work(batch)} for number, batch in enumerate(entries)]
     if work:
         if not ray.is_initialized():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)

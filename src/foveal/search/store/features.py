@@ -1,5 +1,6 @@
 """Features of images as tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...types import Box
 from .arrow import matrix, padded_rows, unit_rows
 from .layout import Layout
 
@@ -67,6 +69,12 @@ class Features:
             self.region_mask[places],
             self.boxes[places],
         )
+
+
+def as_box(numbers: Sequence[float] | Tensor) -> Box:
+    """Return four numbers as a box."""
+    x0, y0, x1, y1 = (float(number) for number in numbers)
+    return x0, y0, x1, y1
 
 
 def _without_repeats(tokens: Float[Tensor, "N S _t"]) -> Bool[Tensor, "N S"]:

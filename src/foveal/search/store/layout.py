@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from ...types import Box
 from .arrow import fixed_lists
 
 FEATURES = ("embedding", "tokens", "regions", "boxes")
 METADATA = ("id", "path", "width", "height", "caption")
+ID = "S24"  # ids are 24 hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def row_batch(layout: Layout, metadata: dict[str, list[Any]], features: Sequence
     return pa.table(columns, schema=schema(layout))
 
 
-def as_box(numbers: Sequence[float] | Tensor) -> Box:
-    """Return four numbers as a box."""
-    x0, y0, x1, y1 = (float(number) for number in numbers)
-    return x0, y0, x1, y1
+def among(ids: Sequence[str]) -> str:
+    """Build a filter for ids. Ids are letters and digits; others are none of an index and match nothing."""
+    quoted = ", ".join(f"'{image_id}'" for image_id in ids if image_id.isalnum())
+    return f"id IN ({quoted})" if quoted else "false"

@@ -4,6 +4,8 @@ import os
 import re
 import resource
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from errno import EACCES, EDQUOT, ENOSPC
 from io import BytesIO
@@ -28,7 +30,7 @@ from foveal.types import Sample
 
 def rows(index):
     """All columns of all pictures, in the order of the table."""
-    return Store.open(index).pictures.to_arrow().to_pylist()
+    return Store.open(index).pictures.read().to_pylist()
 
 
 def disguised(encoder, **methods):
@@ -69,7 +71,7 @@ def test_touched_files_are_read_again_but_not_embedded_again(photos, run, encode
     for path in photos.glob("*.jpg"):
         os.utime(path, ns=(1, 1))
     blind = disguised(encoder, encode_images_fully=None, encode_images=encoder.encode_images)
-    report = run(photos, model=blind)
+    report = run(photos, blind)
     assert (report.updated, report.unchanged) == (0, 10)
 
 
@@ -264,7 +266,7 @@ def test_a_picture_that_only_the_model_cannot_take_is_found_out(photos, run, enc
             raise ValueError("too red")
         return encoder.encode_images_fully(pictures, **options)
 
-    report = run(photos, model=disguised(encoder, encode_images_fully=picky))
+    report = run(photos, opened=disguised(encoder, encode_images_fully=picky))
     assert (report.added, report.broken) == (9, {"005.jpg": "too red"})
 
 
@@ -327,7 +329,7 @@ def test_a_batch_that_was_committed_stays_when_the_next_fails(photos, run, tmp_p
         return encoder.encode_images_fully(pictures, **options)
 
     with pytest.raises(KeyboardInterrupt, match=r"8 pictures in .*The same command goes on"):
-        run(photos, model=disguised(encoder, encode_images_fully=dying))
+        run(photos, opened=disguised(encoder, encode_images_fully=dying))
     report = run(photos)
     assert (report.added, report.unchanged, report.count) == (2, 8, 10)
 
@@ -353,10 +355,40 @@ def test_a_mistake_is_told_in_one_line(photos, run, tmp_path, encoder, monkeypat
     assert "\n" not in str(told.value)
 
 
-def test_another_model_is_refused(photos, run, make_encoder):
+def test_another_model_is_refused_as_soon_as_there_is_something_to_encode(photos, run, make_encoder, fill):
     run(photos)
+    other = make_encoder(seed=1)
+    assert run(photos, other).unchanged == 10
+    with pytest.raises(ValueError, match="made with another model than 'large'"):
+        run(photos, other, model="large")
+    fill(photos, [70])
     with pytest.raises(ValueError, match="made with another model than 'starter'"):
-        run(photos, model=make_encoder(seed=1))
+        run(photos, other)
+
+
+def test_a_run_that_finds_nothing_new_loads_no_model(photos, run, tmp_path, encoder):
+    run(photos)
+    for path in photos.rglob("*.jpg"):
+        path.touch()  # what was only touched is read, and not encoded
+    opened = []
+    indexing = Indexing(str(photos), str(tmp_path / "index"), batch=4, tokens=4, regions=4)
+    assert indexing(lambda: opened.append(1) or encoder).unchanged == 10
+    assert not opened
+
+
+COLD = """
+import resource, sys
+from foveal.search import Indexing
+report = Indexing(*sys.argv[1:], batch=4, tokens=4, regions=4)(lambda: 1 / 0)
+print(report.unchanged, *sorted({"lancedb", "pandas", "transformers"} & set(sys.modules)))
+"""
+
+
+def test_a_process_that_finds_nothing_new_imports_no_vector_store(photos, run, tmp_path):
+    run(photos)
+    command = [sys.executable, "-c", COLD, str(photos), str(tmp_path / "index")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["10"]
 
 
 def test_a_folder_that_was_moved_is_still_the_same(photos, run, tmp_path):
@@ -499,7 +531,7 @@ def test_a_full_disk_is_one_line_and_the_index_stays_whole(photos, run, tmp_path
         return encoder.encode_images_fully(pictures, **options)
 
     with pytest.raises(ValueError, match=rf"The disk of '{tmp_path}/index' is full: File too large") as told:
-        run(photos, model=disguised(encoder, encode_images_fully=filling))
+        run(photos, opened=disguised(encoder, encode_images_fully=filling))
     largest_file(resource.RLIM_INFINITY)
     kept = int(re.search(r"(\d+) pictures are kept\. Once mended, the same command goes on\.$", str(told.value))[1])
     assert (kept > 0) == (batch > 1)

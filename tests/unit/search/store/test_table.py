@@ -4,10 +4,12 @@ import json
 import tarfile
 from pathlib import Path
 
+import lancedb
 import pytest
 
 from foveal.search import MODES, Indexing, Searcher
-from foveal.search.store import Store, table
+from foveal.search.store import Store, cells, table
+from foveal.search.store.lance import LanceTable
 
 FIRST_VERSION = Path(__file__).parents[3] / "fixtures" / "index_0_1.tar.xz"
 """Twenty pictures of `fill`, with cells, as version 0.1.0 wrote them, and the hits that it gave."""
@@ -52,3 +54,50 @@ def test_an_index_of_the_first_version_is_brought_up_to_date(of_first_version, e
     store = Store.open(of_first_version)
     assert len(store.codes()[0]) == 21
     assert set(store.facts["background"]["priors"]["text"]) == set(MODES)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The numbers of rows whose vectors were read, and the rewrites of whole tables."""
+    counts = {"taken": 0, "all": 0, "rewritten": 0}
+
+    def take(self, numbers, columns, original=LanceTable.take):
+        counts["taken"] += len(numbers)
+        return original(self, numbers, columns)
+
+    def batches(self, columns, size, original=LanceTable.batches):
+        counts["all"] += 1
+        return original(self, columns, size)
+
+    def optimize(*given, original=lancedb.table.LanceTable.optimize, **options):
+        counts["rewritten"] += 1
+        return original(*given, **options)
+
+    monkeypatch.setattr(LanceTable, "take", take)
+    monkeypatch.setattr(LanceTable, "batches", batches)
+    monkeypatch.setattr(lancedb.table.LanceTable, "optimize", optimize)
+    return counts
+
+
+def test_what_is_read_to_add_pictures_is_what_is_new(tmp_path, encoder, fill, monkeypatch, reads):
+    """A row's vectors are read once for its codes; files are joined once an eighth of the table is new."""
+    monkeypatch.setattr(table, "CODED", 20)
+    monkeypatch.setattr(cells, "PER_CELL", 3)
+    photos = fill(tmp_path / "photos", range(30))
+    indexing = Indexing(str(photos), str(tmp_path / "index"), tokens=4, regions=4)
+    indexing(lambda: encoder)
+    assert reads == {"taken": 30, "all": 2, "rewritten": 1}  # cells of tokens and of regions are learnt once
+    fill(photos, [30])
+    indexing(lambda: encoder)
+    assert reads == {"taken": 31, "all": 2, "rewritten": 1}
+    fill(photos, range(31, 40))
+    indexing(lambda: encoder)
+    assert reads == {"taken": 40, "all": 2, "rewritten": 3}
+    indexing(lambda: encoder)
+    assert reads == {"taken": 40, "all": 2, "rewritten": 3}
+    searcher = Searcher(Store.open(tmp_path / "index"), encoder, shortlist=5)
+    assert searcher.search(image=picture_of(photos, 30), k=1)[0].path == "030.jpg"
+
+
+def picture_of(photos, number):
+    return (photos / f"{number:03d}.jpg").read_bytes()

@@ -280,15 +280,15 @@ def line(step: str, name: str, found: Metric) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--root", type=Path, default=DATA)
     parser.add_argument("--write", action="store_true", help="Write the alignment into the package.")
     asked = parser.parse_args()
-    photographed = json.loads((asked.data / "coco" / "annotations.json").read_text(encoding="utf-8"))["images"]
+    photographed = json.loads((asked.root / "coco" / "annotations.json").read_text(encoding="utf-8"))["images"]
     own = {caption.strip() for entry in photographed for caption in entry["captions"]}
-    corpus = json.loads((asked.data / "captions" / "coco_captions_val2017.json").read_text(encoding="utf-8"))
+    corpus = json.loads((asked.root / "captions" / "coco_captions_val2017.json").read_text(encoding="utf-8"))
     captions = [each["caption"] for each in corpus["annotations"][::5] if each["caption"].strip() not in own]
     space = without_photos(captions)
-    photos = look(space.encoder, asked.data / "coco")
+    photos = look(space.encoder, asked.root / "coco")
     for row in rows(space, photos):
         print(row, flush=True)
     if asked.write:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .lazy import lazy_names
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .detection.detect import detect

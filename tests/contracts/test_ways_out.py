@@ -30,7 +30,7 @@ VERBS = {
     name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for name, command in typer.main.get_command(app).commands.items()
 }
-EVERY_OPTION = set().union(*VERBS.values(), {"--help"})
+EVERY_OPTION = set().union(*VERBS.values(), {"--help", "--version"})
 OF_OTHERS = {"--nproc-per-node", "aligned"}  # torchrun's, torchvision's
 GAP = "\N{HORIZONTAL ELLIPSIS}"  # stands for what an f-string fills in
 
@@ -116,6 +116,10 @@ def known(path: str) -> bool:
     return path in every_run_path() or path in annotate_paths() or path == "path.to.field"
 
 
+def is_module(path: str) -> bool:
+    return any(PACKAGE.rglob(f"{path.replace('.', '/')}.py"))
+
+
 def missing(text: str) -> list[str]:
     """What a text names and is not there."""
     plain = " ".join(text.split())
@@ -125,7 +129,10 @@ def missing(text: str) -> list[str]:
         ((one.strip() for match in EXTRAS.finditer(plain) for one in match[1].split(",")), extras().__contains__),
         ((match[1] for match in COMMAND.finditer(text)), VERBS.__contains__),
         ((match[1] for match in PAGE.finditer(plain)), lambda name: (ROOT / name).is_file()),
-        ((match[1] for match in PATH.finditer(plain) if match[1] not in NOT_SETTINGS), known),
+        (
+            (match[1] for match in PATH.finditer(plain) if match[1] not in NOT_SETTINGS and not is_module(match[1])),
+            known,
+        ),
         ((match[1] for match in BARE.finditer(plain)), known),
         (
             (match[1] for match in ARGUMENT.finditer("" if re.search(r"<[a-z]", text) else plain)),
@@ -191,8 +198,10 @@ def called_wrongly(command: str) -> list[str]:
     if verb not in VERBS:
         return [verb] if verb != "--help" else []
     wrong = [word for word in rest if re.match(r"-\w|--\w", word) and word.split("=")[0] not in VERBS[verb]]
-    fields = annotate_paths() if verb == "annotate" else run_paths(rest[0]) if "--set" in rest else set()
     settings = [after.split("=")[0] for word, after in pairwise(rest) if word == "--set"]
+    if not settings or (verb == "train" and rest[0].split(":")[0] not in names()):
+        return wrong  # a recipe of a page's own has its own fields
+    fields = annotate_paths() if verb == "annotate" else run_paths(rest[0])
     return wrong + [path for path in settings if path not in fields]
 
 

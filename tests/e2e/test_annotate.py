@@ -147,7 +147,7 @@ def test_an_endpoint_that_is_down_keeps_the_work(chat, photos, capsys, tmp_path)
 @pytest.mark.slow
 def test_scenes_become_training_data_without_an_endpoint(capsys, tmp_path):
     shards, made, hard = tmp_path / "scenes", tmp_path / "made", tmp_path / "hard.json"
-    assert main(["scenes", str(shards), "--count", "24", "--size", "96"]) == 0
+    assert main(["scenes", "--out", str(shards), "--count", "24", "--size", "96"]) == 0
     assert main(["annotate", str(shards), "--out", str(made), "--stages", OFFLINE]) == 0
     samples = list(WebDataset(made))
     assert len(samples) > 12

@@ -48,7 +48,7 @@ def interrupt_at(monkeypatch, step):
 
 def test_scenes_train_stop_resume_and_eval(small_benchmarks, monkeypatch, capsys, tmp_path):
     shards, whole, cut = (tmp_path / name for name in ("scenes", "whole", "cut"))
-    assert main(["scenes", str(shards), "--count", "40", "--size", "32", "--shard", "16"]) == 0
+    assert main(["scenes", "--out", str(shards), "--count", "40", "--size", "32", "--shard", "16"]) == 0
     assert len(list(WebDataset(shards))) == 40
     assert len(list(shards.glob("*.tar"))) == 3
     assert "CC BY-SA 4.0" in (shards / "ATTRIBUTION.txt").read_text(encoding="utf-8")

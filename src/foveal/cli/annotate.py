@@ -52,6 +52,8 @@ def annotate(  # noqa: PLR0913  # options of a command
     OUT appears when all is done. Until then OUT.annotation keeps the work and all answers: a killed run goes on with
     `--resume` and pays for nothing twice. There are also report.html, a page to look through, and failed.jsonl.
     The exit code is 1 where samples failed and none came through.
+
+    For example: `foveal annotate photos --out shards --endpoint http://localhost:8000/v1 --model NAME`
     """
     from ..annotation import Annotation, Output, Settings
     from ..annotation.run.pipeline import beginning, engine_of

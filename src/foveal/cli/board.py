@@ -12,7 +12,12 @@ def board(
     as_html: Annotated[bool, typer.Option("--html", help="A page; published numbers are gray.")] = False,
     _: Annotated[bool, typer.Option("--markdown", help="Markdown, which is printed anyway.")] = False,
 ) -> None:
-    """Print a leaderboard of whole runs on pinned data, beside the published numbers of the same protocols."""
+    """Print a leaderboard of whole runs on pinned data, beside the published numbers of the same protocols.
+
+    Runs are folders that `foveal eval --out` wrote. One that measured a part of a protocol, or other data, is left out.
+
+    For example: `foveal board runs --csv`
+    """
     from ..evaluation import board as tables
 
     write = tables.as_csv if as_csv else tables.as_html if as_html else tables.markdown

@@ -11,7 +11,13 @@ def compare(
         list[Path], typer.Argument(help="Folders that `foveal eval --out` wrote; the first against each other.")
     ],
 ) -> None:
-    """Test whether a model is better than others: paired, on the outcomes of every query, corrected for many tests."""
+    """Test whether a model is better than others: paired, on the outcomes of every query, corrected for many tests.
+
+    The runs must be of the same data under the same rules. Pictures are drawn with replacement, the same for both
+    models: what is printed is the difference with its 95 % interval, and whether it is more than chance.
+
+    For example: `foveal compare runs/before runs/after`
+    """
     from ..evaluation.compare import compare as differences
     from ..evaluation.compare import told
 

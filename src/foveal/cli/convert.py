@@ -8,7 +8,7 @@ import typer
 
 def convert(
     model: Annotated[str, typer.Argument(help="Model folder, checkpoint file or hub name (owner/name).")],
-    out: Annotated[Path, typer.Argument(help="New folder; for long-clip a new file, *.pt.")],
+    out: Annotated[Path, typer.Option(help="New folder; for long-clip a new file, *.pt.")],
     to: Annotated[
         Literal["foveal", "hf-clip", "open-clip", "long-clip"], typer.Option(help="Layout to write.")
     ] = "foveal",
@@ -23,6 +23,8 @@ def convert(
     `hf-clip` loads as `CLIPModel`, `CLIPTextModel` and `CLIPVisionModel` of transformers, also with 248 positions;
     `open-clip` in open_clip; `long-clip` is a state dictionary for the code of Long-CLIP and FineLIP. Numbers are kept
     bit for bit. What a layout has no place for is named.
+
+    For example: `foveal convert runs/mine --out runs/mine-hf --to hf-clip`
     """
     from ..encoder.convert import convert as write
     from ..encoder.load import load

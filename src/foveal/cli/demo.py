@@ -16,6 +16,8 @@ def demo(
     """Make scenes, train recipes on them, compare them on scenes never seen, and write a page to look at.
 
     Interrupted, it goes on where it was when called again.
+
+    For example: `foveal demo --out demo --recipes clip,foveal`
     """
     from ..demo.showcase import Showcase
     from ..recipes.lookup import names

@@ -40,7 +40,10 @@ def detect(  # an argument for each option
         Path | None, typer.Option("--draw", help="Draw the boxes into this PNG; with several photos, a folder.")
     ] = None,
 ) -> None:
-    """Find what words name in photos, with any model: boxes with scores, as a table, JSON and a drawn picture."""
+    """Find what words name in photos, with any model: boxes with scores, as a table, JSON and a drawn picture.
+
+    For example: `foveal detect starter photos/*.jpg "a red mug" "a dog" --out boxes.json --draw drawn`
+    """
     from dataclasses import replace
 
     from ..data.formats.paths import replacing

@@ -6,6 +6,11 @@ from typing import Annotated, Literal
 import typer
 
 
+def _refuse_data(value: list[str] | None) -> None:
+    if value:
+        raise ValueError("Protocols' files lie below --root DIR. (--data is what `foveal train` reads.)")
+
+
 def evaluate(  # noqa: PLR0913  # a switch each
     words: Annotated[
         list[str] | None,
@@ -18,7 +23,7 @@ def evaluate(  # noqa: PLR0913  # a switch each
     ] = None,
     roots: Annotated[
         list[Path] | None,
-        typer.Option("--data", help="Folder with the data; several are searched in order. [default: .]"),
+        typer.Option("--root", help="Folder with the protocols' files; several are searched in order. [default: .]"),
     ] = None,
     similarity: Annotated[
         str,
@@ -45,8 +50,16 @@ def evaluate(  # noqa: PLR0913  # a switch each
     explain: Annotated[bool, typer.Option(help="Say what a protocol measures, its files, rules and numbers.")] = False,
     check: Annotated[bool, typer.Option(help="Compare the data at hand with what is pinned; no model.")] = False,
     pin: Annotated[bool, typer.Option(help="Print hash and counts of the data at hand, for the registry.")] = False,
+    _: Annotated[list[str] | None, typer.Option("--data", hidden=True, callback=_refuse_data)] = None,
 ) -> None:
-    """Measure a model on protocols by name, with 95 % intervals and the published numbers it may be compared with."""
+    """Measure a model on protocols by name, with 95 % intervals and the published numbers it may be compared with.
+
+    First see what there is (`--list long`), what a protocol needs and where its files go (`--explain urban1k@1000`),
+    and whether yours are the right ones (`--check urban1k@1000`). Then measure. OUT gets `report.json`, and the rank of
+    each query for `foveal compare` and `foveal board`. A file of your own (`mine.jsonl`) may stand for a protocol.
+
+    For example: `foveal eval runs/mine urban1k@1000 @long --root data --out reports/mine`
+    """
     from ..evaluation.pinned.cards import cards, checks, pins
     from ..evaluation.pinned.cards import listed as listing
     from ..evaluation.pinned.reading import Roots

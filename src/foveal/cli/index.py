@@ -37,6 +37,8 @@ def index(  # noqa: PLR0913  # an argument for each option
     Called again, it adds what is new, replaces what has changed and forgets what is gone. Stopped at any moment, it
     loses the batch in hand at most. `report.json` in OUT lists the pictures that could not be read, and counts what was
     passed over by suffix. Pictures are kept in the index where their disk may not be mounted.
+
+    For example: `foveal index photos --out photos.index --model qihoo360/fg-clip-base`
     """
     from dataclasses import replace
     from functools import partial

@@ -15,6 +15,8 @@ def info(
 
     Reads every public layout that foveal knows and runs nothing of it, so it is also a way to look at a file that
     you do not trust.
+
+    For example: `foveal info openai/clip-vit-base-patch16`
     """
     from ..encoder.describe import describe
     from ..encoder.load import load

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from io import TextIOWrapper
-from typing import ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
 
 from ..outside import printable
+from ..version import __version__
 from . import (
     annotate,
     board,
@@ -53,8 +54,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # docstrings keep no line breaks of their own
     add_completion=False,
-    help="Fine-grained, long-text vision-language models: make data, train, measure, search pictures.",
+    invoke_without_command=True,
+    no_args_is_help=True,
 )
+
+
+def _print_version(wanted: bool | None) -> None:
+    if wanted:
+        print(f"foveal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def foveal(
+    _: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = None,
+) -> None:
+    """Fine-grained, long-text vision-language models: make data, train, measure, search pictures.
+
+    A verb's own `--help` explains it and gives an example.
+    """
+
+
 for verb in (
     train.train,
     evaluate.evaluate,

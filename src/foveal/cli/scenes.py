@@ -7,7 +7,7 @@ import typer
 
 
 def scenes(
-    out: Annotated[Path, typer.Argument(help="Folder for the shards.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards.")],
     count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1000,
     seed: Annotated[int, typer.Option(help="Other seeds give other pictures.")] = 0,
     split: Annotated[str, typer.Option(help="train or test; they share no composition.")] = "train",
@@ -18,6 +18,8 @@ def scenes(
 
     Read them with `foveal train clip --data OUT`. The artwork is OpenMoji's, CC BY-SA 4.0: pass the pictures on with
     ATTRIBUTION.txt and LICENSE in OUT. Each shard holds the notice, too.
+
+    For example: `foveal scenes --out scenes --count 8000 --seed 1`
     """
     from tqdm import tqdm
 

@@ -23,6 +23,8 @@ def search(
     """Find pictures by a text, a picture, or a box in one, and see where in them.
 
     "sure" is the share of hits this good that are expected to be no accident. Boxes are x0, y0, x1, y1 in fractions.
+
+    For example: `foveal search photos.index "a brown bear in shallow water" --where "width >= 640" --out hits.csv`
     """
     from ..encoder.load import load
     from ..search import Query, Searcher, parse_box, read_texts

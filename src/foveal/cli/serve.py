@@ -22,6 +22,8 @@ def serve(
 
     Listens on this machine alone by default; beyond it, a key or `--open` is required. Ctrl-C finishes what has
     begun, then stops. docs/serving.md tells of limits and safety.
+
+    For example: `foveal serve photos.index --port 8000`
     """
     from ..encoder.load import load
     from ..outside import printable

@@ -13,7 +13,12 @@ def similar(
     out: Annotated[Path | None, typer.Option(help="Write hits to this .json, .csv, .html or .png too.")] = None,
     model: Annotated[str | None, typer.Option(help="The index's model, if not under its own name.")] = None,
 ) -> None:
-    """Find pictures like a picture."""
+    """Find pictures like a picture.
+
+    To find what a part of it shows, give a box: `foveal search INDEX --image PICTURE --box 0.1,0.2,0.6,0.9`.
+
+    For example: `foveal similar photos.index holiday/0031.jpg --out sheet.html`
+    """
     from ..encoder.load import load
     from ..search import Searcher
     from ..search.contact_sheet import as_lines, write_hits

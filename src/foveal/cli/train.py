@@ -28,6 +28,8 @@ def train(
 
     Under torchrun it trains on all processes together. `--set` changes any field of the recipe; a wrong name lists
     the right ones. Ctrl-C stops after the step in hand, and --resume goes on from there, bit for bit.
+
+    For example: `foveal train fg_clip:stage2 --data 'shards/{00..99}.tar' --out runs/fg --set optimizer.lr=1e-5`
     """
     from ..data.formats.source import with_columns
     from ..recipes.lookup import find

@@ -8,7 +8,7 @@ import typer
 
 def upgrade(
     model: Annotated[str, typer.Argument(help="Model folder, checkpoint file or hub name (owner/name) of a CLIP.")],
-    out: Annotated[Path, typer.Argument(help="New model folder.")],
+    out: Annotated[Path, typer.Option(help="New model folder.")],
     to: Annotated[
         Literal["long", "fg_clip", "finelip", "fg_clip2"],
         typer.Option(help="What it becomes; fg_clip2 is made of a SigLIP 2."),
@@ -21,6 +21,8 @@ def upgrade(
     Positions are stretched from 77 to 248 tokens and the first 20 kept, new heads start as copies of old ones, token
     refinement at random. Short texts and pictures have the embeddings they had. Then train it:
     `foveal train fg_clip:stage1 --init OUT --out RUN --data ...`
+
+    For example: `foveal upgrade openai/clip-vit-base-patch16 --out start --to fg_clip`
     """
     from ..encoder.convert import convert, upgraded
     from ..encoder.load import load

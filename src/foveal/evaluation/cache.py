@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from ..encoder import Encoder
 from ..types import Box, Kind
+from ..version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def identity(encoder: Encoder) -> str:
     """
     tokenizer = encoder.tokenizer
     settings = {
-        "foveal": version("foveal"),
+        "foveal": __version__,
         "config": repr(encoder.model.config),
         "transform": asdict(encoder.transform),
         "tokenizer": {**asdict(tokenizer), "path": None},

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from ..outside import printable
+from ..version import __version__
 from .result import Metric, Queries, Result
 
 JSON, QUERIES = "report.json", "queries.npz"
@@ -110,7 +110,7 @@ class Report:
             results.setdefault(benchmark, {})[task] = about | {"metrics": metrics}
         return {
             "schema": SCHEMA,
-            "foveal": version("foveal"),
+            "foveal": __version__,
             "model": self.model,
             "about": self.about,
             "similarity": self.similarity,

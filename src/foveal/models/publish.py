@@ -143,7 +143,7 @@ def long_clip(model: DualEncoder, kind: Kind = "caption") -> Published:
     if (len(table) - KEPT_POSITIONS) % RATIO:
         raise ValueError(
             f"Layout long-clip has {KEPT_POSITIONS} + {RATIO} * n positions, this model has {len(table)} for kind"
-            f" '{kind}'. Choose another kind, or stretch it first: foveal upgrade MODEL OUT --to long."
+            f" '{kind}'. Choose another kind, or stretch it first: foveal upgrade MODEL --out OUT --to long."
         )
     tensors = _openai(model, state) | {"positional_embedding": table, "positional_embedding_res": table.clone()}
     for side, prefix in (("image_refiner", "cross_net.aggr_net"), ("text_refiner", "cross_net.cap_aggr_net")):

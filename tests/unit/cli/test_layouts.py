@@ -31,9 +31,9 @@ def told(capsys):
 def test_there_and_back_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save(tiny(), tmp_path / "mine", cleaning="nfc")
-    assert main(["convert", "mine", "theirs", "--to", "hf-clip"]) == 0
+    assert main(["convert", "mine", "--out", "theirs", "--to", "hf-clip"]) == 0
     assert told(capsys) == "theirs holds mine in the layout hf-clip."
-    assert main(["convert", "theirs", "again"]) == 0
+    assert main(["convert", "theirs", "--out", "again"]) == 0
     first, again = (load_file(tmp_path / name / "model.safetensors") for name in ("mine", "again"))
     assert first.keys() == again.keys()
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -42,7 +42,7 @@ def test_there_and_back_again(tmp_path, monkeypatch, capsys):
 def test_what_is_left_out_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save(fg_clip(tiny()), tmp_path / "mine", family="fg_clip", resize="squash")
-    assert main(["convert", "mine", "theirs", "--to", "hf-clip", "--kind", "long_caption"]) == 0
+    assert main(["convert", "mine", "--out", "theirs", "--to", "hf-clip", "--kind", "long_caption"]) == 0
     assert "Left out, as the layout has no place for it: log_negative_scale, log_region_scale, text.pos" in told(capsys)
 
 
@@ -52,7 +52,7 @@ def test_what_is_left_out_is_said(tmp_path, monkeypatch, capsys):
 def test_an_upgraded_clip_starts_training(tmp_path, monkeypatch, capsys, to, recipe):
     monkeypatch.chdir(tmp_path)
     save(replace(clip.smoke().model), tmp_path / "clip")
-    assert main(f"upgrade clip start --to {to}".split()) == 0
+    assert main(f"upgrade clip --out start --to {to}".split()) == 0
     assert f"start holds clip as {'long_clip' if to == 'long' else to}. Train it with --init start." in told(capsys)
     before = load(tmp_path / "start", device="cpu").model
     run = lookup.find(f"{recipe}:smoke")()
@@ -67,14 +67,14 @@ def test_an_upgraded_clip_starts_training(tmp_path, monkeypatch, capsys, to, rec
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("convert mine out --to long-clip", "16 wide"),
-        ("convert nowhere out --to hf-clip", "There is no nowhere"),
-        ("convert mine mine --to hf-clip", "mine is in use. Choose another name."),
-        ("convert mine out --to onnx", "Invalid value for '--to'"),
-        ("upgrade mine out", "Missing option '--to'"),
-        ("upgrade mine out --to fg_clip2", "'fg_clip2' is made of a SigLIP 2, and this is none."),
-        ("export mine out", "Say in which format: --onnx."),
-        ("export nowhere out --onnx", "There is no nowhere"),
+        ("convert mine --out out --to long-clip", "16 wide"),
+        ("convert nowhere --out out --to hf-clip", "There is no nowhere"),
+        ("convert mine --out mine --to hf-clip", "mine is in use. Choose another name."),
+        ("convert mine --out out --to onnx", "Invalid value for '--to'"),
+        ("upgrade mine --out out", "Missing option '--to'"),
+        ("upgrade mine --out out --to fg_clip2", "'fg_clip2' is made of a SigLIP 2, and this is none."),
+        ("export mine --out out", "Say in which format: --onnx."),
+        ("export nowhere --out out --onnx", "There is no nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, said):
@@ -91,7 +91,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys,
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("convert", ["model", "out", "--to", "--kind", "hf-clip", "open-clip", "long-clip", "bit"]),
+        ("convert", ["model", "--out", "--to", "--kind", "hf-clip", "open-clip", "long-clip", "bit"]),
         ("upgrade", ["--to", "fg_clip", "finelip", "--seed", "20"]),
         ("export", ["--onnx", "--int8", "report.json", "immich"]),
     ],

@@ -1,16 +1,20 @@
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer
 
+import foveal
 from foveal.cli import main as module
 from foveal.cli.main import main
 from foveal.training import start
 
+ROOT = Path(__file__).parents[3]
 COMMAND = Path(sys.executable).with_name("foveal")
 
 
@@ -38,7 +42,7 @@ def test_the_command_is_installed_and_returns_the_exit_code(tmp_path):
     assert all(f" {verb} " in helped.stdout for verb in ("train", "eval", "scenes", "demo"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
-    wrong = subprocess.run([COMMAND, "scenes", tmp_path / "full"], capture_output=True, text=True)
+    wrong = subprocess.run([COMMAND, "scenes", "--out", tmp_path / "full"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert wrong.stderr == f"foveal: {tmp_path}/full is not empty. Choose another folder.\n"
     assert wrong.stdout == ""
@@ -59,14 +63,14 @@ def test_the_command_is_installed_and_returns_the_exit_code(tmp_path):
                 "--limit",
                 "--strict",
                 "--dtype",
-                "--data",
+                "--root",
                 "--similarity",
                 "--out",
                 "--batch-size",
                 "--scaled-decoding",
             ],
         ),
-        ("scenes", ["out", "--count", "--seed", "--split", "--size", "--shard"]),
+        ("scenes", ["--out", "--count", "--seed", "--split", "--size", "--shard"]),
         ("demo", ["--out", "--recipes", "--scenes", "--steps", "--seed"]),
     ],
 )
@@ -74,6 +78,40 @@ def test_each_verb_explains_itself(capsys, verb, words):
     assert main([verb, "--help"]) == 0
     told = " ".join(capsys.readouterr().out.split()).lower()
     assert [word for word in words if word not in told] == []
+
+
+@pytest.mark.parametrize("verb", typer.main.get_command(module.app).commands)
+def test_each_verb_says_where_things_go_and_gives_an_example(verb):
+    command = typer.main.get_command(module.app).commands[verb]
+    assert f"For example: `foveal {verb} " in command.help
+    kinds = {parameter.name: parameter.param_type_name for parameter in command.params}
+    assert kinds.get("out", "option") == "option"
+    assert "data" not in kinds or verb == "train"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way_out"),
+    [
+        ("convert mine theirs", "Missing option '--out'."),
+        ("export mine graphs --onnx", "Missing option '--out'."),
+        ("upgrade clip start --to long", "Missing option '--out'."),
+        ("scenes shards", "Missing option '--out'."),
+        ("eval mine urban1k@1000 --data pictures", "Protocols' files lie below --root DIR."),
+    ],
+)
+def test_an_old_spelling_is_answered_with_the_new_one(capsys, arguments, way_out):
+    assert main(arguments.split()) == 2
+    answer = capsys.readouterr().err
+    assert answer.startswith(f"foveal: {way_out}")
+    assert answer.count("\n") == 1
+
+
+def test_the_version_is_one_in_package_command_and_metadata(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"foveal {foveal.__version__}\n"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"]
+    assert f'__version__ = "{foveal.__version__}"' in (ROOT / project["tool"]["hatch"]["version"]["path"]).read_text()
 
 
 def test_eval_decodes_whole_pictures_unless_it_is_told_otherwise(monkeypatch, tmp_path, unchecked):
@@ -128,9 +166,9 @@ def full(tmp_path):
         ("train clip:smoke --out x --resume", "There is nothing to resume in x"),
         ("train clip:smoke --out full", "full is not empty. Resume it with --resume, or choose another folder."),
         ("train clip:smoke --out full/notes.txt", "full/notes.txt"),
-        ("scenes full", "full is not empty. Choose another folder."),
-        ("scenes x --count none", "Invalid value for '--count'"),
-        ("scenes x --split both", "Split 'both' is unknown"),
+        ("scenes --out full", "full is not empty. Choose another folder."),
+        ("scenes --out x --count none", "Invalid value for '--count'"),
+        ("scenes --out x --split both", "Split 'both' is unknown"),
         ("eval nowhere scenes", "There is no nowhere, neither a folder nor a file"),
         ("demo --out full", "full holds something else. Choose another folder."),
         ("demo --out x --recipes clip,clap", "No module named 'clap'. Ours are: "),
@@ -183,8 +221,10 @@ def test_a_recipe_in_the_current_folder_is_found(capsys, monkeypatch, tmp_path):
     assert seen == [("clip", Path("x"), options)]
 
 
-def test_every_file_of_the_folder_but_main_is_a_verb(capsys):
-    files = {path.stem for path in Path(module.__file__).parent.glob("*.py")} - {"__init__", "main"}
+def test_every_file_that_defines_a_verb_is_one(capsys):
+    paths = Path(module.__file__).parent.glob("*.py")
+    files = {path.stem for path in paths if f"\ndef {path.stem}(" in path.read_text()} - {"main"}
+    assert len(files) > 15
     main(["--help"])
     told = capsys.readouterr().out
     assert all(f" {'eval' if name == 'evaluate' else name} " in told for name in files)

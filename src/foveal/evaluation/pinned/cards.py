@@ -143,7 +143,7 @@ def _measured(pinned: Pinned) -> str:
 def _files(pinned: Pinned, roots: Roots) -> str:
     from .readers import READERS
 
-    lines = ["Files, below the folder of --data; the first layout that is there is read:"]
+    lines = ["Files, below the folder of --root; the first layout that is there is read:"]
     for layout in READERS.get(pinned.reader, ()):
         lines.append(f"  {layout.name}:")
         for what, names in (("annotations", places(layout, pinned)), ("images", folders(layout, pinned))):

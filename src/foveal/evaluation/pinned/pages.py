@@ -74,7 +74,7 @@ def _files(pinned: Pinned) -> str:
         if layout.example:
             lines.append(f"  - `{layout.example}`")
     return (
-        "Files, below the folder of `--data`; the first layout that is there is read:\n\n" + "\n".join(lines)
+        "Files, below the folder of `--root`; the first layout that is there is read:\n\n" + "\n".join(lines)
         if lines
         else ""
     )

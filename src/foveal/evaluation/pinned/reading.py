@@ -153,7 +153,7 @@ def read(pinned: Pinned, roots: Roots) -> Data:
     where = ", ".join(map(str, roots.folders)) or "no data folder"
     raise ValueError(
         f"{pinned.name}: {where} holds no {' nor '.join(looked)}. "
-        f"Get the files as `foveal eval --explain {pinned.name}` says, or give another --data."
+        f"Get the files as `foveal eval --explain {pinned.name}` says, or give another --root."
     )
 
 

@@ -155,12 +155,12 @@ def test_shared_encodings_change_no_number(encoder, shared_data):
 
 def test_a_picture_that_cannot_be_decoded_is_an_error_with_its_name(cities, capsys):
     (cities / "urban1k/image/2.jpg").write_bytes(b"no picture")
-    assert main(["eval", "starter", "urban1k@1000", "--data", str(cities)]) == 2
+    assert main(["eval", "starter", "urban1k@1000", "--root", str(cities)]) == 2
     assert "2.jpg" in capsys.readouterr().err
 
 
 def test_strict_exits_1_where_pictures_are_missing(cities, capsys):
-    command = ["eval", "starter", "urban1k@1000", "--data", str(cities)]
+    command = ["eval", "starter", "urban1k@1000", "--root", str(cities)]
     assert main([*command, "--strict"]) == 0
     (cities / "urban1k/image/2.jpg").unlink()
     assert main(command) == 0
@@ -169,14 +169,14 @@ def test_strict_exits_1_where_pictures_are_missing(cities, capsys):
 
 
 def test_a_protocol_is_checked_pinned_listed_and_explained_without_a_model(cities, capsys):
-    assert main(["eval", "--check", "urban1k@1000", "--data", str(cities)]) == 0
+    assert main(["eval", "--check", "urban1k@1000", "--root", str(cities)]) == 0
     assert "ok\n  read: " in capsys.readouterr().out
-    assert main(["eval", "--pin", "urban1k@1000", "--data", str(cities)]) == 0
+    assert main(["eval", "--pin", "urban1k@1000", "--root", str(cities)]) == 0
     pinned = capsys.readouterr().out
     assert '["urban1k@1000"]\nimages = 4\nrows = 4\ndata = "' in pinned
-    assert main(["eval", "--list", "urban", "--data", str(cities)]) == 0
+    assert main(["eval", "--list", "urban", "--root", str(cities)]) == 0
     assert re.search(r"urban1k@1000 +retrieval +4 +4 +yes", capsys.readouterr().out)
-    assert main(["eval", "--explain", "urban1k@1000", "--data", str(cities)]) == 0
+    assert main(["eval", "--explain", "urban1k@1000", "--root", str(cities)]) == 0
     card = capsys.readouterr().out
     for said in (
         "urban1k/caption",
@@ -187,7 +187,7 @@ def test_a_protocol_is_checked_pinned_listed_and_explained_without_a_model(citie
     ):
         assert said in card
     (cities / "urban1k/caption/2.txt").write_text("City two.\n")
-    assert main(["eval", "--check", "urban1k@1000", "--data", str(cities)]) == 1
+    assert main(["eval", "--check", "urban1k@1000", "--root", str(cities)]) == 1
     assert "differs from the pinned" in capsys.readouterr().out
 
 
@@ -256,7 +256,7 @@ def test_what_stands_in_training_data_is_counted(cities, tmp_path, capsys):
     caption = "Once more: " + (cities / "urban1k/caption/2.txt").read_text()
     row = {"id": "x", "image": "copy.jpg", "captions": [caption]}
     (tmp_path / "training.jsonl").write_text(json.dumps(row) + "\n")
-    command = ["eval", "starter", "urban1k@1000", "--data", str(cities), "--training", str(tmp_path / "training.jsonl")]
+    command = ["eval", "starter", "urban1k@1000", "--root", str(cities), "--training", str(tmp_path / "training.jsonl")]
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
     assert "1 of 4 images and 1 of 4 texts stand in the training data" in capsys.readouterr().out
     known = read_report(tmp_path / "run").protocols["urban1k@1000"].contamination

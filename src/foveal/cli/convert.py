@@ -10,19 +10,26 @@ def convert(
     model: Annotated[str, typer.Argument(help="Model folder, checkpoint file or hub name (owner/name).")],
     out: Annotated[Path, typer.Option(help="New folder; for long-clip a new file, *.pt.")],
     to: Annotated[
-        Literal["foveal", "hf-clip", "open-clip", "long-clip"], typer.Option(help="Layout to write.")
+        Literal["foveal", "hf-clip", "open-clip", "long-clip", "text-encoder"], typer.Option(help="Layout to write.")
     ] = "foveal",
     kind: Annotated[
-        Literal["caption", "long_caption", "phrase"],
-        typer.Option(help="Whose text tower is written, where kinds of text have towers of their own (FG-CLIP)."),
-    ] = "caption",
+        Literal["caption", "long_caption", "phrase"] | None,
+        typer.Option(
+            help="Whose text tower is written, where kinds of text have towers of their own (FG-CLIP). "
+            "[default: long_caption for text-encoder, else caption]"
+        ),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")] = None,
+    pad: Annotated[
+        Literal["end", "zero"], typer.Option(help="text-encoder: what fills prompts up; zero as in the papers' code.")
+    ] = "end",
 ) -> None:
     """Write a model in another layout, so that other programs read it: weights, config, tokenizer, preprocessing.
 
     `hf-clip` loads as `CLIPModel`, `CLIPTextModel` and `CLIPVisionModel` of transformers, also with 248 positions;
-    `open-clip` in open_clip; `long-clip` is a state dictionary for the code of Long-CLIP and FineLIP. Numbers are kept
-    bit for bit. What a layout has no place for is named.
+    `open-clip` in open_clip; `long-clip` is a state dictionary for the code of Long-CLIP and FineLIP; `text-encoder`
+    are the folders `text_encoder` and `tokenizer` of a pipeline of diffusers. Numbers are kept bit for bit. What a
+    layout has no place for is named.
 
     For example: `foveal convert runs/mine --out runs/mine-hf --to hf-clip`
     """
@@ -30,7 +37,14 @@ def convert(
     from ..encoder.load import load
     from ..outside import printable
 
-    left_out = write(load(model, revision, device="cpu"), out, to, kind)
+    encoder = load(model, revision, device="cpu")
+    if to == "text-encoder":
+        from ..diffusion.text_encoder import save_text_encoder
+
+        save_text_encoder(encoder, out, kind or "long_caption", pad=pad)
+        print(printable(f"{out} holds the text encoder of {model}, and its tokenizer, as a pipeline of diffusers."))
+        return
+    left_out = write(encoder, out, to, kind or "caption")
     print(printable(f"{out} holds {model} in the layout {to}."))
     if left_out:
         print(printable(f"Left out, as the layout has no place for it: {', '.join(left_out)}."))

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
@@ -58,24 +59,38 @@ def convert(encoder: Encoder, out: Path, layout: Layout, kind: Kind = "caption")
     """
     if layout not in get_args(Layout):
         raise ValueError(f"There is no layout '{layout}'. There are: {', '.join(get_args(Layout))}.")
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ValueError(f"{out} is in use. Choose another name.")
-    published = None if layout == "foveal" else LAYOUTS[layout](encoder.model, kind)
-    _check(encoder, layout, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    rmtree(partial, ignore_errors=True)
-    try:
+    with new_place(out) as partial:
+        published = None if layout == "foveal" else LAYOUTS[layout](encoder.model, kind)
+        _check(encoder, layout, out)
         if published is None:
             encoder.save(partial)
         else:
             _WRITERS[layout](encoder, published, partial)
+    return () if published is None else (*published.left_out, *_unsupported_fields(encoder, layout))
+
+
+@contextmanager
+def new_place(out: Path) -> Iterator[Path]:
+    """Give a path to write to, which becomes `out` when all is written, and vanishes when something fails.
+
+    Args:
+        out: A file or folder that is not there, or an empty folder.
+
+    Raises:
+        ValueError: If it is in use.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise ValueError(f"{out} is in use. Choose another name.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
         partial.replace(out)
     finally:
         rmtree(partial, ignore_errors=True)
         if partial.exists():
             partial.unlink()
-    return () if published is None else (*published.left_out, *_unsupported_fields(encoder, layout))
 
 
 def upgraded(encoder: Encoder, to: Architecture, seed: int = 0) -> Encoder:

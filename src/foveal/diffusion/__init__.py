@@ -1,0 +1,1 @@
+"""Pictures from long texts: our text towers in the pipelines of diffusers."""

@@ -110,7 +110,16 @@ class EfficientNetLite0(nn.Module):
         return VisionFeatures(patches.mean(dim=1), patches if dense else None, mask, grid)
 
     def maps(self, pixels: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 1280 _y _x"]:
-        """Return the last maps, before the classifier."""
+        """Return the last maps, before the classifier.
+
+        Without gradients a CPU takes pictures one by one: what a layer writes is in its caches when the next reads it, in
+        memory that was used before. 1.6 times as fast as eight at once, whose maps are fresh pages each time.
+        """
+        if pixels.device.type == "cpu" and not torch.is_grad_enabled() and len(pixels) > 1:
+            return torch.cat([self._maps(picture) for picture in pixels.split(1)])
+        return self._maps(pixels)
+
+    def _maps(self, pixels: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 1280 _y _x"]:
         turned = pixels.flip(2, 3).contiguous(memory_format=torch.channels_last)  # which is faster on processors
         x = self.blocks(F.relu6(self.stem(turned), inplace=True))
         return F.relu6(self.last(x), inplace=True).flip(2, 3)

@@ -19,6 +19,7 @@ from ..data.texts import sentences
 from ..data.tokenizer import Tokenizer
 from ..models import weights
 from ..models.dual_encoder import DualEncoder, ImageEncoding, TextEncoding
+from ..models.inference import InferenceCopies
 from ..models.layouts import family
 from ..models.regions import pool_regions
 from ..models.windows import Overflow
@@ -68,7 +69,8 @@ class Encoder:
                 squashed instead, as FG-CLIP does, so that no box is cut off.
             protocol: Where the model comes from and how it was trained. None: what transform and tokenizer say.
             batch_size: Pictures at once; four times as many texts.
-            dtype: torch.bfloat16 runs the model under autocast.
+            dtype: torch.bfloat16 runs a copy of the model, whose weights are cast once, under autocast. The copy is
+                made anew when weights have changed; the model itself keeps its own.
             overflow: What happens to texts beyond the model's length.
             workers: Threads that decode pictures while the model computes.
             progress: Show a bar on standard error. None: on a terminal, when work takes seconds.
@@ -84,6 +86,9 @@ class Encoder:
         self.workers = workers
         self.progress = progress
         self.allow_urls = allow_urls
+        self._copies: InferenceCopies[DualEncoder] = (
+            InferenceCopies()
+        )  # shared by encoders of one model, see `decoding`
 
     @classmethod
     def open(cls, folder: Path, *, batch_size: int = 64, progress: bool | None = None) -> "Encoder":
@@ -394,8 +399,8 @@ class Encoder:
 
     def _images(self, pixels: Pixels, boxes: Sequence[Sequence[Box]] | None, extras: "_Extras") -> EncodedImages:
         if boxes is None and not (extras.tokens or extras.patches):
-            return EncodedImages(_plain(self.model.encode_images(pixels)))
-        image = self.model.image_encoding(pixels)
+            return EncodedImages(_plain(self._ready.encode_images(pixels)))
+        image = self._ready.image_encoding(pixels)
         assert image.dense is not None
         tokens, mask = self._set(image, extras) if extras.tokens else (None, None)
         regions = None
@@ -412,8 +417,8 @@ class Encoder:
         keep = "keep" if self.overflow == "windows" else self.overflow
         ids = self.tokenizer.encode(texts, length, keep).to(self.device)
         if not extras.tokens:
-            return EncodedTexts(_plain(self.model.encode_texts(ids, kind, self.overflow)))
-        text = self.model.text_encoding(ids, kind, self.overflow)
+            return EncodedTexts(_plain(self._ready.encode_texts(ids, kind, self.overflow)))
+        text = self._ready.text_encoding(ids, kind, self.overflow)
         return EncodedTexts(_plain(text.embedding), *self._set(text, extras))
 
     def _set(self, encoding: ImageEncoding | TextEncoding, extras: "_Extras") -> tuple[Tensor, Tensor]:
@@ -422,9 +427,9 @@ class Encoder:
             assert encoding.dense is not None and encoding.mask is not None
             tokens, mask = F.normalize(encoding.dense, dim=-1), encoding.mask
         elif isinstance(encoding, ImageEncoding):
-            tokens, mask = self.model.image_set(encoding)
+            tokens, mask = self._ready.image_set(encoding)
         else:
-            tokens, mask = self.model.text_set(encoding)
+            tokens, mask = self._ready.text_set(encoding)
         return _plain(tokens), mask.cpu()
 
     def _batches(
@@ -458,6 +463,11 @@ class Encoder:
             delay=_PATIENCE if self.progress is None else 0,
             leave=False,
         )
+
+    @property
+    def _ready(self) -> DualEncoder:
+        """The model as it computes."""
+        return self._copies.of(self.model, self.dtype)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

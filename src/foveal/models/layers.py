@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ CPU_GROUP_RATIO = 1.0
 # caches when the next reads it, and comes from memory that was used before, where larger pieces are fresh ones each
 # time, filled with zeros by the system. 1.2 times as fast for pictures.
 CPU_TOKENS = 1600
+QUICK_GELU = 1.702
 
 
 @dataclass(frozen=True)
@@ -201,15 +202,18 @@ def portions(x: Float[Tensor, "T W"], packing: Packing) -> Iterable[tuple[slice,
     return ((slice(None), packing),)
 
 
-def activate(x: Tensor, activation: Activation) -> Tensor:
+def activate(x: Tensor, activation: Activation | Literal["silu"]) -> Tensor:
     """Apply the MLP's non-linearity. QuickGELU is x * sigmoid(1.702 x).
 
-    Without gradients the result may take x's place.
+    Without gradients the result may take x's place. "silu" is what is left of QuickGELU where its factor is part of the
+    weights, see `inference.for_inference`.
     """
+    in_place = not torch.is_grad_enabled()  # fresh memory is dear, see `CPU_TOKENS`
+    if activation == "silu":
+        return F.silu(x, inplace=in_place)
     if activation == "quick_gelu":  # as SiLU it takes fewer passes over memory, and keeps one tensor for backward
-        if torch.is_grad_enabled():
-            return F.silu(1.702 * x).mul_(1 / 1.702)
-        return F.silu(x.mul_(1.702), inplace=True).mul_(1 / 1.702)  # fresh memory is dear, see `CPU_TOKENS`
+        scaled = x.mul_(QUICK_GELU) if in_place else QUICK_GELU * x
+        return F.silu(scaled, inplace=in_place).mul_(1 / QUICK_GELU)
     return F.gelu(x, approximate="tanh" if activation == "tanh_gelu" else "none")
 
 
@@ -280,7 +284,7 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, hidden: int, activation: Activation) -> None:
         super().__init__()
-        self.activation: Activation = activation
+        self.activation: Activation | Literal["silu"] = activation
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 

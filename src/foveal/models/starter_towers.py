@@ -112,8 +112,8 @@ class EfficientNetLite0(nn.Module):
     def maps(self, pixels: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 1280 _y _x"]:
         """Return the last maps, before the classifier.
 
-        Without gradients a CPU takes pictures one by one: what a layer writes is in its caches when the next reads it, in
-        memory that was used before. 1.6 times as fast as eight at once, whose maps are fresh pages each time.
+        Without gradients a CPU takes pictures one by one: what a layer writes is in its caches when the next reads it,
+        in memory that was used before. 1.6 times as fast as eight at once, whose maps are fresh pages each time.
         """
         if pixels.device.type == "cpu" and not torch.is_grad_enabled() and len(pixels) > 1:
             return torch.cat([self._maps(picture) for picture in pixels.split(1)])

@@ -14,6 +14,7 @@ from foveal.encoder.proposals import propose_regions
 from foveal.encoder.scores import SCORES, compare
 from foveal.models.config import ModelConfig, RefineConfig, TextConfig, VisionConfig
 from foveal.models.dual_encoder import DualEncoder
+from foveal.models.weights import load
 
 BOXES = [[(0.0, 0.0, 1.0, 1.0)], [], [(0.1, 0.2, 0.6, 0.9), (0.0, 0.0, 0.05, 0.05)]]
 TEXTS = ["a cat", "two small dogs on a red tile", "a pig", "", "one more text"]
@@ -275,6 +276,18 @@ def test_coarse_arithmetic_still_gives_unit_lengths_near_the_fine(model):
     assert rows.dtype == torch.float32
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
     assert (F.cosine_similarity(rows, fine.encode_images(PICTURES)) > 0.99).all()
+
+
+def test_coarse_arithmetic_follows_the_model_and_leaves_its_weights(model, tmp_path):
+    coarse = make(model, dtype=torch.bfloat16)
+    before = coarse.encode_images(PICTURES)
+    coarse.save(tmp_path / "same")
+    assert {tensor.dtype for tensor in load(tmp_path / "same").state_dict().values()} == {torch.float32}
+    shared = coarse.decoding(scaled=False)
+    assert shared._ready is coarse._ready  # one set of coarse weights
+    with torch.no_grad():
+        model.image_projection.weight.copy_(model.image_projection.weight.flip(0))
+    torch.testing.assert_close(coarse.encode_images(PICTURES), before.flip(1))
 
 
 def test_callers_may_train_on_embeddings(model):

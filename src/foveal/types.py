@@ -115,6 +115,21 @@ class Detections:
         return len(self.boxes)
 
 
+@dataclass(frozen=True)
+class Segmentation:
+    """What every pixel of one picture shows.
+
+    Attributes:
+        labels: A number within `names`; -1 for background.
+        confidence: How sure each is, 0 to 1.
+        names: That competed.
+    """
+
+    labels: Int[Tensor, "Y X"]
+    confidence: Float[Tensor, "Y X"]
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class PhraseBox:
     """The best box of a query's phrase in a picture.

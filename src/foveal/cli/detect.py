@@ -47,13 +47,14 @@ def detect(  # an argument for each option
     from dataclasses import replace
 
     from ..data.formats.paths import replacing
-    from ..detection.detect import OF_DENSE, check_names
+    from ..detection.detect import OF_DENSE
     from ..detection.detect import detect as find
     from ..detection.lookup import proposer
     from ..detection.rescore import Rescoring
-    from ..detection.show import as_results, as_table, write_drawings
+    from ..detection.show import as_results, as_table, draw
     from ..encoder.load import load
-    from .photos import photos_and_names
+    from ..encoder.prompts import check_names
+    from .photos import photos_and_names, write_pictures
 
     photos, names = photos_and_names(words, texts or ())
     check_names(names)
@@ -65,5 +66,4 @@ def detect(  # an argument for each option
     if out is not None:
         with replacing(out) as unfinished:
             unfinished.write_text(as_results(photos, detections), encoding="utf-8")
-    if drawn is not None:
-        write_drawings(drawn, photos, detections)
+    write_pictures(drawn, photos, map(draw, photos, detections))

@@ -1,8 +1,11 @@
-"""Command lines of photos and words: which is which."""
+"""Command lines of photos and words: which is which, and where pictures of photos go."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from PIL import Image
+
+from ..data.formats.paths import replacing
 from ..data.kinds import SUFFIXES
 from ..outside import printable
 
@@ -34,3 +37,20 @@ def photos_and_names(words: Sequence[str], texts: Sequence[str] = ()) -> tuple[l
     if not photos:
         raise ValueError("There is no photo among the words. Give files, folders or patterns such as 'photos/*.jpg'.")
     return photos, [*names, *texts]
+
+
+def write_pictures(out: Path | None, photos: Sequence[Path], pictures: Iterable[Image.Image]) -> None:
+    """Write a picture of each photo as PNG: of one photo into a file, of several into a folder under their names.
+
+    Args:
+        out: File or folder. None: nothing is written.
+        photos: That pictures are of.
+        pictures: One for each photo; drawn only if they are written.
+    """
+    if out is None:
+        return
+    for photo, picture in zip(photos, pictures, strict=True):
+        target = out if len(photos) == 1 and out.suffix else out / f"{photo.stem}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as unfinished, unfinished.open("wb") as file:
+            picture.save(file, "PNG")

@@ -1,6 +1,5 @@
 """One call: pictures and words in, labelled boxes out."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,18 +7,15 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..data.images import stored_frame
 from ..encoder import Encoder
-from ..encoder.pictures import Picture, check_many
+from ..encoder.pictures import Picture, check_many, upright_size
 from ..encoder.pictures import readable as read_picture
-from ..encoder.prompts import ensemble, filled
-from ..outside import shown
+from ..encoder.prompts import check_names
 from ..types import Box, Detections
 from .dense import BACKGROUND, Dense
 from .proposals import Photo, Proposals, Proposer
 from .rescore import Rescoring, probabilities
 
-MOST_NAMES = 4_000
 SMALLEST = 8  # pixels of a side
 OF_DENSE = Rescoring(rule="class", after=0.3)
 """How proposals of dense features are joined with the model, if nobody says otherwise: they are scored name by name."""
@@ -59,9 +55,9 @@ def detect(
     sizes = [_size(photo) for photo in photos]
     proposer = proposals or Dense(encoder)
     rescoring = rescoring or (OF_DENSE if isinstance(proposer, Dense) else Rescoring())
-    texts = class_texts(encoder, names, templates)
+    texts = encoder.encode_classes(names, templates)
     against = encoder.encode_texts(background, "phrase") if background else texts[:0]
-    scale = region_scale(encoder) if rescoring.scale is None else rescoring.scale
+    scale = encoder.scale("phrase") if rescoring.scale is None else rescoring.scale
     detections = []
     for start in range(0, len(photos), _AT_ONCE):
         batch = photos[start : start + _AT_ONCE]
@@ -79,18 +75,6 @@ def _photo(picture: Picture, encoder: Encoder) -> Photo:
     return ImageOps.exif_transpose(photo) if isinstance(photo, Image.Image) else photo
 
 
-def class_texts(encoder: Encoder, names: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "C E"]:
-    """Return one embedding for each name: the mean of its prompts."""
-    return ensemble(encoder.encode_texts(filled(templates, names), "phrase").unflatten(0, (len(names), -1)))
-
-
-def region_scale(encoder: Encoder) -> float:
-    """Return the model's own inverse temperature of regions and phrases."""
-    model = encoder.model
-    log_scale = model.log_region_scale if model.config.own_scales else model.log_scale
-    return float(log_scale.detach().float().exp())
-
-
 def region_embeddings(
     encoder: Encoder, pictures: Sequence[Photo], proposals: Sequence[Proposals]
 ) -> Iterator[Float[Tensor, "R E"]]:
@@ -104,36 +88,13 @@ def _box(row: list[float]) -> Box:
     return x0, y0, x1, y1
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Refuse names that nothing can be looked for by.
-
-    Raises:
-        ValueError: If there is none, one is empty or comes twice, or there are too many.
-    """
-    if isinstance(names, str) or not names:
-        raise ValueError('There is nothing to look for. Give names as a list: ["a dog", "a red mug"].')
-    if len(names) > MOST_NAMES:
-        raise ValueError(
-            f"{len(names):,} names are given, at most {MOST_NAMES:,} can be looked for at once. Split them."
-        )
-    if not all(name.strip() for name in names):
-        raise ValueError("A name is empty. Leave it out.")
-    name, count = Counter(name.strip().lower() for name in names).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"The name {shown(name)} is given {count} times. Give it once.")
-
-
 def _size(photo: Photo) -> tuple[int, int]:
     """Return width and height of a picture turned upright.
 
     Raises:
         ValueError: If it is too small to hold boxes.
     """
-    if isinstance(photo, Path | bytes):
-        width, height, turn = stored_frame(photo)
-        width, height = (height, width) if turn >= 5 else (width, height)
-    else:
-        width, height = photo.size
+    width, height = upright_size(photo)
     if min(width, height) < SMALLEST:
         name = photo.name if isinstance(photo, Path) else "A picture"
         raise ValueError(f"{name} has {width} x {height} pixels. Boxes need {SMALLEST} a side at least.")

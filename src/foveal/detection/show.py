@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..data.formats.paths import replacing
 from ..data.images import open_upright
 from ..outside import printable
 from ..types import Detections
@@ -67,15 +66,6 @@ def draw(picture: Path | bytes | Image.Image, boxes: Detections) -> Image.Image:
         pen.rectangle((*place, place[0] + right - left + 2 * line, place[1] + bottom - top + 3 * line), fill=color)
         pen.text((place[0] + line - left, place[1] + line - top), text, fill="white", font=font)
     return canvas
-
-
-def write_drawings(out: Path, paths: Sequence[Path], detections: Sequence[Detections]) -> None:
-    """Draw pictures with their boxes: one into a file, several into a folder under their own names, as PNG."""
-    for path, boxes in zip(paths, detections, strict=True):
-        target = out if len(paths) == 1 and out.suffix else out / f"{path.stem}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as unfinished, unfinished.open("wb") as file:
-            draw(path, boxes).save(file, "PNG")
 
 
 def _rows(boxes: Detections) -> list[tuple[list[float], float, int]]:

@@ -8,9 +8,11 @@ from itertools import islice, repeat, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,20 +20,22 @@ from ..data.images import ImageTransform, Units, View
 from ..data.texts import sentences
 from ..data.tokenizer import Tokenizer
 from ..models import weights
+from ..models.dense_maps import Attention, dense_encoding
 from ..models.dual_encoder import DualEncoder, ImageEncoding, TextEncoding
 from ..models.inference import InferenceCopies
 from ..models.layouts import family
 from ..models.regions import pool_regions
 from ..models.windows import Overflow
-from ..types import Box, Kind, PatchedPixels, TokenSets
+from ..types import Box, Kind, PatchedPixels, Segmentation, TokenSets
 from .checkpoint import read
 from .encodings import EncodedImages, EncodedTexts
 from .phrases import phrases_of
-from .pictures import Picture, check_many, readable
+from .pictures import Picture, check_many, readable, upright_size
 from .prompts import PLAIN, ensemble, filled
 from .proposals import REGIONS, propose_regions
 from .protocol import Protocol
 from .scores import Score, compare, find_score, scores_of
+from .segmenting import NONE, PLAINLY, Placed, Segmenting, best_queries, queries_of
 
 Pixels = Float[Tensor, "B 3 Y X"] | PatchedPixels
 T = TypeVar("T")
@@ -295,16 +299,81 @@ class Encoder:
         Raises:
             ValueError: If there is no class, or a template has no place for the name.
         """
-        prompts = filled([templates] if isinstance(templates, str) else templates, names)
-        if not prompts:
-            raise ValueError("There are no classes to choose from. Give names, and a template at least.")
+        classes = self.encode_classes(names, templates, kind)
         embedded = isinstance(pictures, Tensor) and pictures.ndim == 2
         embeddings = pictures if embedded else self.encode_images(pictures)
         assert isinstance(embeddings, Tensor)
-        classes = ensemble(self.encode_texts(prompts, kind).unflatten(0, (len(names), -1)))
+        return (self.scale(kind) * embeddings.float().cpu() @ classes.T).softmax(dim=1)
+
+    def encode_classes(
+        self, names: Sequence[str], templates: Sequence[str] = PLAIN, kind: Kind = "phrase"
+    ) -> Float[Tensor, "C E"]:
+        """Return one embedding per class: the mean of its prompts'.
+
+        Args:
+            names: Of the classes.
+            templates: Prompts with {} for the name.
+            kind: How the prompts are encoded.
+
+        Raises:
+            ValueError: If there is no class, or a template has no place for the name.
+        """
+        prompts = filled([templates] if isinstance(templates, str) else templates, names)
+        if not prompts:
+            raise ValueError("There are no classes to choose from. Give names, and a template at least.")
+        return ensemble(self.encode_texts(prompts, kind).unflatten(0, (len(names), -1)))
+
+    def scale(self, kind: Kind = "caption") -> float:
+        """Return the model's inverse temperature; for phrases that of regions, if it has one of its own."""
         of_regions = kind == "phrase" and self.model.config.own_scales
-        scale = (self.model.log_region_scale if of_regions else self.model.log_scale).detach().float().exp().cpu()
-        return (scale * embeddings.float().cpu() @ classes.T).softmax(dim=1)
+        log_scale = self.model.log_region_scale if of_regions else self.model.log_scale
+        return float(log_scale.detach().float().exp())
+
+    def segment(
+        self,
+        pictures: Iterable[Picture],
+        names: Sequence[str],
+        *,
+        background: Sequence[str] = (),
+        templates: Sequence[str] = ("{}",),
+        settings: Segmenting = PLAINLY,
+    ) -> list[Segmentation]:
+        """Return what every pixel shows, without training: similarities of dense features and names.
+
+        Args:
+            pictures: Any number.
+            names: That compete for every pixel. A name may be several, "dog|puppy": the best of them counts.
+            background: Names of what is background: pixels that these win have no label.
+            templates: Prompts with {} for the name.
+            settings: How dense features are read, and pixels labelled.
+
+        Raises:
+            ValueError: If there is no name, one comes twice, a picture is broken, or the model has no such features.
+        """
+        queries, owner = queries_of(names, background)
+        texts = self.encode_classes(queries, templates)
+        scale = self.scale("phrase") if settings.scale is None else settings.scale
+        transform = _without_crop(self.transform)
+        segmentations = []
+        for picture in check_many(pictures):
+            photo = readable(picture, allow_urls=self.allow_urls)
+            views, canvas = settings.views(photo, transform)
+            maps = self._maps([view.pixels for view in views], settings.attention)
+            placed = [Placed(cells @ texts.T, view.place) for cells, view in zip(maps, views, strict=True)]
+            best, confidence = best_queries(placed, canvas, upright_size(photo), scale)
+            labels = owner[best].masked_fill(confidence < settings.threshold, NONE)
+            segmentations.append(Segmentation(labels, confidence, tuple(names)))
+        return segmentations
+
+    def _maps(self, views: Sequence[NDArray[np.uint8]], attention: Attention) -> list[Float[Tensor, "_y _x E"]]:
+        """Return the unit-length dense map of each view; all views have one size."""
+        maps: list[Tensor] = []
+        for start in range(0, len(views), self.batch_size):
+            batch = [View(pixels) for pixels in views[start : start + self.batch_size]]
+            with torch.inference_mode(), self._precision():
+                encoding = dense_encoding(self.model, _to(self.transform.stack(batch), self.device), attention)
+                maps += _grids(encoding)
+        return maps
 
     def encode_images_fully(
         self,

@@ -10,12 +10,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data.images import stored_frame
+
 Picture = str | Path | bytes | Image.Image | np.ndarray | Tensor
 """A file's name, the bytes of a file, a PIL picture, an array (rows, columns, colors) or a tensor (colors, rows,
 columns). Numbers are 0 to 255 in uint8, or 0 to 1 in floating point. A name may be an https address where that is
 allowed."""
 
 MAX_BYTES = 64 * 2**20  # of a file behind an address
+SIDEWAYS = (5, 6, 7, 8)  # what EXIF says of a picture that lies on its side
+ORIENTATION = 0x0112
 _SECONDS = 30  # without an answer
 _SINGLE = (str, Path, bytes, Image.Image)
 
@@ -52,6 +56,19 @@ def readable(picture: Picture, *, allow_urls: bool = False) -> Path | bytes | Im
     raise ValueError(
         f"{type(picture).__name__} is no picture. Give a path, bytes, a PIL picture, an array or a tensor."
     )
+
+
+def upright_size(picture: Path | bytes | Image.Image) -> tuple[int, int]:
+    """Return width and height of a picture turned upright, from its header.
+
+    Raises:
+        ValueError: If it has no sound header.
+    """
+    if isinstance(picture, Image.Image):
+        width, height, turn = *picture.size, picture.getexif().get(ORIENTATION, 1)
+    else:
+        width, height, turn = stored_frame(picture)
+    return (height, width) if turn in SIDEWAYS else (width, height)
 
 
 def _from_array(colors: Tensor) -> Image.Image:

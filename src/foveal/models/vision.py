@@ -108,6 +108,16 @@ class VisionTower(nn.Module):
             ValueError: If the images cannot be cut into patches, the patches are not of this model's size, or there is
                 no such block.
         """
+        x, packing, patched, mask = self._start(pixels)
+        if not taps:
+            return VisionFeatures(*self.read(x, packing, mask, dense=dense), patched.mask, patched.grid)
+        pooled, patches, tapped = self._read_tapped(x, packing, mask, taps)
+        return VisionFeatures(pooled, patches, patched.mask, patched.grid, tapped)
+
+    def _start(
+        self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels
+    ) -> tuple[Float[Tensor, "T W"], Packing, PatchedPixels, Bool[Tensor, "B P"] | None]:
+        """Return embedded patches, where each image's lie, the patches themselves, and which are real, if not all."""
         if isinstance(pixels, PatchedPixels):
             patched = _tight(pixels)
             whole = bool(patched.mask.all())
@@ -118,12 +128,7 @@ class VisionTower(nn.Module):
                 f"Patches hold {patched.values.shape[2]} numbers, this model's hold {self.patch_embedding.in_features}."
                 f" Cut pictures into {self.config.patch_size}x{self.config.patch_size} patches."
             )
-        x, packing = self._embed(patched, whole=whole)
-        mask = None if whole else patched.mask
-        if not taps:
-            return VisionFeatures(*self.read(x, packing, mask, dense=dense), patched.mask, patched.grid)
-        pooled, patches, tapped = self._read_tapped(x, packing, mask, taps)
-        return VisionFeatures(pooled, patches, patched.mask, patched.grid, tapped)
+        return *self._embed(patched, whole=whole), patched, None if whole else patched.mask
 
     def read(
         self, x: Float[Tensor, "T W"], packing: Packing, mask: Bool[Tensor, "B P"] | None, *, dense: bool
@@ -156,6 +161,18 @@ class VisionTower(nn.Module):
         first = 1 if self.config.pooling == "class" else 0
         maps = tuple(self._unpack(flat, packing)[:, first:] for flat in tapped)
         return *self._features(out, before, packing, mask, dense=True), maps
+
+    def before_last(
+        self, pixels: Float[Tensor, "B 3 Y X"] | PatchedPixels
+    ) -> tuple[Float[Tensor, "B T W"], Bool[Tensor, "B P"], Int[Tensor, "B 2"]]:
+        """Return the last block's input, class tokens included, which patches are real, and each image's grid.
+
+        Raises:
+            ValueError: As `forward`.
+        """
+        x, packing, patched, _ = self._start(pixels)
+        (before,) = self.transformer.outputs(self.input_norm(x), packing, (self.config.layers - 2,))
+        return self._unpack(before, packing), patched.mask, patched.grid
 
     def _features(
         self, out: Tensor, before: Tensor, packing: Packing, mask: Tensor | None, *, dense: bool

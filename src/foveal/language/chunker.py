@@ -204,6 +204,12 @@ def _open_class(word: str) -> str:
 
 
 @cache
+def _counts() -> frozenset[str]:
+    """Return the words that count things: "two", "few"."""
+    return frozenset(term for term, senses in lexicon().senses.items() if any(s.kind == "number" for s in senses))
+
+
+@cache
 def _no_attributes() -> frozenset[str]:
     return word_classes()["DET"] | {"and", "or", "of"}
 
@@ -226,7 +232,9 @@ def _tag(tokens: Sequence[_Token]) -> list[str]:
         before = tags[-1] if tags else "STOP"
         after = classes[index + 1] if index + 1 < len(tokens) else "STOP"
         last = tokens[index - 1].lower if index else ""
-        if tag in _VERBAL:
+        if token.lower in word_classes()["nouns_in_ing"] and after != "DET":
+            tag = "NOUN"  # "a brick building", but "men building a house"
+        elif tag in _VERBAL:
             tag = _verbal(tag, before, after, last, is_noun_to_come=_is_open(tags))
         elif tag == "DET":
             tag = _determiner(token.lower, before, after)
@@ -317,7 +325,7 @@ def _chunks(tokens: Sequence[_Token], tags: Sequence[str]) -> list[_Chunk]:
                 head = index
             elif tag == "POSS" and head >= 0:
                 chunks.append(_Chunk(first, head, head, is_nested=False))
-            elif not _goes_on(tokens, tags, index, head):
+            elif index > first and not _goes_on(tokens, tags, index, head):
                 break
             index += 1
         if head < 0 and tags[first] == "DET" and index > first + 1 and tags[index - 1] == "ADJ":
@@ -338,7 +346,9 @@ def _goes_on(tokens: Sequence[_Token], tags: Sequence[str], index: int, head: in
     """True if a word that is no noun belongs to the run: modifiers before the noun, and what joins them."""
     tag = tags[index]
     if head >= 0:  # after a noun only a further noun belongs to it, and words that lead to one
-        return tag == "ADJ" and tags[index - 1] in _NOMINAL and _leads_to_noun(tags, index)
+        return tag == "ADJ" and tags[index - 1] in (*_NOMINAL, "POSS") and _leads_to_noun(tags, index)
+    if tag == "DET" and tags[index - 1] == "ADJ":
+        return tokens[index].lower in _counts()  # "the first two dogs", but "in the middle a dog"
     if tag in ("DET", "ADJ"):
         return True
     if tokens[index].lower in ("very", ","):

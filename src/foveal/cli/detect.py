@@ -46,7 +46,6 @@ def detect(  # an argument for each option
     """
     from dataclasses import replace
 
-    from ..data.formats.paths import replacing
     from ..detection.detect import OF_DENSE
     from ..detection.detect import detect as find
     from ..detection.lookup import proposer
@@ -54,6 +53,7 @@ def detect(  # an argument for each option
     from ..detection.show import as_results, as_table, draw
     from ..encoder.load import load
     from ..encoder.prompts import check_names
+    from ..writing import replacing
     from .photos import photos_and_names, write_pictures
 
     photos, names = photos_and_names(words, texts or ())

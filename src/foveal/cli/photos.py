@@ -5,9 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..data.formats.paths import replacing
 from ..data.kinds import SUFFIXES
 from ..outside import printable
+from ..writing import replacing
 
 
 def photos_and_names(words: Sequence[str], texts: Sequence[str] = ()) -> tuple[list[Path], list[str]]:

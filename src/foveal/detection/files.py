@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ..data.formats.coco import Coco
-from ..data.formats.paths import replacing
 from ..models.regions import TOLERANCE
 from ..outside import shown
+from ..writing import replacing
 from .proposals import Photo, Proposals, no_proposals
 
 SUFFIX = ".jsonl"

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from ..data import tokenizer_files
-from ..encoder.convert import new_place
 from ..encoder.encoder import Encoder
 from ..models.positions import stretch_positions
 from ..models.publish import hf_clip
 from ..types import Kind
+from ..writing import new_place
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer

@@ -1,12 +1,9 @@
 """Conversion to another layout, or to a richer architecture, of model, protocol and tokenizer together."""
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from shutil import rmtree
 from typing import Any, Literal, get_args
 
 import torch
@@ -20,6 +17,7 @@ from ..models.layouts import family
 from ..models.publish import LAYOUTS, Published
 from ..models.upgrade import upgrade
 from ..types import Kind
+from ..writing import new_place
 from .checkpoint import FAMILIES
 from .encoder import Encoder
 
@@ -67,30 +65,6 @@ def convert(encoder: Encoder, out: Path, layout: Layout, kind: Kind = "caption")
         else:
             _WRITERS[layout](encoder, published, partial)
     return () if published is None else (*published.left_out, *_unsupported_fields(encoder, layout))
-
-
-@contextmanager
-def new_place(out: Path) -> Iterator[Path]:
-    """Give a path to write to, which becomes `out` when all is written, and vanishes when something fails.
-
-    Args:
-        out: A file or folder that is not there, or an empty folder.
-
-    Raises:
-        ValueError: If it is in use.
-    """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ValueError(f"{out} is in use. Choose another name.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    rmtree(partial, ignore_errors=True)
-    try:
-        yield partial
-        partial.replace(out)
-    finally:
-        rmtree(partial, ignore_errors=True)
-        if partial.exists():
-            partial.unlink()
 
 
 def upgraded(encoder: Encoder, to: Architecture, seed: int = 0) -> Encoder:
@@ -180,10 +154,7 @@ def _write_open_clip(encoder: Encoder, published: Published, folder: Path) -> No
 
 
 def _write_long_clip(_: Encoder, published: Published, file: Path) -> None:
-    with file.open("wb") as content:
-        torch.save(published.tensors, content)
-        content.flush()
-        os.fsync(content.fileno())
+    torch.save(published.tensors, file)
 
 
 _WRITERS = {"hf-clip": _write_hf_clip, "open-clip": _write_open_clip, "long-clip": _write_long_clip}

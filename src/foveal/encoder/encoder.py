@@ -1,10 +1,11 @@
 """The encoder: any number of pictures and texts in, plain tensors out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, replace
-from itertools import islice, repeat, zip_longest
+from itertools import repeat, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from ..data.images import ImageTransform, Units, View
 from ..data.texts import sentences
 from ..data.tokenizer import Tokenizer
+from ..flow import batched, in_order
 from ..models import weights
 from ..models.dense_maps import Attention, dense_encoding
 from ..models.dual_encoder import DualEncoder, ImageEncoding, TextEncoding
@@ -457,7 +459,7 @@ class Encoder:
             raise ValueError(f"Texts come as a list, not as one string: {texts[:40]!r}.")  # noqa: TRY004
         parts = []
         with self._bar(texts, f"{kind} texts") as bar:
-            for batch in _chunks(texts, 4 * self.batch_size):
+            for batch in batched(texts, 4 * self.batch_size):
                 with torch.inference_mode(), self._precision():
                     parts.append(self._texts(batch, kind, extras))
                 bar.update(len(batch))
@@ -507,22 +509,16 @@ class Encoder:
         """Yield batches on the device; the next one is decoded while the model computes."""
         transform = self.transform if boxes is None else _without_crop(self.transform)
 
-        def view(picture: Picture, picture_boxes: Sequence[Box]) -> View:
+        def view(pair: tuple[Picture, Sequence[Box]]) -> View:
+            picture, picture_boxes = pair
             return transform(readable(picture, allow_urls=self.allow_urls), picture_boxes, units=units)
 
-        chunks = _chunks(_paired(pictures, boxes), self.batch_size)
-        with ThreadPoolExecutor(self.workers) as pool, self._bar(pictures, "pictures") as bar:
-            try:
-                ready = _start(pool, view, next(chunks, []))
-                while ready:
-                    coming = _start(pool, view, next(chunks, []))
-                    views = [future.result() for future in ready]
-                    ready = coming
-                    batch_boxes = [[box for box in prepared.boxes if box is not None] for prepared in views]
-                    yield _to(transform.stack(views), self.device), batch_boxes
-                    bar.update(len(views))
-            finally:  # a broken picture or an interruption must not wait for what is not decoded yet
-                pool.shutdown(wait=False, cancel_futures=True)
+        decoded = in_order(ThreadPoolExecutor(self.workers), view, _paired(pictures, boxes), ahead=self.batch_size)
+        with closing(decoded), self._bar(pictures, "pictures") as bar:
+            for views in batched(decoded, self.batch_size):
+                batch_boxes = [[box for box in prepared.boxes if box is not None] for prepared in views]
+                yield _to(transform.stack(views), self.device), batch_boxes
+                bar.update(len(views))
 
     def _bar(self, work: Iterable[object], label: str) -> "tqdm[Any]":
         return tqdm(
@@ -551,10 +547,6 @@ class _Extras:
     patches: bool = False
 
 
-def _start(pool: ThreadPoolExecutor, view: Any, batch: list[tuple[Picture, Sequence[Box]]]) -> list[Future[View]]:
-    return [pool.submit(view, picture, boxes) for picture, boxes in batch]
-
-
 def _paired(
     pictures: Iterable[Picture], boxes: Iterable[Sequence[Box]] | None
 ) -> Iterator[tuple[Picture, Sequence[Box]]]:
@@ -574,12 +566,6 @@ def _paired(
                 f"{'Pictures' if picture is None else 'Boxes'} end after {number}. Give a set per picture."
             )
         yield picture, picture_boxes
-
-
-def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    source = iter(values)
-    while chunk := list(islice(source, size)):
-        yield chunk
 
 
 def _without_crop(transform: ImageTransform) -> ImageTransform:

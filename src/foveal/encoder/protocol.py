@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from ..data.tokenizer import Cleaning, Tokenizer
 from ..models.config import VisionConfig
 from ..models.weights import named
 from ..outside import read_object, shown
+from ..writing import replacing
 
 Resize = Literal["squash", "crop", "naflex"]
 
@@ -108,13 +108,8 @@ class Protocol:
 
     def write(self, folder: Path) -> None:
         """Write it into a model folder, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{FILE}.partial"
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(self), indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / FILE)
+        with replacing(folder / FILE, durable=True) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     def transform(self, vision: VisionConfig) -> ImageTransform:
         """Return the transform of pictures for a model of this protocol."""

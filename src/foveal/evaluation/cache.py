@@ -25,6 +25,7 @@ from tqdm import tqdm
 from ..encoder import Encoder
 from ..types import Box, Kind
 from ..version import __version__
+from ..writing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +86,9 @@ class Cache:
         self._folder.mkdir(parents=True, exist_ok=True)
         keys = b"".join(rows)
         path = self._folder / f"{digest(keys).hex()}{_ENDING}"
-        part = path.with_name(f".{path.name}.{os.getpid()}")
         keys_of_rows = torch.from_numpy(np.frombuffer(keys, dtype=np.uint8).reshape(-1, _KEY).copy())
-        save_file({"keys": keys_of_rows, "rows": torch.stack(list(rows.values()))}, part)
-        part.replace(path)
+        with replacing(path, shared=True) as partial:
+            save_file({"keys": keys_of_rows, "rows": torch.stack(list(rows.values()))}, partial)
         self._place |= {key: (path, row) for row, key in enumerate(rows)}
         self._make_room()
 

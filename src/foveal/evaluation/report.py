@@ -1,17 +1,17 @@
 """What was measured, on disk and on screen."""
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..outside import printable
 from ..version import __version__
+from ..writing import replacing
 from .result import Metric, Queries, Result
 
 JSON, QUERIES = "report.json", "queries.npz"
@@ -92,9 +92,10 @@ class Report:
             for column, values in queries.columns().items()
         }
         # The numbers come last: where they are, the outcomes are too.
-        _write_whole(folder / QUERIES, lambda file: np.savez_compressed(file, **arrays))
-        text = json.dumps(self._as_json(), indent=1, allow_nan=False) + "\n"
-        _write_whole(folder / JSON, lambda file: file.write(text.encode()))
+        with replacing(folder / QUERIES, durable=True) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        with replacing(folder / JSON, durable=True) as partial:
+            partial.write_text(json.dumps(self._as_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def rows(self) -> Iterator[tuple[str, str, Result]]:
         """Every benchmark, task and result."""
@@ -271,13 +272,3 @@ def _compact(values: torch.Tensor) -> Any:
     """Ranks and places in 32 bits."""
     array = values.numpy()
     return array if values.is_floating_point() else array.astype(np.int32)
-
-
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file beside its place and move it there, so that a reader never sees half of it."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -15,6 +15,7 @@ from ..data import tokenizer_files
 from ..data.scenes import Scenes
 from ..encoder import Encoder
 from ..types import PatchedPixels, Sample
+from ..writing import new_place
 from .graphs import Graph, distinct_kinds, graphs
 from .onnx import SharedWeights, check, cosines, quantize, run, session, write
 
@@ -43,20 +44,13 @@ def export(encoder: Encoder, out: Path, *, int8: bool = False, progress: bool = 
     Raises:
         ValueError: If a package is missing, a graph differs from torch, or `out` is in use.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ValueError(f"{out} is in use. Choose another name.")
-    partial = out.with_name(f".{out.name}.partial")
-    rmtree(partial, ignore_errors=True)
-    try:
+    with new_place(out) as partial:
         for folder in ("visual", "textual", "float"):
             (partial / folder).mkdir(parents=True)
         _describe(encoder, partial)
         report = _graphs(encoder, partial, int8=int8, progress=progress)
         (partial / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         rmtree(partial / "float")
-        partial.replace(out)
-    finally:
-        rmtree(partial, ignore_errors=True)
     return report
 
 

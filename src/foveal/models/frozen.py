@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..outside import read_object
+from ..writing import replacing
 
 REFERENCE = "frozen.json"
 WEIGHTS = "frozen.safetensors"
@@ -31,13 +32,11 @@ class FrozenWeights:
     @classmethod
     def store(cls, tensors: Mapping[str, Tensor], folder: Path) -> "FrozenWeights":
         """Write weights into a folder, all or nothing."""
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{WEIGHTS}.partial"
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata={"format": "pt"})
-        with partial.open("rb") as written:
-            sha256 = file_digest(written, "sha256").hexdigest()
-            os.fsync(written.fileno())
-        partial.replace(folder / WEIGHTS)
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        with replacing(folder / WEIGHTS, durable=True) as partial:
+            save_file(contiguous, partial, metadata={"format": "pt"})
+            with partial.open("rb") as written:
+                sha256 = file_digest(written, "sha256").hexdigest()
         return cls(folder, sha256)
 
     def refer(self, folder: Path, place: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..configuration import parse
 from ..outside import read_object, shown
+from ..writing import flush
 from . import frozen
 from .config import ModelConfig, check
 from .dual_encoder import DualEncoder
@@ -59,10 +59,10 @@ def save(model: DualEncoder, folder: Path) -> None:
         partial[CONFIG].write_text(_config_text(model.config), encoding="utf-8")
         copymode(partial[CONFIG], partial[WEIGHTS])  # safetensors lets nobody but the owner read
         for path in partial.values():
-            _flush(path)
+            flush(path)
         for name, path in partial.items():
             path.replace(folder / name)
-        _flush(folder)
+        flush(folder)
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
@@ -281,12 +281,3 @@ def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{subject} holds {tensor.dtype}. Give floating point numbers.")
         if tensor.numel() and not all(bool(end.isfinite()) for end in tensor.aminmax()):  # 8 times as fast as isfinite
             raise ValueError(f"{subject} holds NaN or infinity. Take an earlier checkpoint.")
-
-
-def _flush(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

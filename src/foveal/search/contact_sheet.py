@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from ..data.formats.paths import replacing
 from ..outside import printable
 from ..types import Hit
+from ..writing import replacing
 
 CELL, MARGIN, LINE = 256, 8, 16  # pixels of a contact sheet
 COLORS = ("#ff3b30", "#0a84ff", "#34c759", "#ff9f0a", "#bf5af2", "#64d2ff", "#ffd60a", "#ff375f")

@@ -9,7 +9,6 @@ file. The folder is written beside its place and renamed when everything is on t
 import base64
 import json
 import logging
-import os
 import re
 import shlex
 import shutil
@@ -27,6 +26,7 @@ from ..encoder.protocol import FILE as PROTOCOL
 from ..models.frozen import FrozenWeights
 from ..models.frozen import read as read_frozen
 from ..models.weights import WEIGHTS
+from ..writing import flush, replacing
 from .run import ConfiguredModel, Trainable
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def save(
                 shutil.copyfile(folder.parent / name, written / name)
         _write_hashes(written)
         written.rename(place)
-        _sync(folder)
+        flush(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(written, ignore_errors=True)
         last = latest(folder)
@@ -192,7 +192,7 @@ def save_referring(folder: Path, model: Trainable, tensors: Mapping[str, Tensor]
         written.mkdir()
         _write_weights(written, folder, model, tensors, frozen)
         for file in sorted(written.iterdir()):  # the weights come last
-            _sync(file)
+            flush(file)
             file.replace(folder / file.name)
         written.rmdir()
     except (OSError, SafetensorError) as error:
@@ -201,10 +201,8 @@ def save_referring(folder: Path, model: Trainable, tensors: Mapping[str, Tensor]
 
 def write_text(path: Path, text: str) -> None:
     """Write a file that is whole or not there at all."""
-    written = path.with_name(path.name + UNFINISHED)
-    written.write_text(text, encoding="utf-8")
-    _sync(written)
-    written.replace(path)
+    with replacing(path, durable=True) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _finished(folder: Path) -> list[Path]:
@@ -252,7 +250,7 @@ def _write_hashes(folder: Path) -> None:
     """Write down what every file holds, and wait until all are on the disk. Hashes are made while the disk writes."""
     files = sorted(folder.iterdir())
     with ThreadPoolExecutor(2 * len(files)) as pool:
-        synced, hashes = pool.map(_sync, files), pool.map(_hash, files)
+        synced, hashes = pool.map(flush, files), pool.map(_hash, files)
         pairs = zip(files, hashes, strict=True)
         table = {file.name: {"bytes": file.stat().st_size, "sha256": digest} for file, digest in pairs}
         list(synced)  # raises what a thread raised
@@ -344,12 +342,3 @@ def _hang(node: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == "tuple":
         return tuple(_hang(member, tensors) for member in content)
     return {key: _hang(member, tensors) for key, member in content}
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,12 +1,12 @@
 """Pictures that are there twice, or nearly. They are found before a run, so that the run may judge each by itself."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from ...encoder import Encoder
+from ...flow import batched
 from ...types import Sample
 from .fingerprints import Hashes, picture_hash
 
@@ -54,7 +54,7 @@ def similar_pictures(
     """
     duplicates: set[str] = set()
     blocks: list[Tensor] = []
-    for batch in _chunks(iter(samples), batch_size):
+    for batch in batched(samples, batch_size):
         embeddings = encoder.encode_images([sample.image for sample in batch])
         close = torch.zeros(len(batch), dtype=torch.bool)
         for block in blocks:
@@ -65,8 +65,3 @@ def similar_pictures(
         duplicates |= {sample.id for sample, is_close in zip(batch, close.tolist(), strict=True) if is_close}
         blocks.append(embeddings[~close])
     return frozenset(duplicates)
-
-
-def _chunks(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
-    while batch := list(islice(samples, size)):
-        yield batch

@@ -1,13 +1,13 @@
 """Samples through stages: in order, several at once where a stage waits or works on many."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, islice
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any
 
 from ...data.formats.pictures import encoded
 from ...data.formats.rows import row_from_sample
@@ -15,13 +15,11 @@ from ...data.kinds import suffix
 from ...data.numbered import numbered
 from ...data.stream import Record, Source
 from ...data.whole import check_whole
+from ...flow import batched, do_nothing, in_order
 from ...types import Sample
 from ..duplicates.fingerprints import Hashes, picture_hash
 from ..stage import BatchStage, Dropped, Halted, Stage, listening
 from .keepable import keepable
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 READ = "read"
 """Where a sample ends that cannot be read, or whose picture cannot."""
@@ -82,10 +80,6 @@ class Outcome:
         return self.sample
 
 
-def do_nothing() -> None:
-    """Do nothing: there is nothing to stop."""
-
-
 def prepared(stages: Mapping[str, Stage], source: Source) -> dict[str, Stage]:
     """Return the stages, those that want it after a look at the first samples of a source."""
     return {
@@ -124,7 +118,7 @@ def process(
     Raises:
         Halted: If a stage says that no sample can go on.
     """
-    blocks = chunks(records, READ_AT_ONCE)
+    blocks = batched(records, READ_AT_ONCE)
     read = in_order(ThreadPoolExecutor(READERS), partial(_read_some, hashing), blocks, ahead=AHEAD)
     flow: Iterator[Outcome] = chain.from_iterable(read)
     flows: list[Iterator[Any]] = [read]
@@ -167,37 +161,6 @@ def checked(entry: dict[str, Any], hashes: Hashes | None) -> dict[str, Any]:
     return entry if judged is outcome else judged.entry()
 
 
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield so many items at a time, in order."""
-    rest = iter(items)
-    while block := list(islice(rest, size)):
-        yield block
-
-
-def in_order(
-    pool: Executor,
-    work: Callable[[Item], Result],
-    items: Iterable[Item],
-    ahead: int,
-    stop: Callable[[], None] = do_nothing,
-) -> Iterator[Result]:
-    """Yield the results of `map` by a pool, in order, with a bounded number under way; wait for them at the end."""
-    whole = False
-    under_way: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            under_way.append(pool.submit(work, item))
-            if len(under_way) >= ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-        whole = True
-    finally:
-        if not whole:
-            stop()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def unseen(outcome: Outcome, hashes: Hashes) -> Outcome:
     """Return the outcome, or its end if its picture was there before, or nearly. Notes the picture otherwise."""
     if outcome.hash is None:
@@ -230,7 +193,7 @@ def _read(hashing: bool, number: int, record: Record) -> Outcome:
 def _through(flow: Iterator[Outcome], name: str, stage: Stage, stop: Callable[[], None]) -> Iterator[Outcome]:
     """Yield outcomes after one more stage."""
     if isinstance(stage, BatchStage):
-        for batch in chunks(flow, stage.batch_size):
+        for batch in batched(flow, stage.batch_size):
             yield from _together(name, stage, batch)
         return
     threads = getattr(stage, "concurrency", 1)

@@ -18,17 +18,18 @@ from uuid import uuid4
 from tqdm import tqdm
 
 from ...data.formats import WebDataset
-from ...data.formats.paths import replacing
 from ...data.formats.rows import sample_from_row
 from ...data.numbered import numbered, size
 from ...data.stream import Record, Source
+from ...flow import do_nothing
 from ...outside import printable
 from ...types import Sample
+from ...writing import replacing
 from ..assistant.answers import Answers, Spend
 from ..assistant.assistant import Assistant
 from ..duplicates.fingerprints import Hashes
 from ..stage import Halted, Stage
-from .engine import do_nothing, prepared, process
+from .engine import prepared, process
 from .journal import Journal
 from .output import Output, Writer, fitting
 from .report import Gallery, write_report

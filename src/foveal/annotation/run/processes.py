@@ -16,10 +16,11 @@ from typing import Any
 
 from ...data.numbered import numbered, size
 from ...data.stream import Indexed, Record, Source
+from ...flow import batched, in_order
 from ..assistant.answers import Answers
 from ..duplicates.fingerprints import Hashes
 from ..stage import Halted, Stage
-from .engine import checked, chunks, entries, in_order
+from .engine import checked, entries
 
 BLOCK = 32
 """Samples that a process takes at once."""
@@ -78,7 +79,7 @@ def _blocks(source: Source, start: int) -> Iterator[Block]:
         count = size(source) or 0
         yield from ((first, min(first + BLOCK, count)) for first in range(start, count, BLOCK))
     else:
-        yield from chunks(numbered(source, start), BLOCK)
+        yield from batched(numbered(source, start), BLOCK)
 
 
 _work: dict[str, Any] = {}

@@ -13,10 +13,10 @@ from string import Template
 from typing import Any
 from zlib import crc32
 
-from ...data.formats.paths import replacing
 from ...data.images import open_upright
 from ...outside import printable
 from ...types import Negative, Region, Sample
+from ...writing import replacing
 from ..assistant.answers import Spend
 from ..stage import WHOLE
 from .tally import StageTally, Tally, median

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...types import Box, Region, Sample
+from ...writing import replacing
 from ..images import stored_frame
 from .boxes import Frame, frame_of
 from .fields import BY_NAME, listed, shown
 from .json_list import read_json
-from .paths import expand, replacing
+from .paths import expand
 from .pictures import encoded, place
 from .rows import identity_of, items, picture_of, refuse_loss, texts
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from ...types import Sample
+from ...writing import replacing
 from ..kinds import SUFFIXES
 from .fields import BY_NAME, Columns
-from .paths import refuse_utf16, replacing
+from .paths import refuse_utf16
 from .pictures import place
 from .row_file import RowFile
 from .rows import refuse_loss

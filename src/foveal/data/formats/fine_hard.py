@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...types import Region, Sample
+from ...writing import replacing
 from .json_list import parsed_object, scan_items, write_items
-from .paths import expand, replacing
+from .paths import expand
 from .pictures import place
 from .rows import picture_of, refuse_loss, sample_from_row, text
 

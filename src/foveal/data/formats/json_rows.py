@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...types import Sample
+from ...writing import replacing
 from .fields import BY_NAME, Columns
 from .json_list import parsed_object, read_item, scan_items, write_items
-from .paths import replacing
 from .pictures import place
 from .row_file import RowFile
 from .rows import row_from_sample

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...types import Sample
+from ...writing import replacing
 from .fields import BY_NAME, Columns
 from .json_list import parsed_object
-from .paths import refuse_utf16, replacing
+from .paths import refuse_utf16
 from .pictures import place
 from .row_file import RowFile
 from .rows import row_from_sample

@@ -6,14 +6,16 @@ Needs `pip install "foveal[parquet]"`.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, islice
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ...flow import batched
 from ...types import Sample
+from ...writing import replacing
 from .fields import BY_NAME, Columns
 from .folder import files_below
-from .paths import expand, replacing
+from .paths import expand
 from .pictures import encoded
 from .rows import joined, picture_of, row_from_sample, sample_from_row, unit_of
 
@@ -67,7 +69,7 @@ class Parquet:
         """Write samples with their pictures to one file, and return their number."""
         parquet, schema, written, rest = _pyarrow()[1], _schema(), 0, iter(samples)
         with replacing(self.path) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
-            while group := list(islice(rest, self.samples_per_shard)):
+            for group in batched(rest, self.samples_per_shard):
                 writer.write_table(_table(group, schema))
                 written += len(group)
         return written

@@ -2,8 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -70,15 +68,3 @@ def refuse_utf16(path: Path) -> None:
     halves = (any(start[::2]), any(start[1::2]))
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(start) > 1 and halves in ((True, False), (False, True))):
         raise ValueError(f"{path} is UTF-16. Save it as UTF-8: iconv -f UTF-16 -t UTF-8 '{path}'")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` to write to. It becomes `path` when all went well, else it goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ...types import Sample
+from ...writing import replacing
 from ..files import read_file
 from ..kinds import suffix
-from .paths import replacing
 
 
 def encoded(sample: Sample) -> bytes:

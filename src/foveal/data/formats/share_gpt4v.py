@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...types import Sample
+from ...writing import replacing
 from .json_list import write_items
 from .json_rows import ItemFile
-from .paths import replacing
 from .pictures import place
 from .rows import items, refuse_loss, text
 

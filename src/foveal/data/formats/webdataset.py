@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...types import Sample
+from ...writing import replacing
 from ..files import MOST_BYTES
 from ..kinds import SUFFIXES, suffix
 from .folder import files_below
-from .paths import TARS, expand, replacing, suffix_of
+from .paths import TARS, expand, suffix_of
 from .pictures import encoded
 from .rows import row_from_sample, sample_from_row
 

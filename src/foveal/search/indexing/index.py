@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...data.files import MOST_BYTES
-from ...data.formats.paths import replacing
 from ...encoder import Encoder
+from ...writing import replacing
 from ..failures import reason_of
 from ..fingerprint import probe, same_model
 from ..lock import alone, is_remote

@@ -12,8 +12,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ...data.formats.paths import replacing
 from ...encoder import Encoder
+from ...writing import replacing
 from ..fingerprint import probe
 from ..sources import Entry
 from ..store import Layout, Store, schema

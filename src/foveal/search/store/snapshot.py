@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ...data.formats.paths import replacing
+from ...writing import replacing
 from ..lock import is_remote
 
 FILE = "snapshot.arrow"

@@ -1,12 +1,11 @@
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pytest
 
 from foveal.annotation.duplicates.fingerprints import Hashes
-from foveal.annotation.run.engine import Outcome, checked, entries, in_order, prepared, process, unseen
+from foveal.annotation.run.engine import Outcome, checked, entries, prepared, process, unseen
 from foveal.annotation.stage import Dropped, Halted, remark
 from foveal.types import Negative, Region, Sample
 
@@ -57,33 +56,6 @@ class Ends:
 def records(samples):
     """Numbers, and what gives the samples."""
     return [(number, lambda sample=sample: sample) for number, sample in enumerate(samples)]
-
-
-def test_a_pool_keeps_the_order_and_a_bounded_number_under_way():
-    taken = []
-
-    def counted():
-        for number in range(200):
-            taken.append(number)
-            yield number
-
-    def slow(number):
-        time.sleep(random.Random(number).uniform(0, 0.002))
-        return number
-
-    for place, number in enumerate(in_order(ThreadPoolExecutor(4), slow, counted(), ahead=20)):
-        assert place == number
-        assert len(taken) <= place + 20
-    assert place == 199
-
-
-@pytest.mark.parametrize(("wanted", "stops"), [(3, 1), (10, 0)])
-def test_a_flow_that_is_left_before_its_end_says_so_once(wanted, stops):
-    calls = []
-    flow = in_order(ThreadPoolExecutor(2), int, map(str, range(9)), ahead=2, stop=lambda: calls.append(1))
-    assert [next(flow, None) for _ in range(wanted)] == [*range(9), None][:wanted]
-    flow.close()
-    assert len(calls) == stops
 
 
 def test_stages_in_threads_give_what_one_thread_gives(records):

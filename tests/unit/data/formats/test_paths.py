@@ -1,8 +1,6 @@
-from pathlib import Path
-
 import pytest
 
-from foveal.data.formats.paths import expand, replacing
+from foveal.data.formats.paths import expand
 
 
 @pytest.fixture
@@ -35,22 +33,3 @@ def test_patterns_name_files_as_a_shell_does(folder, pattern, names):
 def test_what_is_not_there_is_named(folder, pattern, message):
     with pytest.raises(ValueError, match=message):
         expand(folder / pattern)
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "new" / "file"
-
-    def write(text: str, fail: bool) -> None:
-        with replacing(path) as partial:
-            partial.write_text(text)
-            if fail:
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write("half", fail=True)
-    assert list(path.parent.iterdir()) == []
-    write("whole", fail=False)
-    with pytest.raises(KeyboardInterrupt):
-        write("half", fail=True)
-    assert path.read_text() == "whole"
-    assert list(path.parent.iterdir()) == [Path(path)]

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from .machine import Threads, use_threads
+
 
 def _refuse_data(value: list[str] | None) -> None:
     if value:
@@ -30,8 +32,9 @@ def evaluate(  # noqa: PLR0913  # a switch each
         typer.Option(help="How whole pictures and texts are compared: global, late, fused, parts, or a model's own."),
     ] = "global",
     dtype: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster and moves single queries.")
-    ] = "float32",
+        Literal["auto", "fp32", "bf16"], typer.Option(help="bf16 is faster and moves single queries.")
+    ] = "fp32",
+    threads: Threads = None,
     out: Annotated[Path | None, typer.Option(help="Write all numbers and every query's rank into this folder.")] = None,
     scaled_decoding: Annotated[
         bool, typer.Option(help="Decode large JPEGs at a part of their size, as an index has it: faster, less exact.")
@@ -64,6 +67,7 @@ def evaluate(  # noqa: PLR0913  # a switch each
     from ..evaluation.pinned.cards import listed as listing
     from ..evaluation.pinned.reading import Roots
 
+    use_threads(threads)
     names, folders = words or [], roots or [Path()]
     if listed:
         print(listing(names, folders))
@@ -83,7 +87,7 @@ def evaluate(  # noqa: PLR0913  # a switch each
 def _measure(
     words: list[str],
     folders: list[Path],
-    dtype: str,
+    dtype: Literal["auto", "fp32", "bf16"],
     batch_size: int,
     out: Path | None,
     *,
@@ -92,8 +96,6 @@ def _measure(
     cache: Path | None,
     **settings: object,
 ) -> None:
-    import torch
-
     from ..annotation.duplicates.fingerprints import Hashes, picture_hash, text_hashes
     from ..encoder.load import load
     from ..evaluation.cache import Cache
@@ -106,7 +108,7 @@ def _measure(
         raise ValueError("Give a model and at least one protocol. `foveal eval --list` shows the protocols.")
     model, *names = words
     check_names(names)
-    encoder = load(model, dtype=getattr(torch, dtype))
+    encoder = load(model, dtype=dtype)
     encoder.batch_size, encoder.progress = batch_size, True
     kept = None if cache is None else Cache.of(cache, encoder.decoding(scaled=bool(settings["scaled_decoding"])))
     report = measure(encoder, names, folders, model=Path(model).name, cache=kept, **settings)  # type: ignore[arg-type]

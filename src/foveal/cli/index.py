@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from .machine import Dtype, Threads, use_threads
+
 
 def index(  # noqa: PLR0913  # an argument for each option
     source: Annotated[str, typer.Argument(help="Folder of pictures, tar or Parquet shards, or a JSONL or CSV file.")],
@@ -30,6 +32,8 @@ def index(  # noqa: PLR0913  # an argument for each option
     forget: Annotated[
         bool, typer.Option("--forget", help="Forget pictures even if SOURCE holds something else now, or few of them.")
     ] = False,
+    dtype: Dtype = None,
+    threads: Threads = None,
     most: Annotated[int, typer.Option("--max-bytes", min=1, help="Largest file of a picture that is read.")] = 2**29,
 ) -> None:
     """Index pictures for `foveal search`, or bring an index up to date.
@@ -46,9 +50,10 @@ def index(  # noqa: PLR0913  # an argument for each option
     from ..data.formats.source import with_columns
     from ..encoder.load import load
     from ..outside import printable
-    from ..search import Indexing
+    from ..search import Indexing, precision_of
 
+    use_threads(threads)
     source = with_columns(source, image_column, caption_column)
     indexing = Indexing(source, out, model, tokens, regions, batch_size, workers, engine, staging, progress=True)
     indexing = replace(indexing, outside=outside, forget=forget, most=most)
-    print(printable(str(indexing(partial(load, model))), keep="\n"))
+    print(printable(str(indexing(partial(load, model, dtype=dtype or precision_of(out)))), keep="\n"))

@@ -30,6 +30,7 @@ from . import (
     train,
     upgrade,
 )
+from .machine import prepare_machine
 
 Options = ParamSpec("Options")
 
@@ -122,6 +123,7 @@ def _prepare_streams() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb. A mistake of the user's is one line on standard error and exit code 2."""
     _prepare_streams()
+    prepare_machine()
     argv = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(argv or ["--help"], standalone_mode=False)

@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
+from .machine import Dtype, Threads, use_threads
 
-def serve(
+
+def serve(  # noqa: PLR0913  # an argument for each option
     index: Annotated[str, typer.Argument(help="An index made by `foveal index`.")],
     model: Annotated[str | None, typer.Option(help="The model it was made with, if not under its own name.")] = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
     host: Annotated[str, typer.Option(help="Address to listen on. 0.0.0.0 is the whole network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     key_file: Annotated[Path | None, typer.Option(help="File with a key that requests must bring.")] = None,
@@ -25,16 +29,16 @@ def serve(
 
     For example: `foveal serve photos.index --port 8000`
     """
-    from ..encoder.load import load
     from ..outside import printable
     from ..search import Searcher
     from ..serving import Batching, create_app, listen, settings_for
     from ..serving import serve as run
 
+    use_threads(threads)
     batching = Batching(most=max_batch)
     settings = settings_for(host, key_file, open_to_all, name or [], image_host or [], batching, root_path)
     with listen(host, port) as on:
-        searcher = Searcher.open(index, load(model) if model else None)
+        searcher = Searcher.open(index, model=model, dtype=dtype)
         where = f"http://{f'[{host}]' if host.count(':') > 1 and '[' not in host else host}:{on.getsockname()[1]}"
         print(printable(f"{searcher.count} pictures, model {searcher.model_name}: {where}"), flush=True)
         run(create_app(searcher, searcher.encoder, settings), on)

@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
+from .machine import Dtype, Threads, use_threads
+
 
 def similar(
     index: Annotated[str, typer.Argument(help="An index made by `foveal index`.")],
     picture: Annotated[str, typer.Argument(help="A picture of the index, by path or id, or any picture file.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many pictures.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Write hits to this .json, .csv, .html or .png too.")] = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
     model: Annotated[str | None, typer.Option(help="The index's model, if not under its own name.")] = None,
 ) -> None:
     """Find pictures like a picture.
@@ -19,11 +23,11 @@ def similar(
 
     For example: `foveal similar photos.index holiday/0031.jpg --out sheet.html`
     """
-    from ..encoder.load import load
     from ..search import Searcher
     from ..search.contact_sheet import as_lines, write_hits
 
-    searcher = Searcher.open(index, load(model) if model else None)
+    use_threads(threads)
+    searcher = Searcher.open(index, model=model, dtype=dtype)
     hits = searcher.similar(picture, k)
     print(as_lines(hits))
     if out is not None:

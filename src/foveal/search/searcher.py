@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..encoder import Encoder, Picture
+from ..encoder.precision import Precision
 from ..encoder.proposals import best_windows
 from ..types import Box, Hit, PhraseBox
 from .background import SAMPLE, Baseline, confidences
@@ -98,12 +99,21 @@ class Searcher:
         store.check(now=True)
 
     @classmethod
-    def open(cls, index: str | Path, encoder: Encoder | None = None) -> "Searcher":
+    def open(
+        cls,
+        index: str | Path,
+        encoder: Encoder | None = None,
+        *,
+        model: str | None = None,
+        dtype: Precision | None = None,
+    ) -> "Searcher":
         """Open an index that `foveal index` made.
 
         Args:
             index: Its folder or object-store URI.
-            encoder: The model that it was made with. None: it is loaded by the name that the index holds.
+            encoder: The model that it was made with. None: it is loaded.
+            model: Where to load it from. None: by the name that the index holds.
+            dtype: Its precision. None: that of the index.
 
         Raises:
             ValueError: If there is no index, or the encoder is another model.
@@ -112,7 +122,7 @@ class Searcher:
         if encoder is None:
             from ..encoder.load import load
 
-            encoder = load(store.facts["model"])
+            encoder = load(model or store.facts["model"], dtype=dtype or store.facts.get("precision", "fp32"))
         return cls(store, encoder)
 
     @property

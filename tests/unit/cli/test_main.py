@@ -70,6 +70,7 @@ def test_the_command_is_installed_and_returns_the_exit_code(tmp_path):
                 "--scaled-decoding",
             ],
         ),
+        *((verb, ["--dtype", "--threads"]) for verb in ("eval", "index", "search", "similar", "serve")),
         ("scenes", ["--out", "--count", "--seed", "--split", "--size", "--shard"]),
         ("demo", ["--out", "--recipes", "--scenes", "--steps", "--seed"]),
     ],

@@ -445,6 +445,14 @@ def test_a_wrong_query_is_told_in_one_line(searcher, unchecked, query, message):
         searcher.search(**query)
 
 
-def test_the_default_model_is_loaded_by_name(searcher, monkeypatch):
-    monkeypatch.setattr("foveal.encoder.load.load", lambda name: searcher.encoder if name == "starter" else None)
+def test_the_default_model_is_loaded_by_name_in_the_precision_of_the_index(searcher, monkeypatch):
+    asked = []
+
+    def load(name, dtype):
+        asked.append((name, dtype))
+        return searcher.encoder
+
+    monkeypatch.setattr("foveal.encoder.load.load", load)
     assert Searcher.open(searcher._store.name).count == 40
+    Searcher.open(searcher._store.name, model="mine", dtype="bf16")
+    assert asked == [("starter", "fp32"), ("mine", "bf16")]

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from ...data.files import MOST_BYTES
 from ...encoder import Encoder
+from ...encoder.precision import Precision, word_of
 from ...writing import replacing
 from ..failures import reason_of
 from ..fingerprint import probe, same_model
@@ -145,7 +146,13 @@ class Indexing:
     def _new(self, encoder: Encoder) -> tuple[Layout, dict[str, Any]]:
         """Return the layout of a new index, and the facts about it."""
         embeddings = probe(encoder)
-        facts = {"model": self.model, "probe": embeddings, "source": self._place, "protocol": asdict(encoder.protocol)}
+        facts = {
+            "model": self.model,
+            "probe": embeddings,
+            "precision": word_of(encoder.dtype),
+            "source": self._place,
+            "protocol": asdict(encoder.protocol),
+        }
         return Layout(len(embeddings[0]), len(embeddings[0]), self.tokens, self.regions), facts
 
     def _checked(self, store: Store, encoder: Encoder) -> Encoder:
@@ -160,6 +167,8 @@ class Indexing:
                 f"'{self.index}' was made with another model than '{self.model}': '{facts['model']}'."
                 " Name that one, or make another index."
             )
+        if facts.get("precision", "fp32") != word_of(encoder.dtype):
+            store.note(precision=word_of(encoder.dtype))
         return encoder
 
     def _check(self, store: Store) -> None:
@@ -227,6 +236,11 @@ class Indexing:
             return
         with replacing(Path(self.index) / "report.json") as unfinished:
             unfinished.write_text(json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def precision_of(index: str) -> Precision:
+    """Return the precision in which an index's pictures were encoded last: "auto" where there is no index yet."""
+    return Store.open(index).facts.get("precision", "fp32") if Store.is_there(index) else "auto"
 
 
 def _ahead(readers: ThreadPoolExecutor, work: Iterable[Batch], thumbnail: int) -> Iterator[list[tuple[Entry, Read]]]:

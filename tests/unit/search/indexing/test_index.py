@@ -21,7 +21,7 @@ from foveal.data.formats import Parquet, WebDataset
 from foveal.data.formats.source import with_columns
 from foveal.encoder import Encoder
 from foveal.encoder.proposals import propose_regions
-from foveal.search import Indexing, Searcher
+from foveal.search import Indexing, Searcher, precision_of
 from foveal.search.lock import alone
 from foveal.search.sources import id_of
 from foveal.search.store import Store
@@ -364,6 +364,18 @@ def test_another_model_is_refused_as_soon_as_there_is_something_to_encode(photos
     fill(photos, [70])
     with pytest.raises(ValueError, match="made with another model than 'starter'"):
         run(photos, other)
+
+
+def test_an_index_remembers_the_precision_of_its_model(photos, run, tmp_path, fill, make_encoder):
+    index = str(tmp_path / "index")
+    assert precision_of(index) == "auto"
+    run(photos)
+    assert precision_of(index) == "fp32"
+    coarse = make_encoder()
+    coarse.dtype = torch.bfloat16
+    fill(photos, [70])
+    assert run(photos, coarse).added == 1  # the same model, up to coarse arithmetic
+    assert precision_of(index) == "bf16"
 
 
 def test_a_run_that_finds_nothing_new_loads_no_model(photos, run, tmp_path, encoder):

@@ -20,6 +20,7 @@ from . import (
     detect,
     evaluate,
     export,
+    imagine,
     index,
     info,
     scenes,
@@ -98,6 +99,7 @@ for verb in (
     convert.convert,
     upgrade.upgrade,
     export.export,
+    imagine.imagine,
 ):
     app.command(name="eval" if verb is evaluate.evaluate else None)(_stoppable(verb))
 

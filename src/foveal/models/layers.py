@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -217,6 +217,17 @@ def activate(x: Tensor, activation: Activation | Literal["silu"]) -> Tensor:
     return F.gelu(x, approximate="tanh" if activation == "tanh_gelu" else "none")
 
 
+def row_map(linear: nn.Module) -> Callable[[Tensor, int, int | None], Tensor]:
+    """Return a function of x, start and stop that gives some rows of a linear map, such as keys and values alone.
+
+    A map with an adapter gives them itself.
+    """
+    if hasattr(linear, "rows"):
+        return cast(Any, linear).rows
+    weight, bias = cast(nn.Linear, linear).weight, cast(nn.Linear, linear).bias  # once: a packed one is laid out anew
+    return lambda x, start, stop: F.linear(x, weight[start:stop], bias[start:stop])
+
+
 class Attention(nn.Module):
     """Multi-head self-attention over packed sequences."""
 
@@ -247,9 +258,9 @@ class Attention(nn.Module):
             edges: Its token that attends, see `Packing.edges`; if attention is causal, the last.
         """
         width = x.shape[1]
-        weight, bias = self.qkv.weight, self.qkv.bias
-        query = F.linear(x.index_select(0, edges), weight[:width], bias[:width]).unflatten(-1, (self.heads, 1, -1))
-        pairs = F.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1))  # (T, 2, H, d)
+        rows = row_map(self.qkv)
+        query = rows(x.index_select(0, edges), 0, width).unflatten(-1, (self.heads, 1, -1))
+        pairs = rows(x, width, None).unflatten(-1, (2, self.heads, -1))  # (T, 2, H, d)
         mixed, row = [query[:0, :, 0]], 0
         for group in packing.groups:
             key, value = self._rows(pairs[group.start : group.stop], group).permute(2, 0, 3, 1, 4)
@@ -275,8 +286,7 @@ class Attention(nn.Module):
 
     def value(self, x: Float[Tensor, "*t W"]) -> Float[Tensor, "*t W"]:
         """Return the output of attention if each token attended to itself alone."""
-        width = x.shape[-1]
-        return self.out(F.linear(x, self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]))
+        return self.out(row_map(self.qkv)(x, 2 * x.shape[-1], None))
 
 
 class MLP(nn.Module):

@@ -19,6 +19,7 @@ from ..configuration import parse
 from ..outside import read_object, shown
 from ..writing import flush
 from . import frozen
+from .adapters import merged
 from .config import ModelConfig, check
 from .dual_encoder import DualEncoder
 from .layouts import from_public, is_open_clip, is_openai, needs_no_config
@@ -126,7 +127,7 @@ def read(path: Path, parts_from: Sequence[str] = TRUSTED_MODULES) -> Stored:
             layout is none that is known. The message names the file, the field or the tensor.
     """
     file = _whole(path) if path.is_file() else _weights_of(path)
-    state = read_tensors(file) | frozen.read(file.parent)
+    state = merged(read_tensors(file) | frozen.read(file.parent))
     config_file = _config_of(file, state)
     if config_file is None:
         return Stored(*_read_openai(file, state), "openai", None if path.is_file() else path)

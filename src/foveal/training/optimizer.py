@@ -1,6 +1,9 @@
 """AdamW, its parameter groups, the learning rate of every step, and clipping."""
 
 import math
+import re
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +16,11 @@ from .parallel import is_sharded, whole
 
 Schedule = Literal["cosine", "constant", "finelip_release"]
 
+BLOCK = re.compile(r"(?P<tower>.*?)transformer\.blocks\.(?P<number>\d+)\.")
+_IMAGE_STEM = ("patch_embedding", "position", "class_token", "class_position", "input_norm")
+_TEXT_STEM = ("token_embedding", "positions", "long_positions")
+BELOW_BLOCKS = (*_IMAGE_STEM, *_TEXT_STEM)
+"""What a tower has before its first block."""
 RELEASED_ACCUMULATION = 4  # FineLIP's release always adds up 4 micro-batches of 128
 
 
@@ -29,6 +37,8 @@ class Optimizer:
         schedule: After the warm-up: "cosine" down to zero, "constant", or "finelip_release" (see `lr_at`).
         lr_factors: Pairs of a prefix of parameter names and what their learning rate is multiplied with.
             The longest matching prefix counts. FineLIP trains its refinement 200 times faster.
+        layer_decay: What the learning rate of each layer of a transformer is multiplied with, once for every layer
+            above it (BEiT, arXiv:2106.08254): the last block once, what lies before the first block most often.
         clip_gradient_norm: Longest allowed gradient of all parameters together. None: no limit.
         max_scale: Largest inverse temperature (CLIP, arXiv:2103.00020, section 2.5).
     """
@@ -40,6 +50,7 @@ class Optimizer:
     warmup_steps: int = 0
     schedule: Schedule = "cosine"
     lr_factors: tuple[tuple[str, float], ...] = ()
+    layer_decay: float = 1.0
     clip_gradient_norm: float | None = None
     max_scale: float = 100.0
 
@@ -84,9 +95,10 @@ def adamw(model: nn.Module, optimizer: Optimizer) -> torch.optim.AdamW:
         if not any(name.startswith(prefix) for name, _ in named):
             modules = ", ".join(sorted({name.split(".")[0] for name, _ in named}))
             raise ValueError(f"lr_factors: no parameter's name starts with '{prefix}'. They start with: {modules}.")
+    depths = layers_above([name for name, _ in model.named_parameters()])
     for name, parameter in named:
         fitting = [(len(prefix), factor) for prefix, factor in optimizer.lr_factors if name.startswith(prefix)]
-        factor = max(fitting)[1] if fitting else 1.0
+        factor = (max(fitting)[1] if fitting else 1.0) * optimizer.layer_decay ** depths[name]
         # A scalar may be stored with dimensions: FineLIP's softmax scales are (1, 1, 1).
         decays = parameter.ndim >= 2 and parameter.numel() > 1
         groups.setdefault((optimizer.weight_decay * decays, factor), []).append(parameter)
@@ -94,6 +106,29 @@ def adamw(model: nn.Module, optimizer: Optimizer) -> torch.optim.AdamW:
         {"params": members, "weight_decay": decay, "factor": factor} for (decay, factor), members in groups.items()
     ]
     return torch.optim.AdamW(described, lr=optimizer.lr, betas=optimizer.betas, eps=optimizer.eps, fused=True)
+
+
+def layers_above(names: Collection[str]) -> dict[str, int]:
+    """Count the layers of its own transformer that lie above each parameter, the head being the uppermost.
+
+    Args:
+        names: Of all parameters. What belongs to a transformer is told by "transformer.blocks.3." in them.
+
+    Returns:
+        0 for what follows the blocks, or belongs to no transformer; 1 for the last block; for what comes before the
+        first block the number of blocks + 1.
+    """
+    blocks = {name: match for name in names if (match := BLOCK.match(name))}
+    depths: Counter[str] = Counter()
+    for match in blocks.values():
+        depths[match["tower"]] = max(depths[match["tower"]], int(match["number"]) + 1)
+    above = {name: depths[match["tower"]] - int(match["number"]) for name, match in blocks.items()}
+    for name in names:
+        tower = next((tower for tower in depths if name.startswith(tower)), None)
+        if name not in above:
+            below = tower is not None and name.removeprefix(tower).split(".")[0] in BELOW_BLOCKS
+            above[name] = depths[tower] + 1 if tower is not None and below else 0
+    return above
 
 
 def set_lr(adam: torch.optim.Optimizer, lr: float) -> None:

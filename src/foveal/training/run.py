@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import TypeVar  # with a default, which Python 3.11 does not know
 
 from ..distributed import World
+from ..models.adapters import Tuning
 from ..models.config import ModelConfig
 from .optimizer import Optimizer
 
@@ -204,6 +205,7 @@ class Run(Generic[Model]):
         steps: Updates.
         batch_size: Samples to a step, of all ranks together.
         seed: Of fresh weights and of the data's order.
+        tuning: Which weights are trained, where not all are.
         ema: Decay of a moving average of the weights, which then is the result. None: the last weights are.
         machine: How it is computed.
     """
@@ -216,5 +218,6 @@ class Run(Generic[Model]):
     steps: int
     batch_size: int
     seed: int = 0
+    tuning: Tuning = field(default_factory=Tuning)
     ema: float | None = None
     machine: Machine = field(default_factory=Machine)

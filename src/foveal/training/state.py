@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import World
+from ..models.adapters import merged, tune
 from ..models.frozen import FrozenWeights, reference
 from ..models.layers import Transformer
 from ..types import check_groups
@@ -122,7 +123,7 @@ class Training:
             if self.world.rank == 0:
                 checkpoint.save_referring(folder, self.run.model, trained, self.frozen)
             return
-        tensors = self._weights() | averages
+        tensors = merged(self._weights() | averages)
         if self.world.rank == 0:
             self.form.load_state_dict(tensors, assign=True)
             checkpoint.save_model(self.run.model, self.form, folder)
@@ -188,6 +189,8 @@ def begin(run: Run[Any], world: World, device: torch.device, init: Path | None =
     torch.manual_seed(run.seed)
     model = run.model.build() if init is None else run.model.open(init)
     form = _without_memory(model)
+    tune(model, run.tuning)
+    frozen_names = _frozen_names(model)
     model.to(device).train()
     for module in model.modules():
         if isinstance(module, Transformer):
@@ -207,7 +210,7 @@ def begin(run: Run[Any], world: World, device: torch.device, init: Path | None =
         wrapped=wrapped_model,
         form=form,
         adam=adamw(model, run.optimizer),
-        frozen_names=_frozen_names(form),
+        frozen_names=frozen_names,
         average=None if run.ema is None else Average(model, run.ema),
         objective=run.objective.start() if isinstance(run.objective, CarryingObjective) else run.objective,
         stream=stream,

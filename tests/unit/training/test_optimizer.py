@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from foveal.training.optimizer import Optimizer, adamw, clip_gradients, clip_scales, lr_at, set_lr
+from foveal.models.dual_encoder import DualEncoder
+from foveal.models.sizes import tiny
+from foveal.training.optimizer import Optimizer, adamw, clip_gradients, clip_scales, layers_above, lr_at, set_lr
 
 
 class Toy(nn.Module):
@@ -105,3 +107,27 @@ def test_scales_are_clipped_and_nothing_else():
     assert model.log_scale.exp().item() == pytest.approx(100, rel=1e-5)
     assert model.log_region_scale == 1
     assert model.refiner_scale == 1000
+
+
+def test_layer_wise_decay_by_hand():
+    names = ["vision.transformer.blocks.0.norm1.bias", "vision.transformer.blocks.1.mlp.fc1.weight"]
+    names += ["vision.patch_embedding.weight", "vision.position", "vision.norm.weight", "vision.head.probe"]
+    names += ["text.transformer.blocks.0.norm1.bias", "text.token_embedding.weight", "text.long_positions.rest"]
+    names += ["image_projection.weight", "log_scale"]
+    above = layers_above(names)
+    assert [above[name] for name in names] == [2, 1, 3, 3, 0, 0, 1, 2, 2, 0, 0]
+
+
+def test_the_rate_falls_by_the_decay_with_every_layer():
+    config = tiny()
+    model = DualEncoder(config)
+    adam = adamw(model, Optimizer(lr=1.0, layer_decay=0.5, lr_factors=(("vision.transformer.blocks.0", 3.0),)))
+    set_lr(adam, 1.0)
+    rates = {id(parameter): group["lr"] for group in adam.param_groups for parameter in group["params"]}
+    named = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    layers = config.vision.layers
+    assert named["log_scale"] == named["image_projection.weight"] == named["vision.norm.weight"] == 1
+    assert named[f"vision.transformer.blocks.{layers - 1}.mlp.fc1.weight"] == 0.5
+    assert named["vision.transformer.blocks.0.mlp.fc1.weight"] == 3 * 0.5**layers
+    assert named["vision.class_token"] == 0.5 ** (layers + 1)
+    assert named["text.positions.rest"] == 0.5 ** (config.text.layers + 1)

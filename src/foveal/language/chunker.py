@@ -146,12 +146,11 @@ def _verbs() -> dict[str, str]:
     forms: dict[str, str] = {}
     for base in sorted(words("verbs")):  # "goes" is the third person of "go", whatever order a set has
         stem = base[:-1] if base.endswith("e") else base
-        doubled = base + base[-1] if re.fullmatch(r".*[^aeiou][aeiou][^aeiouwxy]", base) else base
         soft = base[:-1] + "i" if base.endswith("y") and base[-2] not in "aeiou" else stem
         third = (
             soft + "es" if soft.endswith("i") else base + ("es" if base.endswith(("s", "sh", "ch", "x", "o")) else "s")
         )
-        forms |= {stem + "ing": "ing", doubled + "ing": "ing", soft + "ed": "ed", doubled + "ed": "ed"}
+        forms |= {stem + "ing": "ing", soft + "ed": "ed"}  # "running" is known by its ending
         forms.setdefault(third, "s")
         forms.setdefault(base, "base")
     for irregular in word_classes()["participles"]:
@@ -304,10 +303,7 @@ def _verbal(tag: str, before: str, after: str, last: str, *, is_noun_to_come: bo
 
 def _is_open(tags: Sequence[str]) -> bool:
     """True if the adjectives that end here follow a determiner or begin a phrase, and no "is"."""
-    index = len(tags) - 1
-    while index >= 0 and tags[index] in ("ADJ", "ADV", "CONJ"):
-        index -= 1
-    return index < 0 or tags[index] != "AUX"
+    return next((tag for tag in reversed(tags) if tag not in ("ADJ", "ADV", "CONJ")), "") != "AUX"
 
 
 def _chunks(tokens: Sequence[_Token], tags: Sequence[str]) -> list[_Chunk]:
@@ -324,7 +320,7 @@ def _chunks(tokens: Sequence[_Token], tags: Sequence[str]) -> list[_Chunk]:
             if tag == "NOUN":
                 head = index
             elif tag == "POSS" and head >= 0:
-                chunks.append(_Chunk(first, head, head, is_nested=False))
+                chunks.append(_Chunk(first, head, head))
             elif index > first and not _goes_on(tokens, tags, index, head):
                 break
             index += 1

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from .chunker import Phrase, chunk
-from .lexicon import LONGEST, Sense, lexicon, singular
+from .lexicon import Sense, lexicon, singular
 
 Slot = tuple[str, int]
 
@@ -150,14 +150,10 @@ def read(text: str) -> Reading | None:
     Args:
         text: One phrase, for example "a small dog on a red sofa".
     """
-    return _reading(text, chunk(text))
-
-
-def _reading(text: str, chunks: tuple[Phrase, ...]) -> Reading | None:
+    chunks = chunk(text)
     if not chunks:
         return None
-    offset = chunks[0].start if chunks[0].text == text else 0
-    words = [(match.group().lower(), match.start() + offset, match.end() + offset) for match in _WORD.finditer(text)]
+    words = [(match.group().lower(), match.start(), match.end()) for match in _WORD.finditer(text)]
     nouns = {phrase.head_start: name_of(phrase.head) for phrase in chunks}
     main = max((phrase for phrase in chunks if phrase.start == chunks[0].start), key=lambda phrase: phrase.head_start)
     slots: dict[Slot, set[str]] = {}
@@ -208,8 +204,8 @@ def _starters() -> dict[str, int]:
     """Return for each first word how many words its longest term has."""
     longest: dict[str, int] = {}
     for term in lexicon().senses:
-        length = term.count(" ") + 1
-        longest[term.split(" ")[0]] = min(LONGEST, max(length, longest.get(term.split(" ")[0], 0)))
+        first, *rest = term.split(" ")
+        longest[first] = max(1 + len(rest), longest.get(first, 0))
     return longest
 
 

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 KINDS = ("color", "material", "pattern", "size", "number", "position", "action", "object")
-LONGEST = 5  # words in a term: "on the left side of"
 _FOLDER = Path(__file__).parent / "lexicons"
 _VOWELS = "aeiou"
 _UNCOUNTED = {"people", "police", "broccoli"}  # plural or neither, whatever they end in

@@ -96,7 +96,23 @@ def test_every_thing_that_a_sentence_names_is_a_phrase_with_a_core_of_its_own(se
         ("a very old, small chair", ["a very old, small chair"]),
         ("a black and white cat", ["a black and white cat"]),
         ("a red cup and white plates", ["a red cup", "white plates"]),
+        ("He holds the other two.", ["the other two"]),
+        ("She holds the other one on a plate", ["the other one on a plate", "a plate"]),
+        # a list belongs to the phrase if "and" or "or" ends it, and no verb follows
+        (
+            "a table with a cup, a plate and a fork",
+            ["a table with a cup, a plate and a fork", "a cup", "a plate", "a fork"],
+        ),
+        ("a table with a cup, a plate", ["a table with a cup", "a cup", "a plate"]),
+        ("A man with a dog, a cat.", ["A man with a dog", "a dog", "a cat"]),
+        ("a man with a dog and a cat is old", ["a man with a dog", "a dog", "a cat"]),
+        ("a table with a cup, a plate stands there", ["a table with a cup", "a cup", "a plate"]),
         # words of two classes
+        ("a city walk is fun", ["a city walk"]),
+        ("a man going to a shop", ["a man going to a shop", "a shop"]),
+        ("a hat tied to a pole", ["a hat tied to a pole", "a pole"]),
+        ("a dog running and jumping", ["a dog running"]),
+        ("a man is tall and a woman sits", ["a man", "a woman"]),
         ("an orange on an orange plate", ["an orange on an orange plate", "an orange plate"]),
         ("He wants to plow a field.", ["a field"]),
         ("a brick building", ["a brick building"]),

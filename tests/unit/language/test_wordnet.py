@@ -28,6 +28,7 @@ SYNSETS = (
     (("zither",), "18", 8),
     (("kobza",), "06", 1),
     (("mandora",), "06", 2),
+    (tuple(f"flute{letter}" for letter in "abcdefghijklmnop"), "06", 0),  # their number is written in base 16
 )
 
 
@@ -73,6 +74,11 @@ def test_rivals_are_common_words_of_sisters_that_cannot_name_the_same(tiny):
     assert words.rivals("banjo") == ("zither", "mandore")  # a mandora is also a kind of banjo
     assert words.rivals("sitarist") == ()  # people are several things at once
     assert words.rivals("entity") == words.rivals("nothing") == ()
+
+
+def test_a_synset_may_have_many_words(tiny):
+    assert WordNet(tiny).may_name("flutea", "flutep")
+    assert not WordNet(tiny).may_name("flutea", "banjo")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from ..detection.dense import Dense
 from ..detection.proposals import Proposals, Proposer
 from ..types import Box
+from .assistant.items import by_index, items_schema, numbered_lines
 from .assistant.prompt import fill
 from .assistant.protocol import AssistantProtocol
 
@@ -76,28 +77,13 @@ class Proposed:
         return detections
 
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "items": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "number": {"type": "integer"},
-                    "boxes": {
-                        "type": "array",
-                        "items": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
-                    },
-                },
-                "required": ["number", "boxes"],
-                "additionalProperties": False,
-            },
-        }
+SCHEMA = items_schema(
+    "boxes",
+    {
+        "type": "array",
+        "items": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
     },
-    "required": ["items"],
-    "additionalProperties": False,
-}
+)
 _UNITS = 1000  # of the picture's width and height: what models that were taught to point answer in
 
 
@@ -127,8 +113,7 @@ class AssistantDetector:
         detections: list[Detection] = []
         for start in range(0, len(phrases), self.at_once):
             batch = phrases[start : start + self.at_once]
-            numbered = "\n".join(f"{number}. {phrase}" for number, phrase in enumerate(batch, start=1))
-            question = fill(self.prompt, phrases=numbered)
+            question = fill(self.prompt, phrases=numbered_lines(batch))
             boxes = self.assistant.ask(question, SCHEMA, picture, check=partial(_boxes, count=len(batch)))
             detections += [Detection(start + number, box, 1.0) for number, box in boxes]
         return detections
@@ -141,11 +126,9 @@ def _boxes(answer: Any, count: int) -> list[tuple[int, Box]]:
         ValueError: If one is none, or of a phrase that was not asked for.
     """
     boxes = []
-    for item in answer["items"]:
-        if not 1 <= item["number"] <= count:
-            raise ValueError(f"number {item['number']} is none of the phrases, which go from 1 to {count}")
+    for index, item in by_index(answer, count):
         for x0, y0, x1, y1 in item["boxes"]:
             if not (0 <= x0 < x1 <= _UNITS and 0 <= y0 < y1 <= _UNITS):
                 raise ValueError(f"box {[x0, y0, x1, y1]} is not [x0, y0, x1, y1] within 0 to {_UNITS}")
-            boxes.append((int(item["number"]) - 1, (x0 / _UNITS, y0 / _UNITS, x1 / _UNITS, y1 / _UNITS)))
+            boxes.append((index, (x0 / _UNITS, y0 / _UNITS, x1 / _UNITS, y1 / _UNITS)))
     return boxes

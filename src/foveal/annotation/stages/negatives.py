@@ -33,6 +33,7 @@ from ...language.lexicon import KINDS, Sense
 from ...language.substitution import NO_COMMON, Change, Common, changes, common_of, rewrite
 from ...language.wordnet import WordNet
 from ...types import Negative, Region, Sample
+from ..assistant.items import by_index, items_schema, numbered_lines
 from ..assistant.prompt import fill
 from ..assistant.protocol import AssistantProtocol, threads
 from ..stage import remark
@@ -41,33 +42,18 @@ from .phrases import clean
 if TYPE_CHECKING:
     from .settings import Settings
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
+SCHEMA = items_schema(
+    "negatives",
+    {
+        "type": "array",
         "items": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "number": {"type": "integer"},
-                    "negatives": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "properties": {"text": {"type": "string"}, "kind": {"type": "string", "enum": list(KINDS)}},
-                            "required": ["text", "kind"],
-                            "additionalProperties": False,
-                        },
-                    },
-                },
-                "required": ["number", "negatives"],
-                "additionalProperties": False,
-            },
-        }
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "kind": {"type": "string", "enum": list(KINDS)}},
+            "required": ["text", "kind"],
+            "additionalProperties": False,
+        },
     },
-    "required": ["items"],
-    "additionalProperties": False,
-}
+)
 OFTEN = 3
 """Samples that say a name before it counts as common."""
 _LONGEST = 1.6  # a hard negative has at most so many times the words of the truth
@@ -173,19 +159,12 @@ class Negatives:
 
     def _ask(self, phrases: Sequence[str], caption: str) -> list[tuple[Negative, ...]]:
         assert self.assistant is not None
-        numbered = "\n".join(f"{number}. {phrase}" for number, phrase in enumerate(phrases, start=1))
-        question = fill(self.prompt, count=self.count, phrases=numbered, caption=caption)
+        question = fill(self.prompt, count=self.count, phrases=numbered_lines(phrases), caption=caption)
 
         def check(answer: Any) -> list[tuple[Negative, ...]]:
             negatives: list[tuple[Negative, ...]] = [()] * len(phrases)
-            for item in answer["items"]:
-                if not 1 <= item["number"] <= len(phrases):
-                    raise ValueError(
-                        f"number {item['number']} is none of the phrases, which go from 1 to {len(phrases)}"
-                    )
-                negatives[int(item["number"]) - 1] = tuple(
-                    Negative(negative["text"], negative["kind"]) for negative in item["negatives"]
-                )
+            for index, item in by_index(answer, len(phrases)):
+                negatives[index] = tuple(Negative(texts["text"], texts["kind"]) for texts in item["negatives"])
             return negatives
 
         answers: list[tuple[Negative, ...]] = self.assistant.ask(question, SCHEMA, check=check)

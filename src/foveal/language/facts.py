@@ -287,13 +287,13 @@ def _standing(caption: str) -> tuple[Evidence, ...]:
 
 
 def _is_mention(facts: Facts, single: Sequence[Facts]) -> bool:
-    """True if "the dog" is one that is told of by more words besides: then it is no further thing."""
+    """True if "the dog" is one that other words describe: then it is no further thing."""
     more = (longer for longer in single if facts.says_no_more_than(longer) and not longer.says_no_more_than(facts))
     return facts.is_definite and next(more, None) is not None
 
 
 def _is_sum(counted: Facts, single: Sequence[Facts]) -> bool:
-    """True if "two dogs" are told of one by one besides; then they say of nothing that it is there."""
+    """True if "two dogs" are described one by one besides; then the sum adds no thing."""
     if any(kind != "number" for kind, _ in counted.slots):
         return False
     counts = [_COUNTS.index(name) for names in counted.slots.values() for name in names if name in _COUNTS]

@@ -38,7 +38,7 @@ class Sense:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """All lists together.
+    """Word lists of all kinds.
 
     Attributes:
         senses: What each term says, by its words in lower case. "orange" is a color and a fruit.

@@ -35,7 +35,7 @@ _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)  # f
 
 
 class Refused(NoAnswer):
-    """The model will not, or says that it cannot. Asking again would be the same."""
+    """Refusal of a model, which will not or says that it cannot. Asking again would be the same."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class _Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Assistant:
-    """Answers questions about pictures with JSON, from vLLM, SGLang, llama.cpp's server or a hosted model.
+    """Model that answers questions about pictures with JSON, from vLLM, SGLang, llama.cpp's server or a hosted model.
 
     Every answer is kept on disk by picture, question and model, and never asked for twice. One that does not fit its
     schema is asked for once more, with what is wrong. May be called from many threads.

@@ -39,7 +39,7 @@ class NoAnswer(ValueError):  # noqa: N818  # what a sample is kept aside with
 
 
 class Unsupported(NoAnswer):
-    """The endpoint does not know structured output."""
+    """Question that asks for structured output of an endpoint that has none."""
 
 
 class Response(NamedTuple):
@@ -72,7 +72,7 @@ class _Trouble(Exception):  # noqa: N818  # what happened to a question
 
 @dataclass(kw_only=True)
 class Endpoint:
-    """Posts to an endpoint from many threads, so many at once and no more.
+    """Client of an endpoint for many threads, with so many questions at once and no more.
 
     What may pass (no connection, a cut one, no whole answer in time, 429, 5xx, an answer that is none) is tried again
     after a pause that doubles, with chance in it so that callers do not come back together; where the endpoint says

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -134,7 +133,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Annotation:
-    """A source, what is done to its samples, and where they go.
+    """Run over a source: what is done to its samples, and where they go.
 
     Attributes:
         source: What is annotated.
@@ -162,7 +161,7 @@ class Annotation:
         Args:
             begin: "new" refuses what is there already, "resume" goes on, "overwrite" begins anew (answers of the
                 endpoint are kept), "retry" tries those again that failed.
-            engine: Passes the samples through the stages; see `engine_ray`. None: this process does.
+            engine: Passes the samples through the stages; see `run/ray.py`. None: this process does.
 
         Raises:
             ValueError: If there is something already, or nothing to go on with, or the settings are others, or the disk
@@ -342,13 +341,9 @@ class Annotation:
         if not isinstance(writer, WebDataset) or writer.path.suffix == ".tar":
             writer.write(samples)
             return
-        fresh = self.output.memory / "shards"
-        shutil.rmtree(fresh, ignore_errors=True)
-        replace(writer, path=fresh).write(samples)
-        self.output.clear()
-        if writer.path.is_dir():
-            writer.path.rmdir()
-        fresh.replace(writer.path)
+        with replacing(writer.path) as partial:
+            replace(writer, path=partial).write(samples)
+            self.output.clear()
 
 
 def _through(results: Iterable[Result], tally: Tally, gallery: Gallery) -> Iterator[Sample]:

@@ -30,7 +30,7 @@ Block = tuple[int, int] | list[tuple[int, Record]]
 
 @dataclass(frozen=True)
 class Processes:
-    """Passes samples through stages in several processes.
+    """Engine that passes samples through stages in several processes of this machine.
 
     Attributes:
         workers: How many.

@@ -23,7 +23,7 @@ BLOCK = 64
 
 @dataclass(frozen=True)
 class Ray:
-    """Passes samples through stages in several processes, on one machine or many.
+    """Engine that passes samples through stages in several processes, on one machine or many.
 
     Attributes:
         workers: How many. Each loads the models it needs.

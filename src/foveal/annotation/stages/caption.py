@@ -27,7 +27,7 @@ SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """A long caption for every picture, and a short one where it has no alt text.
+    """Stage that gives every picture a long caption, and a short one where it has no alt text.
 
     Attributes:
         assistant: Who is asked.

@@ -32,7 +32,7 @@ _FOREIGN = re.compile(r"[^\W\d_a-zA-ZÀ-ÖØ-öø-ÿ]")
 
 @dataclass(frozen=True)
 class Filter:
-    """Drops samples that have no use, and takes from others what has none.
+    """Stage that drops samples of no use, and takes from others what has none.
 
     Attributes:
         words: Least and greatest number of words of a caption.

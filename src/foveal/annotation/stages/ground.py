@@ -84,7 +84,7 @@ def open_phrases(sample: Sample) -> list[Region]:
 
 @dataclass(frozen=True)
 class Ground:
-    """Looks for every phrase that has no box yet; a region with a box is left as it is.
+    """Stage that looks for every phrase without a box; a region with a box is left as it is.
 
     Attributes:
         detector: What looks.
@@ -146,7 +146,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class GroundByAsking:
-    """As `Ground`, with an assistant that answers with boxes: sample by sample, many at once.
+    """Stage like `Ground`, with an assistant that answers with boxes: sample by sample, many at once.
 
     Attributes:
         detector: Whom to ask, and how.

@@ -61,7 +61,7 @@ _LONGEST = 1.6  # a hard negative has at most so many times the words of the tru
 
 @dataclass(frozen=True)
 class Negatives:
-    """Adds hard negatives to every region that has none.
+    """Stage that adds hard negatives to every region that has none.
 
     Attributes:
         count: Hard negatives of a region at most.

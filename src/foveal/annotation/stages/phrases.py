@@ -38,7 +38,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Phrases:
-    """Adds a region for every phrase of the captions, to be looked for in the whole picture.
+    """Stage that adds a region for every phrase of the captions, to be looked for in the whole picture.
 
     Phrases come from the long caption; from the short ones where there is none. A phrase that stands twice, in
     whatever case and with whatever article, is taken once. Until `Ground` finds it, its box is `WHOLE`.

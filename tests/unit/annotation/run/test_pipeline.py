@@ -317,7 +317,8 @@ def test_the_output_is_written_while_annotating_and_appears_when_it_is_whole(ann
     @dataclass(frozen=True)
     class Watch:
         def __call__(self, sample):
-            seen.append((bool(list(made.output.memory.glob("shards/.*.partial"))), made.output.path.exists()))
+            half_written = made.output.path.parent.glob(".shards.partial/.*.partial")
+            seen.append((bool(list(half_written)), made.output.path.exists()))
             return sample
 
     made = annotation({"watch": Watch()}, out="shards")

@@ -16,10 +16,14 @@ A field or a group of texts that is absent was not asked for; one with no rows w
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:  # shapes are checked all the same, and what lists files need not wait a second for torch
+    Tensor = Any
 
 Kind = Literal["caption", "long_caption", "phrase"]
 Box = tuple[float, float, float, float]

@@ -1,10 +1,15 @@
 """`foveal index`."""
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .machine import Dtype, Threads, use_threads
+
+if TYPE_CHECKING:
+    from ..encoder import Encoder
+    from ..encoder.precision import Precision
 
 
 def index(  # noqa: PLR0913  # an argument for each option
@@ -45,15 +50,20 @@ def index(  # noqa: PLR0913  # an argument for each option
     For example: `foveal index photos --out photos.index --model qihoo360/fg-clip-base`
     """
     from dataclasses import replace
-    from functools import partial
 
     from ..data.formats.source import with_columns
-    from ..encoder.load import load
     from ..outside import printable
-    from ..search import Indexing, precision_of
+    from ..search import Indexing
 
     use_threads(threads)
     source = with_columns(source, image_column, caption_column)
     indexing = Indexing(source, out, model, tokens, regions, batch_size, workers, engine, staging, progress=True)
     indexing = replace(indexing, outside=outside, forget=forget, most=most)
-    print(printable(str(indexing(partial(load, model, dtype=dtype or precision_of(out)))), keep="\n"))
+    print(printable(str(indexing(partial(_load, model, dtype, out))), keep="\n"))
+
+
+def _load(model: str, dtype: "Precision | None", out: str) -> "Encoder":
+    from ..encoder.load import load  # when a picture is to be encoded: this brings torch
+    from ..search import precision_of
+
+    return load(model, dtype=dtype or precision_of(out))

@@ -1,11 +1,15 @@
 """`foveal search`."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .machine import Dtype, Threads, use_threads
+
+if TYPE_CHECKING:
+    from ..types import Hit
 
 
 def search(  # noqa: PLR0913  # an argument for each option
@@ -19,10 +23,16 @@ def search(  # noqa: PLR0913  # an argument for each option
     mode: Annotated[
         str, typer.Option(help="Score: global (whole pictures), late (their tokens), fused (both), region (boxes).")
     ] = "fused",
+    accuracy: Annotated[
+        float, typer.Option(min=0.1, max=10, help="More finds more of the best, below 1 is faster: large indices.")
+    ] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Write hits to this .json, .csv, .html or .png too.")] = None,
     dtype: Dtype = None,
     threads: Threads = None,
     model: Annotated[str | None, typer.Option(help="The index's model, if not under its own name.")] = None,
+    server: Annotated[
+        bool, typer.Option("--server/--no-server", help="Ask a `foveal serve` that runs on this index, if one does.")
+    ] = True,
 ) -> None:
     """Find pictures by a text, a picture, or a box in one, and see where in them.
 
@@ -30,14 +40,43 @@ def search(  # noqa: PLR0913  # an argument for each option
 
     For example: `foveal search photos.index "a brown bear in shallow water" --where "width >= 640" --out hits.csv`
     """
-    from ..search import Query, Searcher, parse_box, read_texts
+    from ..search.arguments import parse_box, read_texts
     from ..search.contact_sheet import as_lines, numbered, write_hits
 
     use_threads(threads)
     texts = read_texts(text)
-    queries = [Query(line, image, parse_box(box), exclude, where, k, mode) for line in texts]
-    searcher = Searcher.open(index, model=model, dtype=dtype)
-    for number, (query, hits) in enumerate(zip(queries, searcher.search_many(queries), strict=True)):
-        print(as_lines(hits, query.text if len(texts) > 1 else ""))
+    options = {"box": parse_box(box), "exclude": exclude, "where": where, "k": k, "mode": mode}
+    requests = [{"text": line, **options} for line in texts]
+    asked = _by_server(index, model, image, requests) if server and accuracy == 1 and dtype is None else None
+    answers, thumbnail = asked or _here(index, image, requests, model=model, dtype=dtype, accuracy=accuracy)
+    for number, (line, hits) in enumerate(zip(texts, answers, strict=True)):
+        print(as_lines(hits, line if len(texts) > 1 else ""))
         if out is not None:
-            write_hits(hits, numbered(out, number, len(texts)), query.text or str(image), searcher.thumbnail)
+            write_hits(hits, numbered(out, number, len(texts)), line or str(image), thumbnail)
+
+
+Answers = tuple[Sequence[Sequence["Hit"]], Callable[[str], bytes]]
+"""Hits of each query, and what gives thumbnails."""
+
+
+def _by_server(index: str, model: str | None, image: Path | None, requests: list[dict[str, Any]]) -> Answers | None:
+    """Ask the server that runs on the index; None if none does, or it cannot answer this."""
+    from ..search.server import UnansweredError, running_server
+
+    server = running_server(index, model)
+    if server is None:
+        return None
+    try:
+        content = None if image is None else image.read_bytes()
+        return server.search([{**request, "image": content} for request in requests]), server.thumbnail
+    except UnansweredError:
+        return None
+
+
+def _here(index: str, image: Path | None, requests: list[dict[str, Any]], **options: Any) -> Answers:
+    """Load the model and search in this process."""
+    from ..search import Query, Searcher
+
+    queries = [Query(**request, image=image) for request in requests]
+    searcher = Searcher.open(index, **options)
+    return searcher.search_many(queries), searcher.thumbnail

@@ -31,6 +31,7 @@ def serve(  # noqa: PLR0913  # an argument for each option
     """
     from ..outside import printable
     from ..search import Searcher
+    from ..search.server import Server, announced
     from ..serving import Batching, create_app, listen, settings_for
     from ..serving import serve as run
 
@@ -41,4 +42,6 @@ def serve(  # noqa: PLR0913  # an argument for each option
         searcher = Searcher.open(index, model=model, dtype=dtype)
         where = f"http://{f'[{host}]' if host.count(':') > 1 and '[' not in host else host}:{on.getsockname()[1]}"
         print(printable(f"{searcher.count} pictures, model {searcher.model_name}: {where}"), flush=True)
-        run(create_app(searcher, searcher.encoder, settings), on)
+        told = None if key_file else Server(on.getsockname()[0], on.getsockname()[1], searcher.model_name)
+        with announced(index, told):
+            run(create_app(searcher, searcher.encoder, settings), on)

@@ -50,13 +50,14 @@ class FirstPass:
     Images without cells, as they were added since, are found by their embeddings alone.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, accuracy: float = 1.0) -> None:
         """Get ready for an index.
 
         Args:
             store: The index.
+            accuracy: How many times as many images are looked at closely as by default.
         """
-        self._store, self._codes = store, store.codes()
+        self._store, self._accuracy, self._codes = store, accuracy, store.codes()
         self._numbered = None if store.small else store.numbered()
         coded, count = 0 if self._codes is None else len(self._codes[0]), store.count()
         self._all_coded = coded == count
@@ -156,7 +157,7 @@ class FirstPass:
         ids, postings = self._codes
         part, tokens = ("regions", query.phrases) if "regions" in needs else ("tokens", query.tokens)
         # with a filter, more are asked for than are wanted, as some will not pass it
-        numbers = postings[part].nearest(tokens, limit if not where else 10 * limit)
+        numbers = postings[part].nearest(tokens, limit if not where else 10 * limit, self._accuracy)
         return [image_id.decode() for image_id in ids[numbers].tolist()]
 
 

@@ -1,8 +1,7 @@
-"""Queries to an index, and reading them from text."""
+"""Queries to an index."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from ..encoder import Picture
@@ -55,36 +54,3 @@ class Query:
     def sql(self) -> str:
         """Return the filter as the index gets it, written anew from what `where` means."""
         return sql_of(self.where)
-
-
-def parse_box(text: str) -> Box | None:
-    """Return the box that "x0,y0,x1,y1" stands for; None for an empty text.
-
-    Raises:
-        ValueError: If it is no box in fractions of a picture.
-    """
-    if not text.strip():
-        return None
-    try:
-        x0, y0, x1, y1 = (float(part) for part in text.split(","))
-    except ValueError:
-        x0 = x1 = y0 = y1 = 0.0
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise ValueError(
-            f"Box '{text}' is none. Give x0,y0,x1,y1 in fractions of the picture, such as 0.1,0.2,0.5,0.9."
-        )
-    return x0, y0, x1, y1
-
-
-def read_texts(text: str) -> list[str]:
-    """Return a text, or the lines of the file that "@file" names.
-
-    Raises:
-        ValueError: If the file holds no text.
-    """
-    if not text.startswith("@"):
-        return [text]
-    lines = [line for line in Path(text[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f"'{text[1:]}' holds no text to search for. Write one a line.")
-    return lines

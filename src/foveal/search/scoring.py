@@ -16,12 +16,11 @@ from ..encoder.scores import Score
 from ..types import Box, Kind
 from .background import SAMPLE, TEXTS, Baseline
 from .query import MODES
-from .store import Store
+from .store import SCORES_VERSION, Store
 from .store.features import Features
 from .token_sets import token_set
 
 QueryKind = Literal["text", "picture", "box"]
-_FORMULAS = {name: repr(score) for name, score in MODES.items()}
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ class BaselineScorer:
 
         Of an index without images, or whose baselines are of scores that have changed since, it has no sample.
         """
-        if not is_current(background):
+        if background.get("scores") != SCORES_VERSION:
             background = {"ids": [], "priors": {}}
         priors = {
             kind: {mode: Baseline(*numbers) for mode, numbers in modes.items()}
@@ -227,12 +226,7 @@ def measure_background(store: Store, encoder: Encoder) -> dict[str, Any]:
         priors["text"] = {mode: _baseline(similarities(queries, features, mode)) for mode in MODES}
     if len(ids) > 1:
         priors["picture"] = {mode: _baseline(_among_themselves(features, mode)) for mode in MODES}
-    return {"ids": ids, "priors": priors, "scores": _FORMULAS}
-
-
-def is_current(background: dict[str, Any]) -> bool:
-    """True if baselines were measured with the scores that there are now."""
-    return background.get("scores") == _FORMULAS
+    return {"ids": ids, "priors": priors, "scores": SCORES_VERSION}
 
 
 def _among_themselves(features: Features, mode: str) -> list[Tensor]:

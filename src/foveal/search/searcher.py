@@ -74,13 +74,15 @@ class Searcher:
     place, every method raises OSError with the number ESTALE: no answer is made of two indices.
     """
 
-    def __init__(self, store: Store, encoder: Encoder, *, shortlist: int = SHORTLIST) -> None:
+    def __init__(self, store: Store, encoder: Encoder, *, shortlist: int = SHORTLIST, accuracy: float = 1.0) -> None:
         """Tie an index to its model. `open` does so from names.
 
         Args:
             store: The index.
             encoder: The model that it was made with.
             shortlist: Pictures that are compared in full.
+            accuracy: In large indices, how many times as many pictures are looked at closely, before that, as by
+                default. Less is faster, more finds more of the best.
 
         Raises:
             ValueError: If the encoder is another model.
@@ -94,7 +96,7 @@ class Searcher:
         self.encoder, self.shortlist, self._store = encoder, shortlist, store
         self._scorer, self._first_pass = (
             BaselineScorer.of(store, self._facts.get("background", {})),
-            FirstPass(store),
+            FirstPass(store, accuracy),
         )
         store.check(now=True)
 
@@ -106,6 +108,7 @@ class Searcher:
         *,
         model: str | None = None,
         dtype: Precision | None = None,
+        accuracy: float = 1.0,
     ) -> "Searcher":
         """Open an index that `foveal index` made.
 
@@ -114,6 +117,7 @@ class Searcher:
             encoder: The model that it was made with. None: it is loaded.
             model: Where to load it from. None: by the name that the index holds.
             dtype: Its precision. None: that of the index.
+            accuracy: As above.
 
         Raises:
             ValueError: If there is no index, or the encoder is another model.
@@ -123,7 +127,7 @@ class Searcher:
             from ..encoder.load import load
 
             encoder = load(model or store.facts["model"], dtype=dtype or store.facts.get("precision", "fp32"))
-        return cls(store, encoder)
+        return cls(store, encoder, accuracy=accuracy)
 
     @property
     def count(self) -> int:

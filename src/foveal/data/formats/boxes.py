@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ...types import Box
-from ..images import stored_frame
 from .fields import shown
 
 Ends = tuple[float, float, float, float]
@@ -65,6 +64,8 @@ def frame_of(image: Path | bytes, width: Any, height: Any) -> Frame:
         ValueError: If it cannot be told: the picture is turned, and the sizes are not known, fit both frames
             (EXIF 2, 3 and 4 and squares) or neither; or it is not turned, and its width is their height.
     """
+    from ..images import stored_frame  # this brings torch, which listing does not need
+
     noted = (float(width), float(height)) if _is_size(width) and _is_size(height) else None
     try:
         if isinstance(image, Path) and not image.is_file():

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from ...types import Box, Region, Sample
 from ...writing import replacing
-from ..images import stored_frame
 from .boxes import Frame, frame_of
 from .fields import BY_NAME, listed, shown
 from .json_list import read_json
@@ -160,6 +159,8 @@ class Coco:
 
     def _image(self, sample: Sample, number: int) -> dict[str, Any]:
         """Build the entry of an image."""
+        from ..images import stored_frame  # this brings torch, which listing does not need
+
         refuse_loss(sample, self.holds, type(self).__name__.upper())
         data = encoded(sample)
         width, height, turn = stored_frame(data)

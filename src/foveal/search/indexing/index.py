@@ -6,20 +6,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ...data.files import MOST_BYTES
-from ...encoder import Encoder
-from ...encoder.precision import Precision, word_of
 from ...writing import replacing
 from ..failures import reason_of
-from ..fingerprint import probe, same_model
 from ..lock import alone, is_remote
-from ..scoring import is_current, measure_background
 from ..sources import Entry, Listing, check_source
-from ..store import Layout, Store
-from .encode import Read, encode_rows, read_entry
+from ..store import SCORES_VERSION, Layout, Store
 from .plan import Batch, IndexPlan, Report, batches
+from .read import Read, read_entry
+
+if TYPE_CHECKING:
+    from ...encoder import Encoder
+    from ...encoder.precision import Precision
 
 Engine = Literal["local", "ray"]
 _CONTENTS = {"pictures": "pictures", ".tar": "tar shards", ".parquet": "Parquet files", ".json": "JSON files"}
@@ -73,7 +73,7 @@ class Indexing:
         if self.engine == "ray" and self.staging is None and is_remote(self.index):
             raise ValueError(f"Ray workers of '{self.index}' need a folder that all of them see. Name one: --staging")
 
-    def __call__(self, open_encoder: Callable[[], Encoder]) -> Report:
+    def __call__(self, open_encoder: "Callable[[], Encoder]") -> Report:
         """Index, and say what became of the pictures. `report.json` in the index names the broken ones.
 
         Args:
@@ -105,7 +105,7 @@ class Indexing:
                 f"{reason} {self._count} pictures are kept. Once mended, the same command goes on."
             ) from error
 
-    def _bring_up_to_date(self, encoder: Callable[[], Encoder], open_encoder: Callable[[], Encoder]) -> Report:
+    def _bring_up_to_date(self, encoder: "Callable[[], Encoder]", open_encoder: "Callable[[], Encoder]") -> Report:
         """Index what is new. The model is loaded when the first picture has to be encoded."""
         store = Store.open(self.index)
         self._check(store)
@@ -117,7 +117,9 @@ class Indexing:
             self._encode(plan, store, known, open_encoder)
             report = plan.finish()
         facts = store.facts
-        if facts.get("finished") != store.versions or not is_current(facts.get("background", {})):
+        if facts.get("finished") != store.versions or facts.get("background", {}).get("scores") != SCORES_VERSION:
+            from ..scoring import measure_background
+
             store.finish()
             store.note(background=measure_background(store, known()), finished=store.versions)
         store.snap()
@@ -130,7 +132,7 @@ class Indexing:
         return Store.open(self.index).count() if Store.is_there(self.index) else 0
 
     def _encode(
-        self, plan: IndexPlan, store: Store, encoder: Callable[[], Encoder], open_encoder: Callable[[], Encoder]
+        self, plan: IndexPlan, store: Store, encoder: "Callable[[], Encoder]", open_encoder: "Callable[[], Encoder]"
     ) -> None:
         if self.engine == "ray":
             from .ray import encode_with_ray
@@ -143,8 +145,11 @@ class Indexing:
         else:
             self._encode_here(plan, store, encoder)
 
-    def _new(self, encoder: Encoder) -> tuple[Layout, dict[str, Any]]:
+    def _new(self, encoder: "Encoder") -> tuple[Layout, dict[str, Any]]:
         """Return the layout of a new index, and the facts about it."""
+        from ...encoder.precision import word_of
+        from ..fingerprint import probe
+
         embeddings = probe(encoder)
         facts = {
             "model": self.model,
@@ -155,12 +160,15 @@ class Indexing:
         }
         return Layout(len(embeddings[0]), len(embeddings[0]), self.tokens, self.regions), facts
 
-    def _checked(self, store: Store, encoder: Encoder) -> Encoder:
+    def _checked(self, store: Store, encoder: "Encoder") -> "Encoder":
         """Return the encoder, if it is the index's model.
 
         Raises:
             ValueError: If it is another.
         """
+        from ...encoder.precision import word_of
+        from ..fingerprint import same_model
+
         facts = store.facts
         if not same_model(encoder, facts["probe"]):
             raise ValueError(
@@ -209,7 +217,7 @@ class Indexing:
     def _place(self) -> str:
         return str(Path(self.source).absolute())
 
-    def _encode_here(self, plan: IndexPlan, store: Store, encoder: Callable[[], Encoder]) -> None:
+    def _encode_here(self, plan: IndexPlan, store: Store, encoder: "Callable[[], Encoder]") -> None:
         """Do three things at once: read and decode the next batch, embed this one, write the last one."""
         with ThreadPoolExecutor(self.workers) as readers, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
@@ -218,6 +226,8 @@ class Indexing:
                     pictures = plan.sort_out(read)
                     if not pictures:
                         continue
+                    from .encode import encode_rows
+
                     rows, broken = encode_rows(encoder(), store.layout, pictures)
                     plan.refuse(broken)
                     if writing is not None:
@@ -238,7 +248,7 @@ class Indexing:
             unfinished.write_text(json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def precision_of(index: str) -> Precision:
+def precision_of(index: str) -> "Precision":
     """Return the precision in which an index's pictures were encoded last: "auto" where there is no index yet."""
     return Store.open(index).facts.get("precision", "fp32") if Store.is_there(index) else "auto"
 

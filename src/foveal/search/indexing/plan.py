@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ...data.formats.folder import counts, leading_out, unread
 from ..sources import Entry, Listing, id_of
 from ..store import Store
-from .encode import Loaded, Read, Unreadable
+from .read import Loaded, Read, Unreadable
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from ...writing import replacing
 from ..fingerprint import probe
 from ..sources import Entry
 from ..store import Layout, Store, schema
-from .encode import Loaded, Unreadable, encode_rows, read_entry
+from .encode import encode_rows
 from .plan import Batch, IndexPlan
+from .read import Loaded, Unreadable, read_entry
 
 DONE = b"foveal"  # key of a fragment's summary, in its schema
 

@@ -20,8 +20,10 @@ ROUNDS = 5  # of k-means
 GROUPS = 6  # groups in whose cells a token's cell is sought
 PROBES = 64
 """Cells that each token of a query looks into."""
-CLOSER = 5_000
-"""Images found by cells that are compared by remainders."""
+CLOSER = 0.02
+"""Share of an index whose images, found by cells, are compared by remainders, at an accuracy of 1 ..."""
+FEWEST, MOST = 800, 5_000
+"""... and how many these are at least and at most."""
 DIRECTIONS = 128  # of a remainder; tokens that are wider are projected on so many
 EDGES, LEVELS = (-0.9816, 0.0, 0.9816), (-1.510, -0.4528, 0.4528, 1.510)
 """Two bits for a number of a normal distribution: Lloyd and Max's quantizer."""
@@ -101,7 +103,7 @@ class Postings:
         self._pictures = (flat.argsort(kind="stable") // max(1, codes.shape[1])).astype(np.int32)
         self._ends = np.concatenate([[0], np.bincount(flat, minlength=len(self._centers)).cumsum()])
 
-    def nearest(self, tokens: Float[Tensor, "T _t"], limit: int) -> Int[np.ndarray, " _near"]:
+    def nearest(self, tokens: Float[Tensor, "T _t"], limit: int, accuracy: float = 1.0) -> Int[np.ndarray, " _near"]:
         """Return numbers of the images whose tokens are nearest to a query's, best first.
 
         Images whose tokens lie in the cells that the query's tokens are nearest to are found first; the best of these
@@ -110,14 +112,16 @@ class Postings:
         Args:
             tokens: Unit-length, of the query.
             limit: Images asked for. Fewer come where fewer share a cell with the query.
+            accuracy: How many times as many images are compared by remainders as by default.
         """
         centers = self._centers @ tokens.T
-        candidates = self._sharing_cells(centers, max(limit, CLOSER))
-        closest = candidates[:CLOSER]
+        closer = max(limit, round(accuracy * min(MOST, max(FEWEST, CLOSER * len(self._codes)))))
+        candidates = self._sharing_cells(centers, closer)
+        closest = candidates[:closer]
         cells = torch.from_numpy(self._codes[closest].astype(np.int32))
         similarities = F.embedding(cells, centers) + _on_remainders(self._left[closest], tokens)  # (n, S, T)
         order = similarities.amax(dim=1).sum(dim=1).argsort(descending=True, stable=True).numpy()
-        return np.concatenate([closest[order], candidates[CLOSER:]])[:limit]
+        return closest[order][:limit]
 
     def _sharing_cells(self, centers: Float[Tensor, "C T"], limit: int) -> np.ndarray:
         """Return numbers of images by what their tokens gain in the cells that a query's tokens are nearest to.

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .arrow import fixed_lists, flat_numbers, list_members, matrix, unit_rows
+from .arrow import fixed_lists, flat_numbers, list_members
 from .cells import Cells, Postings, remainder_bytes, remainders, taught
 from .layout import ID, Layout, among
 from .protocol import Database, Table
+from .tensors import matrix, unit_rows
 
 CELLS, CODES = "{kind}_cells", "coded"
 _CHUNK = 8192  # images in memory at once

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...types import Box
-from .arrow import matrix, padded_rows, unit_rows
 from .layout import Layout
+from .tensors import matrix, padded_rows, unit_rows
 
 
 @dataclass(frozen=True)

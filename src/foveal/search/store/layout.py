@@ -10,6 +10,8 @@ from .arrow import fixed_lists
 
 FEATURES = ("embedding", "tokens", "regions", "boxes")
 METADATA = ("id", "path", "width", "height", "caption")
+SCORES_VERSION = 2
+"""Raised where a score changes that an index's baselines were measured with, so that they are measured again."""
 ID = "S24"  # ids are 24 hexadecimal digits
 
 

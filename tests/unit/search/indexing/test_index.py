@@ -389,14 +389,14 @@ def test_a_run_that_finds_nothing_new_loads_no_model(photos, run, tmp_path, enco
 
 
 COLD = """
-import resource, sys
+import sys
 from foveal.search import Indexing
 report = Indexing(*sys.argv[1:], batch=4, tokens=4, regions=4)(lambda: 1 / 0)
-print(report.unchanged, *sorted({"lancedb", "pandas", "transformers"} & set(sys.modules)))
+print(report.unchanged, *sorted({"lancedb", "pandas", "torch", "transformers"} & set(sys.modules)))
 """
 
 
-def test_a_process_that_finds_nothing_new_imports_no_vector_store(photos, run, tmp_path):
+def test_a_process_that_finds_nothing_new_imports_neither_torch_nor_a_vector_store(photos, run, tmp_path):
     run(photos)
     command = [sys.executable, "-c", COLD, str(photos), str(tmp_path / "index")]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -50,6 +50,7 @@ def posted(sets, cells):
 def test_pictures_are_found_by_what_their_tokens_gain_in_near_cells(sets, cells, postings, monkeypatch):
     """Against the plain loop."""
     monkeypatch.setattr(module, "PROBES", 8)
+    monkeypatch.setattr(module, "FEWEST", 0)
     monkeypatch.setattr(module, "CLOSER", 0)
     codes = cells.of(sets.flatten(0, 1)).view(300, 6)
     query = sets[17, :4]
@@ -60,7 +61,8 @@ def test_pictures_are_found_by_what_their_tokens_gain_in_near_cells(sets, cells,
         for cell in first.indices[:8]:
             gained += (codes == cell).sum(dim=1) * (alike[cell] - first.values[8])
     found = postings.nearest(query, 20)
-    torch.testing.assert_close(gained[torch.tensor(found)], gained.sort(descending=True).values[:20])
+    best = gained[torch.tensor(found)].sort(descending=True).values  # these are put in order by remainders
+    torch.testing.assert_close(best, gained.sort(descending=True).values[:20])
 
 
 def rebuilt(left, width):
@@ -120,6 +122,7 @@ def test_remainders_tell_pictures_of_one_cell_apart(monkeypatch):
     one = Cells(tokens[0, :1], tokens[0, :2], (2,))
     query = F.normalize(tokens[123] + 0.7 * tokens[7], dim=-1)
     assert posted(tokens, one).nearest(query, 5)[0] == 123
+    monkeypatch.setattr(module, "FEWEST", 0)
     monkeypatch.setattr(module, "CLOSER", 0)
     assert 123 not in posted(tokens, one).nearest(query, 5)
 
@@ -132,3 +135,23 @@ def test_numbers_of_cells_and_of_tokens_they_are_learnt_from():
 def test_fewer_tokens_than_cells_are_no_obstacle():
     tokens = F.normalize(torch.randn(3, 8), dim=-1)
     assert Cells.learn(tokens, 3).of(tokens).shape == (3,)
+
+
+def test_a_share_of_the_index_is_compared_closely(sets, postings, monkeypatch):
+    """Bounded below and above, more of it at a higher accuracy, and as many as are asked for at least."""
+    compared = []
+
+    def counted(left, tokens, original=module._on_remainders):
+        compared.append(len(left))
+        return original(left, tokens)
+
+    monkeypatch.setattr(module, "_on_remainders", counted)
+    for name, value in (("FEWEST", 10), ("CLOSER", 0.1), ("MOST", 200), ("PROBES", 64)):
+        monkeypatch.setattr(module, name, value)
+    for limit, accuracy, count in ((5, 1.0, 30), (5, 2.0, 60), (5, 0.1, 5), (40, 1.0, 40)):
+        assert len(postings.nearest(sets[3], limit, accuracy)) == limit
+        assert compared.pop() == count
+    for share, count in ((0.0, 10), (0.9, 200)):
+        monkeypatch.setattr(module, "CLOSER", share)
+        postings.nearest(sets[3], 5)
+        assert compared.pop() == count

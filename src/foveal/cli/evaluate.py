@@ -19,7 +19,8 @@ def evaluate(  # noqa: PLR0913  # a switch each
         typer.Argument(
             metavar="MODEL PROTOCOL...",
             help="A model folder, checkpoint file or hub name, and what it is measured on: names such as urban1k@1000, "
-            "groups such as @long, or files of your own. With --list, --explain, --check or --pin: names alone.",
+            "groups such as @long, or files of your own. With --list, --explain, --check or --pin: names alone. "
+            "images@DIR for MODEL: pictures drawn of a protocol's captions.",
             show_default=False,
         ),
     ] = None,
@@ -46,6 +47,13 @@ def evaluate(  # noqa: PLR0913  # a switch each
     cache: Annotated[
         Path | None,
         typer.Option(help="Keep encodings in this folder, for later calls with the same model; a killed one goes on."),
+    ] = None,
+    judge: Annotated[
+        list[str] | None, typer.Option(help="images@DIR: a model that scores the pictures by their captions.")
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(help="images@DIR: distance from the real pictures by foveal:MODEL, dinov2:FOLDER or onnx:FILE."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure the first rows alone; not the protocol.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit 1 if pictures are missing or data differ.")] = False,
@@ -79,6 +87,10 @@ def evaluate(  # noqa: PLR0913  # a switch each
         said, right = checks(names, Roots(tuple(folders)))
         print(said)
         raise typer.Exit(0 if right else 1)
+    elif names and names[0].startswith("images@"):
+        _measure_pictures(names, folders, judge or [], features or [], out)
+    elif judge or features:
+        raise ValueError("--judge and --features are for pictures: foveal eval images@DIR PROTOCOL --judge MODEL.")
     else:
         settings = {"similarity": similarity, "scaled_decoding": scaled_decoding, "limit": limit}
         _measure(names, folders, dtype, batch_size, out, strict=strict, training=training, cache=cache, **settings)
@@ -119,3 +131,20 @@ def _measure(
         report.write(out)
     if strict and not all(each.whole for each in report.protocols.values()):
         raise typer.Exit(1)
+
+
+def _measure_pictures(
+    words: list[str], folders: list[Path], judges: list[str], features: list[str], out: Path | None
+) -> None:
+    from ..encoder.load import load
+    from ..evaluation.generation import PREFIX, Judge, measure_pictures
+    from ..evaluation.picture_features import picture_features
+    from ..evaluation.report import table
+
+    folder, *names = words
+    judging = [Judge(name, load(name)) for name in judges]
+    compared = [picture_features(spec, load) for spec in features]
+    report = measure_pictures(Path(folder.removeprefix(PREFIX)), names, folders, judging, compared)
+    print(table([report]))
+    if out is not None:
+        report.write(out)

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ..data.formats.pictures import drawn_name
 from ..data.formats.source import open_source
-from ..types import Sample
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,7 @@ def _of_samples(file: Path) -> Iterator[Prompt]:
         text = sample.long_caption or next(iter(sample.captions), "")
         if not text:
             raise ValueError(f"{file}: sample '{sample.id}' has no caption to draw.")
-        yield Prompt(picture_name(sample), text)
-
-
-def picture_name(sample: Sample) -> str:
-    """Return the name, without ending, that the picture drawn of a sample's caption has."""
-    return sample.image.stem if isinstance(sample.image, Path) else sample.id.replace("/", "_")
+        yield Prompt(drawn_name(sample), text)
 
 
 def shortened(text: str, most: int = 60) -> str:

@@ -36,3 +36,8 @@ def place(sample: Sample, root: Path, stem: str) -> str:
     with replacing(root / name) as partial:
         partial.write_bytes(sample.image)
     return name
+
+
+def drawn_name(sample: Sample) -> str:
+    """Return the name, without ending, of the picture drawn of a sample's caption: its own picture's, else its id."""
+    return sample.image.stem if isinstance(sample.image, Path) else sample.id.replace("/", "_")

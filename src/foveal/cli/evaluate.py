@@ -113,6 +113,7 @@ def _measure(
     from ..evaluation.cache import Cache
     from ..evaluation.evaluate import check_names
     from ..evaluation.evaluate import evaluate as measure
+    from ..evaluation.pinned.contamination import training_of
     from ..evaluation.report import table
     from ..evaluation.training_overlap import Fingerprints, with_training
 
@@ -123,7 +124,8 @@ def _measure(
     encoder = load(model, dtype=dtype)
     encoder.batch_size, encoder.progress = batch_size, True
     kept = None if cache is None else Cache.of(cache, encoder.decoding(scaled=bool(settings["scaled_decoding"])))
-    report = measure(encoder, names, folders, model=Path(model).name, cache=kept, **settings)  # type: ignore[arg-type]
+    settings |= {"cache": kept, "trained_on": training_of(encoder, Path(model))}
+    report = measure(encoder, names, folders, model=Path(model).name, **settings)  # type: ignore[arg-type]
     if training is not None:
         report = with_training(report, folders, training, Fingerprints(picture_hash, text_hashes, Hashes))
     print(table([report]))

@@ -38,6 +38,7 @@ _PAPER_PREPARATION = (
 )  # their papers prepare pictures otherwise than the file beside their weights says
 _RESAMPLE: dict[int, Resample] = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _CLIP_VOCABULARY = 49408
+CARD = "README.md"
 _FRONT_MATTER = 1 << 16  # characters of a card that are read
 
 
@@ -134,7 +135,7 @@ def _tokenizer(folder: Path | None, text: TextConfig, protocol: Protocol) -> Tok
 
 
 def origin_of(path: Path) -> dict[str, Any]:
-    """Return where a checkpoint's weights come from: fields source, revision and licence of a protocol.
+    """Return where a checkpoint's weights come from: fields source, revision, licence and training of a protocol.
 
     Args:
         path: As for `read`.
@@ -142,18 +143,32 @@ def origin_of(path: Path) -> dict[str, Any]:
     folder = weights.folder_of(path)
     protocol = Protocol.read(folder) if folder else None
     if protocol is not None:
-        return {"source": protocol.source, "revision": protocol.revision, "licence": protocol.licence}
-    return {"source": (folder or path).name, "licence": licence_of(folder / "README.md") if folder else ""}
+        return {name: getattr(protocol, name) for name in ("source", "revision", "licence", "training")}
+    card = folder / CARD if folder else None
+    stated = {"licence": licence_of(card), "training": datasets_of(card)} if card else {}
+    return {"source": (folder or path).name, **stated}
 
 
 def licence_of(card: Path) -> str:
     """Return the licence that a model card names in its front matter. Empty if it names none, or there is no card."""
+    match = re.search(r"^license:\s*['\"]?([\w.+-]+)", _front_matter(card), re.MULTILINE)
+    return match[1] if match else ""
+
+
+def datasets_of(card: Path) -> tuple[str, ...]:
+    """Return the data sets that a model card names in its front matter. Empty if it names none, or there is no card."""
+    match = re.search(r"^datasets:[ \t]*(.*(?:\n[ \t]*-[ \t].*)*)", _front_matter(card), re.MULTILINE)
+    names = re.findall(r"[\w./+-]*\w[\w./+-]*", match[1]) if match else []
+    return tuple(name.lstrip("-") for name in names)
+
+
+def _front_matter(card: Path) -> str:
+    """The lines between the first two of three dashes, where a card begins with them."""
     if not card.is_file():
         return ""
     with card.open(encoding="utf-8", errors="replace") as file:
         front = re.match(r"---\n(.*?)\n---", file.read(_FRONT_MATTER), re.DOTALL)
-    match = re.search(r"^license:\s*['\"]?([\w.+-]+)", front[1], re.MULTILINE) if front else None
-    return match[1] if match else ""
+    return front[1] if front else ""
 
 
 def _is_foveal(folder: Path) -> bool:

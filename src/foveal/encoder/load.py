@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..models.parts import TRUSTED_MODULES
-from .checkpoint import Checkpoint, licence_of, read
+from .checkpoint import CARD, Checkpoint, datasets_of, licence_of, read
 from .encoder import Encoder
 from .hub import fetch
 from .precision import Precision, dtype_of
@@ -76,5 +76,6 @@ def _from_hub(name: str, revision: str | None) -> Checkpoint:
         raise ValueError(f"There is no {name}, neither a folder nor a file, and hub names look like owner/name.")
     folder, commit = fetch(name, revision)
     checkpoint = read(folder)
-    licence = checkpoint.protocol.licence or licence_of(folder / "README.md")
-    return replace(checkpoint, protocol=replace(checkpoint.protocol, source=name, revision=commit, licence=licence))
+    protocol = replace(checkpoint.protocol, source=name, revision=commit)
+    licence, training = protocol.licence or licence_of(folder / CARD), protocol.training or datasets_of(folder / CARD)
+    return replace(checkpoint, protocol=replace(protocol, licence=licence, training=training))

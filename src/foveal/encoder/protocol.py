@@ -47,6 +47,7 @@ class Protocol:
         source: Where the weights came from: a hub name, or a file's name.
         revision: The commit at that place.
         licence: Of the weights, as their model card names it. Empty: unknown.
+        training: Data sets that it was trained on, as its model card names them. Empty: unknown.
     """
 
     family: str = "foveal"
@@ -63,6 +64,7 @@ class Protocol:
     source: str = ""
     revision: str = ""
     licence: str = ""
+    training: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in self.mean):

@@ -38,6 +38,16 @@ class _Ready:
     measured: Measured
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """What the numbers of all protocols are judged by."""
+
+    model: str
+    preparation: Mapping[str, Any]
+    trained_on: Sequence[str]
+    limit: int | None
+
+
 def evaluate(
     encoder: Encodes,
     names: Sequence[str],
@@ -48,6 +58,7 @@ def evaluate(
     scaled_decoding: bool = False,
     limit: int | None = None,
     cache: Cache | None = None,
+    trained_on: Sequence[str] = (),
     benchmarks: Mapping[str, Callable[[], Benchmark]] = BENCHMARKS,
 ) -> Report:
     """Measure an encoder. What several benchmarks ask about a picture or a text is encoded once.
@@ -64,6 +75,7 @@ def evaluate(
             from what published numbers were measured on.
         limit: Rows of each protocol that are measured, to try things out. None: all, which is the protocol.
         cache: Where encodings are found and kept, see `Cache.of`. None: they are forgotten after this call.
+        trained_on: Names of data sets that the model was trained on, see `pinned.contamination.training_of`.
         benchmarks: Those of made-up pictures, by name.
 
     Returns:
@@ -95,14 +107,14 @@ def evaluate(
         results[name] = replace(benchmark, tasks=tasks, scaled_decoding=scaled_decoding)(measuring)
         seconds[name] = perf_counter() - start
     about = _about(encoder)
-    preparation = about.get("preparation", {})
+    judged = _Judged(model, about.get("preparation", {}), trained_on, limit)
     return Report(
         model=model,
         similarity=similarity,
         results=results,
         seconds=seconds,
         scaled_decoding=scaled_decoding,
-        protocols={name: _provenance(data, results[name], model, limit, preparation) for name, data in ready.items()}
+        protocols={name: _provenance(data, results[name], judged) for name, data in ready.items()}
         | {name: _own_provenance(data) for name, data in files.items()},
         about=about,
     )
@@ -154,11 +166,9 @@ def _drawn_at(benchmark: Benchmark, size: int) -> Benchmark:
     return replace(benchmark, samples=replace(samples, size=size)) if isinstance(samples, Scenes) else benchmark
 
 
-def _provenance(
-    ready: _Ready, results: Mapping[str, Result], model: str, limit: int | None, preparation: Mapping[str, Any]
-) -> Provenance:
+def _provenance(ready: _Ready, results: Mapping[str, Result], judged: _Judged) -> Provenance:
     pinned, found = ready.pinned, ready.checked
-    whole = found.verdict != "differs" and found.whole and limit is None
+    whole = found.verdict != "differs" and found.whole and judged.limit is None
     result = next(iter(results.values()))
     return Provenance(
         sha256=found.sha256,
@@ -170,9 +180,11 @@ def _provenance(
         rules=pinned.rules,
         equal_texts=pinned.equal_texts,
         ties=pinned.ties,
-        limit=limit,
-        comparable=tuple(verdict.as_json() for verdict in compare(result, pinned.name, model, whole, preparation)),
-        contamination=flags(pinned, model),
+        limit=judged.limit,
+        comparable=tuple(
+            verdict.as_json() for verdict in compare(result, pinned.name, judged.model, whole, judged.preparation)
+        ),
+        contamination=flags(pinned, judged.model, judged.trained_on),
     )
 
 

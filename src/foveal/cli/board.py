@@ -10,6 +10,7 @@ def board(
     folders: Annotated[list[Path], typer.Argument(help="Folders of reports, or folders that hold such.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="One table with a column for the protocol.")] = False,
     as_html: Annotated[bool, typer.Option("--html", help="A page; published numbers are gray.")] = False,
+    mean: Annotated[bool, typer.Option(help="Add each model's mean over the protocols that all have.")] = False,
     _: Annotated[bool, typer.Option("--markdown", help="Markdown, which is printed anyway.")] = False,
 ) -> None:
     """Print a leaderboard of whole runs on pinned data, beside the published numbers of the same protocols.
@@ -20,5 +21,8 @@ def board(
     """
     from ..evaluation import board as tables
 
+    if mean and (as_csv or as_html):
+        raise ValueError("--mean is printed in Markdown. Leave out --csv and --html.")
     write = tables.as_csv if as_csv else tables.as_html if as_html else tables.markdown
-    print(write(tables.board(folders)), end="")
+    rows = tables.board(folders)
+    print(write(rows) + (f"\n{tables.means(rows)}" if mean else ""), end="")

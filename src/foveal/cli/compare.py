@@ -18,10 +18,10 @@ def compare(
 
     For example: `foveal compare runs/before runs/after`
     """
+    from ..evaluation.compare import as_text
     from ..evaluation.compare import compare as differences
-    from ..evaluation.compare import told
 
     if len(runs) < 2:
         raise ValueError("Give two runs at least: folders that `foveal eval --out` wrote.")
     first, *others = runs
-    print("\n\n".join(told(differences(first, other), (first.name, other.name)) for other in others))
+    print("\n\n".join(as_text(differences(first, other), (first.name, other.name)) for other in others))

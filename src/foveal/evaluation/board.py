@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from .pinned.published import rows_of
+from .pinned.published import HEADLINES, rows_of
 from .report import Report, read_report
 from .result import Metric
 
-_HEADLINES = ("text_to_image@1", "image_to_text@1", "top1", "group", "pearson")
 HEAD = ("model", "pixels", "similarity", "value", "n", "letter", "source")
 
 
@@ -109,6 +108,38 @@ def markdown(tables: dict[tuple[str, str], list[Row]]) -> str:
     return "\n\n".join([*parts, _summary(tables)]) + "\n"
 
 
+def means(tables: dict[tuple[str, str], list[Row]]) -> str:
+    """Return the mean of every model over the protocols that all models have, a column for each number, in Markdown.
+
+    Runs of one model, compared in one way, count as one.
+
+    Args:
+        tables: As `board` gives them.
+
+    Raises:
+        ValueError: If no protocol was measured with every model.
+    """
+    models: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+    for key, rows in tables.items():
+        for row in rows:
+            if row.measured:
+                models.setdefault((row.model, row.similarity), {}).setdefault(key, row.value)
+    common = sorted(key for key in tables if all(key in values for values in models.values()))
+    if not common:
+        raise ValueError("No protocol was measured with every model, so there is no mean. Leave out --mean.")
+    columns: dict[str, list[tuple[str, str]]] = {}
+    for protocol, metric in common:
+        columns.setdefault(metric, []).append((protocol, metric))
+    head = ("model", "similarity", *columns)
+    lines = ["## Mean", ""]
+    lines += [f"{metric}: over {', '.join(protocol for protocol, _ in keys)}." for metric, keys in columns.items()]
+    lines += ["", _bar(head), _bar("---" for _ in head)]
+    for (model, similarity), values in sorted(models.items()):
+        numbers = (f"{sum(values[key] for key in keys) / len(keys):.1f}" for keys in columns.values())
+        lines.append(_bar((model, similarity, *numbers)))
+    return "\n".join(lines) + "\n"
+
+
 def as_csv(tables: dict[tuple[str, str], list[Row]]) -> str:
     """Return one table with a column for the protocol and the metric."""
     file = StringIO()
@@ -154,8 +185,8 @@ def _rows(folder: Path, report: Report) -> Iterable[Row]:
 
 def _headline(metrics: dict[str, Metric]) -> list[str]:
     """The numbers that tables give: recall at 1 both ways, or the first, or the mean."""
-    recall: list[str] = [name for name in _HEADLINES if name in metrics]
-    return recall or [name for name in ("mean",) if name in metrics] or list(metrics)[:1]
+    named = [name for name in HEADLINES if name in metrics and name != "mean"]
+    return named or [name for name in ("mean",) if name in metrics] or list(metrics)[:1]
 
 
 def _lettered(rows: list[Row]) -> list[Row]:

@@ -77,7 +77,7 @@ def compare(first: Path, second: Path) -> list[Difference]:
     return holm(found)
 
 
-def told(differences: Sequence[Difference], names: tuple[str, str]) -> str:
+def as_text(differences: Sequence[Difference], names: tuple[str, str]) -> str:
     """Return a line for each difference.
 
     Args:

@@ -19,7 +19,7 @@ from .encoded import Encodes
 from .own import Own, is_own, own
 from .pinned.check import Checked, checked
 from .pinned.contamination import flags
-from .pinned.published import compare
+from .pinned.published import compare, others
 from .pinned.reading import Roots, read
 from .pinned.registry import Pinned, expand, registry, unknown
 from .pinned.tasks import Measured, measured
@@ -184,6 +184,7 @@ def _provenance(ready: _Ready, results: Mapping[str, Result], judged: _Judged) -
         comparable=tuple(
             verdict.as_json() for verdict in compare(result, pinned.name, judged.model, whole, judged.preparation)
         ),
+        others=others(result, pinned.name, judged.model) if whole else (),
         contamination=flags(pinned, judged.model, judged.trained_on),
     )
 

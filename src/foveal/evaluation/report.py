@@ -34,6 +34,7 @@ class Provenance:
         ties: What ties counted as.
         limit: How many rows were measured, where that was limited.
         comparable: Published numbers of the same weights, and whether they were reproduced.
+        others: Published numbers of other models, the nearest first.
         contamination: What is known of the model's training data, see `pinned.contamination`.
     """
 
@@ -48,6 +49,7 @@ class Provenance:
     ties: str = "half"
     limit: int | None = None
     comparable: tuple[dict[str, Any], ...] = ()
+    others: tuple[str, ...] = ()
     contamination: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -142,7 +144,7 @@ def read_report(folder: Path) -> Report:
         }
         scaled = content.get("scaled_decoding", True)  # reports that don't say were measured so
         protocols = {
-            name: Provenance(**{**row, "comparable": tuple(row["comparable"])})
+            name: Provenance(**{**row, "comparable": tuple(row["comparable"]), "others": tuple(row.get("others", ()))})
             for name, row in content.get("protocols", {}).items()
         }
         about = content.get("about", {})
@@ -246,6 +248,8 @@ def _verdicts(name: str, of: Provenance) -> Iterator[str]:
         why = f" Prepared otherwise: {'; '.join(row['differences'])}." if row.get("differences") else ""
         off = f"off by {row['queries_off']:g} queries"
         yield f"{name} {row['metric']}: published for {row['model']} {said}, {off}.{why}"
+    if of.others:
+        yield f"{name}: same protocol, other models: {'; '.join(of.others)}."
 
 
 def _result(row: dict[str, object], queries: dict[str, Queries]) -> Result:

@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 import torch
 
-from foveal.evaluation.board import as_csv, as_html, board, markdown
-from foveal.evaluation.compare import compare, holm, mcnemar, paired_bootstrap, told
+from foveal.evaluation.board import as_csv, as_html, board, markdown, means
+from foveal.evaluation.compare import as_text, compare, holm, mcnemar, paired_bootstrap
 from foveal.evaluation.report import Provenance, Report
 from foveal.evaluation.result import Metric, Queries, Result
 
@@ -54,7 +54,7 @@ def test_two_lists_with_a_known_split(tmp_path):
     assert (first.only_first, first.only_second) == (8, 2)
     assert first.first - first.second == pytest.approx(30)
     assert first.mcnemar == pytest.approx(2 * 56 / 1024)
-    assert "a alone 8, b alone 2: not decided" in told(found, ("a", "b"))
+    assert "a alone 8, b alone 2: not decided" in as_text(found, ("a", "b"))
 
 
 def test_the_bootstrap_draws_images_not_queries():
@@ -109,6 +109,23 @@ def test_the_board_ranks_whole_runs_beside_published_numbers(tmp_path):
     assert len(lines) == len(rows)
     assert {line["model"] for line in lines} >= {"good", "poor"}
     assert "<tr class=published><td>" in as_html(tables)
+
+
+def test_means_are_over_the_protocols_that_all_models_have(tmp_path):
+    run(tmp_path / "a/long", [1] * 90 + [2] * 10)
+    run(tmp_path / "a/docci", [1] * 50 + [2] * 50, name="docci@test5000")
+    with pytest.raises(ValueError, match="No protocol was measured with every model"):
+        means(board([tmp_path]))
+    run(tmp_path / "b", [1] * 80 + [2] * 20)
+    tables = board([tmp_path / "a/long", tmp_path / "b"])
+    assert means(tables).splitlines()[2:] == [
+        "text_to_image@1: over urban1k@1000.",
+        "",
+        "| model | similarity | text_to_image@1 |",
+        "| --- | --- | --- |",
+        "| b | global | 80.0 |",
+        "| long | global | 90.0 |",
+    ]
 
 
 def test_a_board_of_nothing_says_how_to_fill_it(tmp_path):

@@ -49,7 +49,7 @@ def listing(word: str, roots: Roots) -> str:
     lines = [["name", "task", "images", "rows", "here", "licence", "what it is"]]
     for pinned in chosen:
         state = here(pinned, roots) if pinned.runnable else "not run"
-        counts = (f"{number:,}" if number else "" for number in (pinned.images, pinned.rows))
+        counts = (f"{number:,}" if number else "unknown" for number in (pinned.images, pinned.rows))
         lines.append([pinned.name, pinned.task, *counts, state, _licence(pinned), pinned.title])
     groups = (f"{name}: {' '.join(members)}" for name, members in GROUPS.items())
     return "\n".join([*_columns(lines), "", *groups])
@@ -75,12 +75,12 @@ def card(pinned: Pinned, roots: Roots) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def told(checked: Checked) -> str:
-    """Return what a check found, a line each."""
+def outcome(checked: Checked) -> str:
+    """Return what a check of data shows, a line each."""
     pinned = checked.pinned
     state = {
         "ok": "ok",
-        "counts only": "not pinned yet; numbers of rows and images fit",
+        "counts only": f"not pinned yet; {_counted(pinned)}",
         "differs": f"differs from the pinned {checked.wanted[:8]}" if checked.wanted else "differs",
     }[checked.verdict]
     lines = [
@@ -91,6 +91,12 @@ def told(checked: Checked) -> str:
     if checked.missing:
         lines.append(f"missing, for example: {checked.missing}")
     return "\n  ".join([*lines, *checked.differences(), *checked.data.notes])
+
+
+def _counted(pinned: Pinned) -> str:
+    """Which numbers were compared."""
+    stated = [what for number, what in ((pinned.rows, "rows"), (pinned.images, "images")) if number]
+    return f"numbers of {' and '.join(stated)} fit" if stated else "how many rows and images there should be is unknown"
 
 
 def pin(checked: Checked) -> str:
@@ -109,10 +115,10 @@ def checks(names: Iterable[str], roots: Roots) -> tuple[str, bool]:
     """Check protocols one after another.
 
     Returns:
-        What was found, and whether all data are theirs.
+        A paragraph each, and whether all data are theirs.
     """
     checked = [check(find(name), roots) for name in expand(names)]
-    return "\n".join(map(told, checked)), all(outcome.verdict != "differs" for outcome in checked)
+    return "\n".join(map(outcome, checked)), all(data.verdict != "differs" for data in checked)
 
 
 def cards(names: Iterable[str], roots: Roots) -> str:
@@ -132,12 +138,12 @@ def listed(words: Sequence[str], folders: Sequence[Path]) -> str:
 
 
 def _measured(pinned: Pinned) -> str:
-    sizes = f"{pinned.images:,} images, " if pinned.images else ""
-    sizes += f"{pinned.rows:,} rows. " if pinned.rows else "number of rows not stated. "
+    counts = ((pinned.images, "images"), (pinned.rows, "rows"))
+    sizes = ", ".join(f"{number:,} {what}" if number else f"number of {what} unknown" for number, what in counts)
     pinned_as = f"Data {pinned.data}." if pinned.data else "Data not pinned yet: counts alone are compared."
     labels = f" Classes and prompts {pinned.labels}." if pinned.labels else ""
     why = "" if pinned.runnable else f"\nNot run here: {pinned.why_not}."
-    return f"Measured: {pinned.task}, texts as {pinned.kind}. {sizes}{pinned_as}{labels}{why}"
+    return f"Measured: {pinned.task}, texts as {pinned.kind}. {sizes}. {pinned_as}{labels}{why}"
 
 
 def _files(pinned: Pinned, roots: Roots) -> str:

@@ -33,20 +33,49 @@ def page(family: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def hashes() -> str:
+    """Return the page of all pinned hashes in Markdown, and which of them tests take anew from the files."""
+    rows = [row for pinned in registry().values() for row in _hashes(pinned)]
+    seen = sum(why == "" for *_, why in rows)
+    lines = ["| protocol | of what | sha256 | taken anew by a test |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {what} | `{sha256[:16]}` | {f'no: {why}' if why else 'yes'} |"
+        for name, what, sha256, why in rows
+    ]
+    text = (
+        f"{len(rows)} hashes are pinned. Tests take {seen} of them anew from the files. The files of the others are not"
+        " kept here: their hashes rest on whoever made them, and on everybody's `foveal eval --check`."
+    )
+    return "\n\n".join(["# Hashes", _NOTE, text, "\n".join(lines)]) + "\n"
+
+
 def write(folder: Path) -> list[Path]:
-    """Write the pages of all families, and return their files."""
+    """Write the pages of all families and of the hashes, and return their files."""
     folder.mkdir(parents=True, exist_ok=True)
+    pages = {family: page(family) for family in dict.fromkeys(pinned.family for pinned in registry().values())}
     files = []
-    for family in dict.fromkeys(pinned.family for pinned in registry().values()):
-        files.append(folder / f"{family}.md")
-        files[-1].write_text(page(family), encoding="utf-8")
+    for name, text in {**pages, "hashes": hashes()}.items():
+        files.append(folder / f"{name}.md")
+        files[-1].write_text(text, encoding="utf-8")
     return files
+
+
+def _hashes(pinned: Pinned) -> Iterable[tuple[str, str, str, str]]:
+    """A protocol's hashes: name, of what, sha256, and why no test takes it anew."""
+    if pinned.data:
+        yield pinned.name, "data", pinned.data, pinned.unseen
+    for kind, sha256 in pinned.parts.items():
+        yield pinned.name, kind, sha256, ""
+    if pinned.labels:
+        yield pinned.name, "classes and prompts", pinned.labels, ""
+    for sha256, why in pinned.also.items():
+        yield pinned.name, f"known copy: {why}", sha256, pinned.unseen
 
 
 def _overview(variants: Iterable[Pinned]) -> str:
     lines = ["| name | what it is | images | rows | data |", "|---|---|---|---|---|"]
     for each in variants:
-        counts = " | ".join(f"{number:,}" if number else "not stated" for number in (each.images, each.rows))
+        counts = " | ".join(f"{number:,}" if number else "unknown" for number in (each.images, each.rows))
         data = f"`{each.data[:8]}`" if each.data else "not pinned yet" if each.runnable else "not run here"
         lines.append(f"| `{each.name}` | {each.title} | {counts} | {data} |")
     return "\n".join(lines)

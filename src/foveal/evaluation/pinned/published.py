@@ -1,6 +1,7 @@
 """Published numbers, and whether a measured one agrees with them."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,9 @@ from ..result import Metric, Result
 
 _FILE = Path(__file__).parent / "tables" / "published.json"
 _POINTS, _QUERIES = 0.2, 2
+HEADLINES = ("text_to_image@1", "image_to_text@1", "top1", "mean", "group", "pearson")
+"""The numbers that tables give, the first first."""
+
 Verdict = Literal["equal", "reproduced", "off", "not comparable"]
 
 
@@ -112,6 +116,38 @@ def compare(
         for metric in [result.metrics.get(_NAMES.get(row.metric, row.metric))]
         if metric is not None
     ]
+
+
+def others(result: Result, protocol: str, model: str, most: int = 3) -> tuple[str, ...]:
+    """Return the published rows of other models that are nearest to what was measured, as "FLAIR 224: 68.0/53.3".
+
+    Numbers stand in the order of the result's metrics. Models trained on the data's own training split are left out.
+
+    Args:
+        result: What was measured.
+        protocol: Its name.
+        model: The model's name or source.
+        most: How many rows; a last one counts those left out.
+    """
+    tables: dict[tuple[str, str, str], dict[str, float]] = {}
+    for row in rows_of(protocol):
+        metric = _NAMES.get(row.metric, row.metric)
+        if metric in result.metrics and row.zero_shot and not same_model(model, row.model):
+            tables.setdefault((row.model, row.resolution, row.source), {})[metric] = row.value
+    headline = next((name for name in HEADLINES if any(name in numbers for numbers in tables.values())), "")
+
+    def distance(numbers: Mapping[str, float]) -> float:
+        return abs(numbers[headline] - result.metrics[headline].value) if headline in numbers else math.inf
+
+    nearest = sorted(tables, key=lambda key: (distance(tables[key]), key))
+    lines = [
+        f"{name} {size}: "
+        + "/".join(
+            f"{tables[name, size, source][key]:.1f}" for key in result.metrics if key in tables[name, size, source]
+        )
+        for name, size, source in nearest[:most]
+    ]
+    return (*lines, *([f"{len(nearest) - most} more: --explain"] if len(nearest) > most else []))
 
 
 def same_model(name: str, published_name: str) -> bool:

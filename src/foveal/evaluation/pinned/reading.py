@@ -33,9 +33,11 @@ class Folders(benchmark.Files):
 
     Attributes:
         folders: Where they may lie, best first.
+        renamed: Beginnings of names, and with what the same image's name may begin instead.
     """
 
     folders: tuple[Path, ...]
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, name: str) -> Path:
         """Return the first file that is there: under its whole name, its last name, or with another ending."""
@@ -49,8 +51,14 @@ class Folders(benchmark.Files):
             for candidate in dict.fromkeys((name, short)):
                 if (folder / candidate).is_file():
                     return folder / candidate
+        known = [
+            stem(name),
+            *(new + stem(name).removeprefix(old) for old, new in self.renamed.items() if stem(name).startswith(old)),
+        ]
         for folder in self.folders:
-            path = self._by_stem(folder).get(stem(name))
+            path = next(
+                (self._by_stem(folder)[known_as] for known_as in known if known_as in self._by_stem(folder)), None
+            )
             if path is not None:
                 return path
         return (self.folders[0] if self.folders else Path()) / name
@@ -107,6 +115,7 @@ class Layout:
         read: Gives rows, or whole data, of that file.
         images: Folders with images, below the data folder.
         example: A line of the file, with made-up content.
+        renamed: Beginnings of images' names, and with what the same image's name may begin instead.
     """
 
     name: str
@@ -114,6 +123,7 @@ class Layout:
     read: Callable[[Path, Options], Iterable[Row] | Data]
     images: tuple[str, ...] = ()
     example: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,7 +183,7 @@ def _read(layout: Layout, path: Path, pinned: Pinned, roots: Roots) -> Data:
     if data.images == Folders(()):
         here = [folder for name in folders(layout, pinned) for folder in roots.all(name)]
         should = [roots.folders[0] / name for name in folders(layout, pinned)[:1]] if roots.folders else []
-        data = replace(data, images=Folders(tuple(here or should)))
+        data = replace(data, images=Folders(tuple(here or should), layout.renamed))
     rows = tuple(_ruled(row, pinned.text) for row in merged(data.rows))
     if not rows and not data.classes:
         raise ValueError(f"{path} holds no row of {pinned.name}. It is another file; see --explain {pinned.name}.")

@@ -100,11 +100,12 @@ class Pinned:
         options: What the reader is told, such as a split.
         text: What is done to texts before anything else. "rejoined" is LoTLIP's rule, see `reading.rejoined`.
         data: sha256 of the canonical form. Empty: nobody with the data has pinned it yet, so counts alone are compared.
+        unseen: Why no test takes that hash anew from the files; it was then made by others alone. Empty: one does.
         data_by_position: sha256 of the canonical form with positions for ids, for layouts that give no names.
         labels: sha256 of class names and prompts alone.
         parts: sha256 by the kind of cases, where published numbers are given by kind.
-        images: How many there are. 0: not stated.
-        rows: How many texts, cases, boxes or questions there are. 0: not stated.
+        images: How many there are. 0: unknown.
+        rows: How many texts, cases, boxes or questions there are. 0: unknown.
         rules: Version of the scoring rules.
         equal_texts: Whether a text is right with its own image alone, or with every image of an equal text.
         ties: What a wrong answer that scores exactly as the right one counts as.
@@ -129,6 +130,7 @@ class Pinned:
     options: Mapping[str, Any] = field(default_factory=dict)
     text: TextRule = "raw"
     data: str = ""
+    unseen: str = ""
     data_by_position: str = ""
     labels: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)

@@ -14,7 +14,8 @@ from foveal.evaluation.pinned.canonical import canonical, stem
 from foveal.evaluation.pinned.check import checked
 from foveal.evaluation.pinned.names import imagenet_names, imagenet_wnids, objectnet_folders
 from foveal.evaluation.pinned.readers import READERS
-from foveal.evaluation.pinned.reading import Roots, places, read
+from foveal.evaluation.pinned.readers.crops import Crops
+from foveal.evaluation.pinned.reading import Folders, Roots, places, read
 from foveal.evaluation.pinned.registry import find, registry
 
 PAIRS = [("7", ["A red mug.", "Two mugs."]), ("12", ['Say "hi", now.', " A dog ran; 3.5 km "])]
@@ -569,3 +570,46 @@ def test_shards_have_a_hash_of_their_own(tmp_path):
     assert found.verdict == "differs"  # none is pinned, and two photos are not a thousand
     right = replace(pinned, data_by_position=found.sha256)
     assert checked(right, found.data).verdict == "ok"
+
+
+def test_a_shard_without_captions_or_one_class_is_refused_unread(tmp_path):
+    pinned, roots = find("flickr30k@karpathy1k"), Roots((tmp_path,))
+    for ending, said in (("npy", r"s0000000 has several classes"), ("json", "has neither a caption")):
+        tar(tmp_path / ending, "wds_flickr30k/test", [("0", (ending, "\x93NUMPY or not"))])
+        with pytest.raises(ValueError, match=said):
+            read(pinned, Roots((tmp_path / ending,)))
+    assert not roots.find("wds_flickr30k/test")
+
+
+def test_photos_of_the_other_split_stand_for_those_of_imageinwords(tmp_path):
+    put(tmp_path / "imageinwords/DOCCI_Test/data.jsonl", {"image": "test_00731", "IIW": "A clean hall."})
+    pinned, roots = find("iiw@docci100"), Roots((tmp_path,))
+    picture(tmp_path / "docci/images/train_00731.jpg")
+    assert read(pinned, roots).images.place("test_00731").name == "train_00731.jpg"
+    picture(tmp_path / "docci/images/test_00731.jpg")
+    assert read(pinned, roots).images.place("test_00731").name == "test_00731.jpg"
+
+
+def left_red(path: Path, **saved) -> None:
+    """A picture of 40 x 20 pixels whose left half is red."""
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 0, 0), (0, 0, 20, 20))
+    image.save(path, "PNG", **saved)
+
+
+def test_a_box_of_an_image_is_cut_at_the_border_and_turned_with_it(tmp_path):
+    left_red(tmp_path / "plain.png")
+    exif = Image.Exif()
+    exif[0x112] = 6  # to be turned by a quarter, clockwise
+    left_red(tmp_path / "turned.png", exif=exif)
+    boxes = {"plain.png": (10, 5, 100, 10), "turned.png": (10, 5, 100, 10), "outside.png": (50, 0, 10, 10)}
+    places = {Path(name): (tmp_path / name, box) for name, box in boxes.items()}
+    places[Path("outside.png")] = (tmp_path / "plain.png", boxes["outside.png"])
+    crops = Crops(Folders((tmp_path,)), places)
+    for name, size, red in (("plain.png", (30, 10), (0, 0, 10, 10)), ("turned.png", (10, 30), (0, 0, 10, 10))):
+        with Image.open(io.BytesIO(crops.load(Path(name)))) as image:
+            assert image.size == size
+            assert sorted(image.getcolors()) == [(100, (255, 0, 0)), (200, (0, 0, 0))]
+            assert image.crop(red).getcolors() == [(100, (255, 0, 0))]
+    with pytest.raises(ValueError, match=r"plain.png of 40 x 20 pixels shows nothing in the box \[50, 0, 10, 10\]"):
+        crops.load(Path("outside.png"))

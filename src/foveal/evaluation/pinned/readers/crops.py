@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
+from ....data.formats.boxes import Frame
+from ....data.images import open_upright, stored_frame, stored_size
 from ..canonical import Edges
 from ..reading import Folders, Images
 
@@ -23,9 +23,8 @@ class Borders(Folders):
 
     def load(self, place: Path) -> bytes:
         """Return the inner part as PNG."""
-        with Image.open(place) as image:
-            edges = (self.width, self.width, image.width - self.width, image.height - self.width)
-            return _png(image, edges)
+        width, height = stored_size(place)
+        return _part(place, (self.width, self.width, width - 2 * self.width, height - 2 * self.width))
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,27 @@ class Crops:
         """Return the box as PNG."""
         if place not in self.boxes:
             return self.images.load(place)
-        whole, (x, y, width, height) = self.boxes[place]
-        content = self.images.load(whole)
-        with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as image:
-            return _png(image, (x, y, x + width, y + height))
+        whole, box = self.boxes[place]
+        return _part(self.images.load(whole), box)
 
 
-def _png(image: Image.Image, edges: Edges) -> bytes:
+def _part(image: Path | bytes, edges: Edges) -> bytes:
+    """A box of an image as PNG, cut at the border, upright as EXIF says; its pixels are counted as they are stored.
+
+    Raises:
+        ValueError: If the image cannot be read, or the box shows nothing of it.
+    """
+    width, height, turn = stored_frame(image)
+    x0, y0, x1, y1 = Frame(width, height, turn).box(list(edges), least=0.0)
+    upright, _ = open_upright(image, max(width, height))
+    corners = [
+        round(edge) for edge in (x0 * upright.width, y0 * upright.height, x1 * upright.width, y1 * upright.height)
+    ]
+    if corners[0] >= corners[2] or corners[1] >= corners[3]:
+        name = str(image) if isinstance(image, Path) else "An image"
+        raise ValueError(
+            f"{name} of {width} x {height} pixels shows nothing in the box {list(edges)}. Get the files again."
+        )
     file = BytesIO()
-    image.convert("RGB").crop(tuple(round(edge) for edge in edges)).save(file, "PNG", compress_level=1)  # type: ignore[arg-type]
+    upright.crop((corners[0], corners[1], corners[2], corners[3])).save(file, "PNG", compress_level=1)
     return file.getvalue()

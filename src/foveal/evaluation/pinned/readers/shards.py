@@ -2,7 +2,7 @@
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -42,7 +42,7 @@ def shards(folder: Path, _: Options) -> Data:
     """Return the rows of all shards, in their order. Images have no id there, so their position is it.
 
     Raises:
-        ValueError: If a shard is missing, compressed or cut off.
+        ValueError: If a shard is missing, compressed or cut off, or an image has neither captions nor a class.
     """
     images = Members()
     rows: list[Row] = []
@@ -50,7 +50,7 @@ def shards(folder: Path, _: Options) -> Data:
         for key, members in _samples(path):
             name = f"{len(rows)}.jpg"
             if not {"txt", "cls"} & members.keys():
-                continue
+                raise ValueError(_unlabeled(path, key, members))
             image = next((members[suffix[1:]] for suffix in SUFFIXES if suffix[1:] in members), None)
             if image is not None:
                 images.where[name] = (path, image.offset_data, image.size)
@@ -63,6 +63,13 @@ def shards(folder: Path, _: Options) -> Data:
         prompts=tuple(prompt.replace("{c}", "{}") for prompt in prompts) if rows and isinstance(rows[0], Label) else (),
         by_position=True,
     )
+
+
+def _unlabeled(path: Path, key: str, members: Mapping[str, object]) -> str:
+    """What is said of a sample without caption and class; one of several classes in an array is never unpickled."""
+    if "npy" in members:
+        return f"{path}: {key} has several classes, in an array (.npy). No protocol here measures several."
+    return f"{path}: {key} has neither a caption (.txt) nor a class (.cls). Get the shard again."
 
 
 _TEMPLATES = "zeroshot_classification_templates.txt"

@@ -123,7 +123,7 @@ def _measure(
     check_names(names)
     encoder = load(model, dtype=dtype)
     encoder.batch_size, encoder.progress = batch_size, True
-    kept = None if cache is None else Cache.of(cache, encoder.decoding(scaled=bool(settings["scaled_decoding"])))
+    kept = None if cache is None else Cache.open(cache, encoder.decoding(scaled=bool(settings["scaled_decoding"])))
     settings |= {"cache": kept, "trained_on": training_of(encoder, Path(model))}
     report = measure(encoder, names, folders, model=Path(model).name, **settings)  # type: ignore[arg-type]
     if training is not None:

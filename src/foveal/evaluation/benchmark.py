@@ -85,21 +85,21 @@ class Benchmark:
             ValueError: If no sample has its picture, or a task finds nothing to ask.
         """
         everything = tuple(self.samples)
-        here = tuple(with_area(sample) for sample in everything if self._has_picture(sample))
-        if not here:
+        measurable = tuple(with_area(sample) for sample in everything if self._has_picture(sample))
+        if not measurable:
             example = f", for example {everything[0].image!s:.200}" if everything else ""
             raise ValueError(f"0 of {len(everything):,} samples have their picture{example}. Get the pictures first.")
-        found = {task.name: task.count(here) for task in self.tasks}
+        counts = {task.name: task.count(measurable) for task in self.tasks}
         for task in self.tasks:
-            if not found[task.name]:
+            if not counts[task.name]:
                 raise ValueError(
-                    f"{task.name}: none of {len(here):,} samples with a picture holds {task.unit}. "
+                    f"{task.name}: none of {len(measurable):,} samples with a picture holds {task.unit}. "
                     "Leave this task out, or bring other samples."
                 )
         exact = encoder.decoding(scaled=self.scaled_decoding)
-        encoded = encode(exact, here, [task.needs(here) for task in self.tasks], self.images.load)
+        encoded = encode(exact, measurable, [task.needs(measurable) for task in self.tasks], self.images.load)
         return {
-            task.name: replace(task(encoded), unit=task.unit, found=found[task.name], total=task.count(everything))
+            task.name: replace(task(encoded), unit=task.unit, found=counts[task.name], total=task.count(everything))
             for task in self.tasks
         }
 

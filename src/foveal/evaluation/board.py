@@ -148,8 +148,8 @@ def as_csv(tables: dict[tuple[str, str], list[Row]]) -> str:
     for rows in tables.values():
         for row in rows:
             ends = ("" if end is None else f"{end:.4f}" for end in (row.low, row.high))
-            about = (row.protocol, row.metric, row.model, row.resolution, row.similarity, f"{row.value:.4f}", *ends)
-            writer.writerow((*about, row.count, row.letter, row.source))
+            run = row.protocol, row.metric, row.model, row.resolution, row.similarity
+            writer.writerow((*run, f"{row.value:.4f}", *ends, row.count, row.letter, row.source))
     return file.getvalue()
 
 
@@ -178,9 +178,9 @@ def _rows(folder: Path, report: Report) -> Iterable[Row]:
         size = str(report.about.get("preparation", {}).get("size", ""))
         for result in tasks.values():
             for metric in _headline(result.metrics):
-                of = result.metrics[metric]
-                about = (report.model, size, report.similarity, of.value, of.low, of.high, of.count, str(folder))
-                yield Row(name, metric, *about)
+                estimate = result.metrics[metric]
+                numbers = estimate.value, estimate.low, estimate.high, estimate.count
+                yield Row(name, metric, report.model, size, report.similarity, *numbers, str(folder))
 
 
 def _headline(metrics: dict[str, Metric]) -> list[str]:
@@ -215,10 +215,10 @@ def _summary(tables: dict[tuple[str, str], list[Row]]) -> str:
 
 
 def _reports(folders: Sequence[Path]) -> list[Path]:
-    found = [path.parent for folder in folders for path in sorted(folder.glob("**/report.json"))]
-    if not found:
+    paths = [path.parent for folder in folders for path in sorted(folder.glob("**/report.json"))]
+    if not paths:
         raise ValueError(f"{', '.join(map(str, folders))} holds no report. Write one with `foveal eval --out`.")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def _source(source: str, note: str) -> str:

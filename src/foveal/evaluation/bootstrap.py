@@ -113,9 +113,9 @@ def draws(groups: int, replicates: int, seed: int, step: int) -> Iterator[Float[
     """
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, replicates, step):
-        some = min(step, replicates - start)
-        drawn = torch.randint(groups, (some, groups), generator=generator)
-        count = torch.zeros(some, groups, dtype=torch.float64)
+        size = min(step, replicates - start)
+        drawn = torch.randint(groups, (size, groups), generator=generator)
+        count = torch.zeros(size, groups, dtype=torch.float64)
         count.scatter_add_(1, drawn, torch.ones(1, 1, dtype=torch.float64).expand_as(drawn))
         yield count
 

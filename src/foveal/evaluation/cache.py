@@ -54,7 +54,7 @@ class Cache:
             self._index(path)
 
     @classmethod
-    def of(cls, folder: Path, encoder: Encoder, most: int = BYTES) -> "Cache":
+    def open(cls, folder: Path, encoder: Encoder, most: int = BYTES) -> "Cache":
         """Return the cache of a model as it prepares pictures and texts now.
 
         Args:
@@ -109,8 +109,8 @@ class Cache:
             wanted = list(map(keys, part))
             rows = self.get(key for of_item in wanted for key in of_item)
             new = [number for number, of_item in enumerate(wanted) if not all(key in rows for key in of_item)]
-            made = encode([part[number] for number in new]) if new else ()
-            pairs = zip(new, made, strict=True)
+            embeddings = encode([part[number] for number in new]) if new else ()
+            pairs = zip(new, embeddings, strict=True)
             fresh = {key: row for number, of_item in pairs for key, row in zip(wanted[number], of_item, strict=True)}
             self.put(fresh)
             rows |= fresh

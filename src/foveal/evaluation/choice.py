@@ -1,4 +1,4 @@
-"""Choosing what is right among near misses: captions (SugarCrepe's way) and region phrases (FG-OVD's way)."""
+"""Choosing what is right among hard negatives: captions (SugarCrepe's way) and region phrases (FG-OVD's way)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ def choose(
 
     Args:
         positive: Similarity of each case's right text.
-        negative: Similarities of the near misses of all cases.
-        case: Which case each near miss belongs to.
-        ties: What it means if a near miss scores exactly as high.
+        negative: Similarities of the hard negatives of all cases.
+        case: Which case each hard negative belongs to.
+        ties: What it means if a hard negative scores exactly as high.
 
     Returns:
-        True for a case without near misses, False for NaN.
+        True for a case without hard negatives, False for NaN.
     """
     bar = positive[case]
     beaten = negative <= bar if ties == "right" else negative < bar
@@ -47,16 +47,16 @@ def choose(
 
 @dataclass(frozen=True)
 class CaptionChoice:
-    """A picture's caption against each of its near misses, one at a time. Chance is 50 %.
+    """A picture's caption against each of its hard negatives, one at a time. Chance is 50 %.
 
     SugarCrepe's protocol (arXiv:2306.14610): a pair is right if the true caption scores above the false one.
 
     Attributes:
-        text: "caption" (near misses of the first one) or "long_caption".
+        text: "caption" (hard negatives of the first one) or "long_caption".
         similarity: How a text and a picture are compared: one of the encoder's scores.
         ties: What a draw counts as.
         levels: How the numbers of kinds are put together.
-        together: All near misses of a caption at once, as ARO's order tests ask. The caption must beat them all.
+        together: All hard negatives of a caption at once, as ARO's order tests ask. The caption must beat them all.
     """
 
     text: Literal["caption", "long_caption"] = "caption"
@@ -72,7 +72,7 @@ class CaptionChoice:
 
     @property
     def unit(self) -> str:
-        """Of a true text and a near miss, or of a true text and all of them."""
+        """Of a true text and a hard negative, or of a true text and all of them."""
         return "cases" if self.together else "pairs"
 
     def count(self, samples: Iterable[Sample]) -> int:
@@ -81,7 +81,7 @@ class CaptionChoice:
         return sum(number > 0 if self.together else number for number in negatives)
 
     def needs(self, samples: Sequence[Sample]) -> Needs:
-        """True texts and near misses, and token sets unless whole embeddings are compared."""
+        """True texts and hard negatives, and token sets unless whole embeddings are compared."""
         texts = [
             text
             for sample in samples
@@ -91,20 +91,20 @@ class CaptionChoice:
         return Needs({self._kind: texts}, similarity=self.similarity)
 
     def __call__(self, encoded: Encoded) -> Result:
-        """Compare each true text with each of its near misses."""
+        """Compare each true text with each of its hard negatives."""
         true: list[str] = []
         false: list[Negative] = []
-        shown: list[int] = []
+        pictures: list[int] = []
         case: list[int] = []
         for sample, picture in zip(encoded.samples, encoded.picture.tolist(), strict=True):
             for place, negative in enumerate(self._negatives(sample)):
                 case.append(case[-1] if self.together and place else (case[-1] + 1 if case else 0))
                 true.append(self._true(sample))
                 false.append(negative)
-                shown.append(picture)
-        picture, number = torch.tensor(shown), torch.tensor(case)
+                pictures.append(picture)
+        picture, number = torch.tensor(pictures), torch.tensor(case)
         positive = self._scores(encoded, true, picture)
-        rival = self._scores(encoded, [each.text for each in false], picture)
+        rival = self._scores(encoded, [negative.text for negative in false], picture)
         first = torch.searchsorted(number, torch.arange(int(number[-1]) + 1))  # of the pairs of each case
         right = choose(positive[first], rival, number, self.ties)
         best = rival.new_full((len(first),), -torch.inf).scatter_reduce(0, number, rival, "amax")
@@ -134,10 +134,10 @@ class CaptionChoice:
 
 @dataclass(frozen=True)
 class RegionChoice:
-    """A box is given: its phrase against all of its near misses at once.
+    """A box is given: its phrase against all of its hard negatives at once.
 
     FG-OVD's protocol as in FG-CLIP's code (arXiv:2505.05071): right if the true phrase has the highest score, and
-    a draw with a near miss counts as right. With ten near misses chance is 9 %.
+    a draw with a hard negative counts as right. With ten hard negatives chance is 9 %.
 
     Attributes:
         ties: What a draw counts as.
@@ -152,15 +152,15 @@ class RegionChoice:
 
     @property
     def unit(self) -> str:
-        """That have near misses."""
+        """That have hard negatives."""
         return "regions"
 
     def count(self, samples: Iterable[Sample]) -> int:
-        """How many regions have near misses."""
+        """How many regions have hard negatives."""
         return sum(bool(region.negatives) for sample in samples for region in sample.regions)
 
     def needs(self, samples: Sequence[Sample]) -> Needs:
-        """Every box, every phrase and every near miss."""
+        """Every box, every phrase and every hard negative."""
         texts = [
             text
             for sample in samples
@@ -171,29 +171,30 @@ class RegionChoice:
         return Needs({"phrase": texts}, regions=True)
 
     def __call__(self, encoded: Encoded) -> Result:
-        """Compare each box with its phrase and all near misses."""
+        """Compare each box with its phrase and all hard negatives."""
         assert encoded.regions is not None
         regions = [region for sample in encoded.samples for region in sample.regions]
-        asked = torch.tensor([number for number, region in enumerate(regions) if region.negatives])
+        numbers = torch.tensor([number for number, region in enumerate(regions) if region.negatives])
         cases = [region for region in regions if region.negatives]
         false = [negative for region in cases for negative in region.negatives]
         case = torch.arange(len(cases)).repeat_interleave(torch.tensor([len(region.negatives) for region in cases]))
-        boxes = encoded.regions[asked]
+        boxes = encoded.regions[numbers]
         phrases = encoded.texts["phrase"].embedding
-        own = encoded.rows((region.phrase for region in cases), "phrase")
-        other = encoded.rows((negative.text for negative in false), "phrase")
-        positive = rowwise(boxes, phrases, torch.arange(len(cases)), own)
-        negative = rowwise(boxes, phrases, case, other)
+        phrase_rows = encoded.rows((region.phrase for region in cases), "phrase")
+        negative_rows = encoded.rows((negative.text for negative in false), "phrase")
+        positive = rowwise(boxes, phrases, torch.arange(len(cases)), phrase_rows)
+        negative = rowwise(boxes, phrases, case, negative_rows)
         right = choose(positive, negative, case, self.ties)
-        picture = encoded.region_picture[asked]
+        picture = encoded.region_picture[numbers]
         metrics = {"top1": measure(right, picture)}
-        metrics |= self._by_kind(positive, negative, case, [each.kind for each in false], picture)
+        metrics |= self._by_kind(positive, negative, case, [negative.kind for negative in false], picture)
         tied = choose(positive, negative, case, "right") & ~choose(positive, negative, case, "against")
         chance = 100 * (1 / (1 + torch.bincount(case))).mean()
-        twins = int(torch.bincount(case, (own[case] == other).double(), minlength=len(cases)).count_nonzero())
+        equal = (phrase_rows[case] == negative_rows).double()
+        twins = int(torch.bincount(case, equal, minlength=len(cases)).count_nonzero())
         notes = [f"chance {chance:.1f}; {int(tied.sum())} ties count {_as(self.ties)}"]
         if twins:
-            notes.append(f"{twins} regions have their own phrase among the near misses")
+            notes.append(f"{twins} regions have their own phrase among the hard negatives")
         best = negative.new_full((len(cases),), -torch.inf).scatter_reduce(0, case, negative, "amax")
         queries = Queries(right.long(), picture, score=positive, rival=best)
         return Result(metrics, {"regions": queries}, notes=tuple(notes), tied=int(tied.sum()))
@@ -206,15 +207,15 @@ class RegionChoice:
         kinds: list[str],
         picture: Int[Tensor, " C"],
     ) -> dict[str, Metric]:
-        """Accuracy against the near misses of each kind alone, where they have kinds."""
+        """Accuracy against the hard negatives of each kind alone, where they have kinds."""
         names, kind = _numbered(kinds)
         if len(names) < 2:
             return {}
         metrics = {}
         for number, name in enumerate(names):
-            some = kind == number
-            cases, short = case[some].unique(return_inverse=True)
-            right = choose(positive[cases], negative[some], short, self.ties)
+            mask = kind == number
+            cases, short = case[mask].unique(return_inverse=True)
+            right = choose(positive[cases], negative[mask], short, self.ties)
             metrics[f"against {name}"] = measure(right, picture[cases])
         return metrics
 
@@ -227,7 +228,7 @@ def pair_metrics(
     Args:
         right: The outcome of each pair.
         picture: Which picture each pair is about.
-        kinds: What is wrong in each pair's near miss. An empty name is filed as "other".
+        kinds: What is wrong in each pair's hard negative. An empty name is filed as "other".
         levels: How kinds are put together.
 
     Returns:

@@ -17,9 +17,9 @@ from .result import Metric, Queries, Result, Ties, measure
 _QUERIES = 4096  # compared with all classes at once
 
 _PHOTO = "bad|low resolution|cropped|bright|dark|close-up|black and white|pixelated|jpeg corrupted|blurry|good"
-_SHOWN = "hard to see|clean|dirty|cool|large|nice|weird|small"
+_QUALITIES = "hard to see|clean|dirty|cool|large|nice|weird|small"
 _WORK = "a photo|a sculpture|a rendering|a tattoo|a drawing|a painting|a doodle|a sketch|a rendition|graffiti|art|itap"
-_MADE = "embroidered|plastic|origami|toy|cartoon|plushie"
+_MATERIALS = "embroidered|plastic|origami|toy|cartoon|plushie"
 
 
 def imagenet_prompts() -> tuple[str, ...]:
@@ -30,9 +30,9 @@ def imagenet_prompts() -> tuple[str, ...]:
     prompts = ["a photo of many {}.", "a photo of one {}.", "a photo of my {}.", "itap of my {}."]
     for article in ("a", "the"):
         prompts += [f"a {style} photo of {article} {{}}." for style in _PHOTO.split("|")]
-        prompts += [f"a photo of {article} {style} {{}}." for style in _SHOWN.split("|")]
+        prompts += [f"a photo of {article} {style} {{}}." for style in _QUALITIES.split("|")]
         prompts += [f"{work} of {article} {{}}." for work in _WORK.split("|")]
-        prompts += [f"{article} {made} {{}}." for made in _MADE.split("|")]
+        prompts += [f"{article} {material} {{}}." for material in _MATERIALS.split("|")]
         prompts += [f"{article} {{}} in a video game."]
     return tuple(prompts)
 
@@ -45,9 +45,9 @@ def class_ranks(similarity: Float[Tensor, "Q C"], label: Int[Tensor, " Q"]) -> R
         label: The right class of each query.
     """
     score = similarity.gather(1, label[:, None])
-    others = similarity.scatter(1, label[:, None], -torch.inf)
-    above, tied = (~(others <= score)).sum(dim=1), (others == score).sum(dim=1)
-    return Ranks(above + 1, tied, torch.ones_like(tied), score[:, 0], others.amax(dim=1))
+    wrong = similarity.scatter(1, label[:, None], -torch.inf)
+    above, tied = (~(wrong <= score)).sum(dim=1), (wrong == score).sum(dim=1)
+    return Ranks(above + 1, tied, torch.ones_like(tied), score[:, 0], wrong.amax(dim=1))
 
 
 def class_metrics(
@@ -111,9 +111,9 @@ class Classification:
 
     def __call__(self, encoded: Encoded) -> Result:
         """Compare pictures and classes."""
-        asked = [number for number, sample in enumerate(encoded.samples) if sample.captions]
-        labels = [encoded.samples[number].captions[0] for number in asked]
-        picture = encoded.picture[torch.tensor(asked)]
+        numbers = [number for number, sample in enumerate(encoded.samples) if sample.captions]
+        labels = [encoded.samples[number].captions[0] for number in numbers]
+        picture = encoded.picture[torch.tensor(numbers)]
         names = self._names(labels)
         place = {name: number for number, name in enumerate(names)}
         label = torch.tensor([int(name) if self.numbered else place[name] for name in labels])
@@ -182,11 +182,11 @@ def _ranks(
     """Ranks of the right classes, some queries at a time. A class is as similar as the best of its names."""
     group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     parts = []
-    for some, labels in zip(queries.split(_QUERIES), label.split(_QUERIES), strict=True):
-        similarity = some @ vectors.T
+    for part, labels in zip(queries.split(_QUERIES), label.split(_QUERIES), strict=True):
+        similarity = part @ vectors.T
         if len(group) > len(sizes):
-            best = similarity.new_full((len(some), len(sizes)), -torch.inf)
-            similarity = best.scatter_reduce(1, group.expand(len(some), -1), similarity, "amax")
+            best = similarity.new_full((len(part), len(sizes)), -torch.inf)
+            similarity = best.scatter_reduce(1, group.expand(len(part), -1), similarity, "amax")
         parts.append(class_ranks(similarity, labels))
     columns = zip(*((part.rank, part.tied, part.level, part.score, part.rival) for part in parts), strict=True)
     return Ranks(*map(torch.cat, columns))

@@ -73,8 +73,8 @@ def compare(first: Path, second: Path) -> list[Difference]:
         raise ValueError(f"{first} and {second} share no protocol: they have {have}. Measure both on one.")
     for name in names:
         _check_comparable(name, reports, (first, second))
-    found = [difference for name in names for difference in _of_protocol(name, *reports)]
-    return holm(found)
+    differences = [difference for name in names for difference in _of_protocol(name, *reports)]
+    return holm(differences)
 
 
 def as_text(differences: Sequence[Difference], names: tuple[str, str]) -> str:
@@ -154,12 +154,12 @@ def _of_protocol(name: str, first: Report, second: Report) -> list[Difference]:
     ties: Ties = first.protocols[name].ties if name in first.protocols else "against"  # type: ignore[assignment]
     for task, result in first.results[name].items():
         for kind, queries in result.queries.items():
-            other = second.results[name][task].queries[kind]
-            if len(queries.outcome) != len(other.outcome):
+            opponent = second.results[name][task].queries[kind]
+            if len(queries.outcome) != len(opponent.outcome):
                 raise ValueError(
-                    f"{name}: {len(queries.outcome):,} and {len(other.outcome):,} queries. Measure both whole."
+                    f"{name}: {len(queries.outcome):,} and {len(opponent.outcome):,} queries. Measure both whole."
                 )
-            rival_outcomes = outcomes(other, ties)
+            rival_outcomes = outcomes(opponent, ties)
             for metric, values in outcomes(queries, ties).items():
                 differences.append(_difference(name, kind + metric, values, rival_outcomes[metric], queries.picture))
     return differences
@@ -185,11 +185,11 @@ def _check_comparable(name: str, reports: tuple[Report, Report], folders: tuple[
     if first is None or second is None:
         lacking = folders[provenances.index(None)]
         raise ValueError(f"{name}: {lacking} does not say which data it was measured on. Evaluate again.")
-    for what in ("sha256", "rules", "equal_texts", "ties", "present", "limit"):
-        first_value, second_value = getattr(first, what), getattr(second, what)
+    for field_name in ("sha256", "rules", "equal_texts", "ties", "present", "limit"):
+        first_value, second_value = getattr(first, field_name), getattr(second, field_name)
         if first_value != second_value:
             raise ValueError(
-                f"{name}: {folders[0]} and {folders[1]} differ in {_WORDS[what]}: {_short(first_value)} and"
+                f"{name}: {folders[0]} and {folders[1]} differ in {_WORDS[field_name]}: {_short(first_value)} and"
                 f" {_short(second_value)}. Measure both in the same way."
             )
 

@@ -135,7 +135,7 @@ def encode(
         Loaded(tuple(row), load), boxes, tokens, parts="patches" in compared, proposals="regions" in compared
     )
     _check_finite(images.embedding, "pictures")
-    region_picture = [shown for shown, sample in zip(picture, samples, strict=True) for _ in sample.regions]
+    region_picture = [number for number, sample in zip(picture, samples, strict=True) for _ in sample.regions]
     text_row = _distinct_texts(needs)
     sets = tokens, "sentences" in compared, "phrases" in compared
     texts = {kind: encoder.encode_texts_fully(list(rows), kind, *sets) for kind, rows in text_row.items()}
@@ -178,8 +178,8 @@ class Loaded(Sequence[Path | bytes]):
 def _boxes(samples: Sequence[Sample], picture: Sequence[int], pictures: int) -> list[list[Box]]:
     """The boxes of each distinct picture, of all samples that show it."""
     boxes: list[list[Box]] = [[] for _ in range(pictures)]
-    for shown, sample in zip(picture, samples, strict=True):
-        boxes[shown] += [region.box for region in sample.regions]
+    for number, sample in zip(picture, samples, strict=True):
+        boxes[number] += [region.box for region in sample.regions]
     return boxes
 
 
@@ -197,16 +197,16 @@ def _distinct_texts(needs: Sequence[Needs]) -> dict[Kind, dict[str, int]]:
     rows: dict[Kind, dict[str, int]] = {}
     for need in needs:
         for kind, texts in need.texts.items():
-            known = rows.setdefault(kind, {})
+            numbers = rows.setdefault(kind, {})
             for text in texts:
-                known.setdefault(text, len(known))
+                numbers.setdefault(text, len(numbers))
     return rows
 
 
-def _check_finite(embedding: Float[Tensor, "N E"], what: str) -> None:
+def _check_finite(embedding: Float[Tensor, "N E"], label: str) -> None:
     wrong = int((~embedding.isfinite().all(dim=1)).sum())
     if wrong:
         raise ValueError(
-            f"The encoder gives NaN or infinity for {wrong} of {len(embedding)} {what}. "
+            f"The encoder gives NaN or infinity for {wrong} of {len(embedding)} {label}. "
             "Check its weights, or encode in float32."
         )

@@ -19,7 +19,7 @@ from .encoded import Encodes
 from .own import Own, is_own, own
 from .pinned.check import Checked, checked
 from .pinned.contamination import flags
-from .pinned.published import compare, others
+from .pinned.published import compare, neighbors
 from .pinned.reading import Roots, read
 from .pinned.registry import Pinned, expand, registry, unknown
 from .pinned.tasks import Measured, measured
@@ -74,7 +74,7 @@ def evaluate(
         scaled_decoding: Large JPEGs are decoded at a part of their size, as an index has it: faster, and colors differ
             from what published numbers were measured on.
         limit: Rows of each protocol that are measured, to try things out. None: all, which is the protocol.
-        cache: Where encodings are found and kept, see `Cache.of`. None: they are forgotten after this call.
+        cache: Where encodings are found and kept, see `Cache.open`. None: they are forgotten after this call.
         trained_on: Names of data sets that the model was trained on, see `pinned.contamination.training_of`.
         benchmarks: Those of made-up pictures, by name.
 
@@ -106,8 +106,8 @@ def evaluate(
         tasks = tuple(_compared_by(task, similarity) for task in benchmark.tasks)
         results[name] = replace(benchmark, tasks=tasks, scaled_decoding=scaled_decoding)(measuring)
         seconds[name] = perf_counter() - start
-    about = _about(encoder)
-    judged = _Judged(model, about.get("preparation", {}), trained_on, limit)
+    facts = _facts(encoder)
+    judged = _Judged(model, facts.get("preparation", {}), trained_on, limit)
     return Report(
         model=model,
         similarity=similarity,
@@ -116,7 +116,7 @@ def evaluate(
         scaled_decoding=scaled_decoding,
         protocols={name: _provenance(data, results[name], judged) for name, data in ready.items()}
         | {name: _own_provenance(data) for name, data in files.items()},
-        about=about,
+        about=facts,
     )
 
 
@@ -127,10 +127,10 @@ def check_names(names: Sequence[str], benchmarks: Mapping[str, object] = BENCHMA
         ValueError: If a name is unknown.
     """
     ordered = expand(name for name in names if not is_own(name))
-    known = [*benchmarks, *registry()]
-    strange = [name for name in ordered if name not in known]
+    all_names = [*benchmarks, *registry()]
+    strange = [name for name in ordered if name not in all_names]
     if strange:
-        raise ValueError(unknown(strange[0], known))
+        raise ValueError(unknown(strange[0], all_names))
     return ordered
 
 
@@ -168,7 +168,7 @@ def _drawn_at(benchmark: Benchmark, size: int) -> Benchmark:
 
 def _provenance(ready: _Ready, results: Mapping[str, Result], judged: _Judged) -> Provenance:
     pinned, found = ready.pinned, ready.checked
-    whole = found.verdict != "differs" and found.whole and judged.limit is None
+    whole = found.verdict not in ("differs", "unchecked") and found.whole and judged.limit is None
     result = next(iter(results.values()))
     return Provenance(
         sha256=found.sha256,
@@ -184,7 +184,7 @@ def _provenance(ready: _Ready, results: Mapping[str, Result], judged: _Judged) -
         comparable=tuple(
             verdict.as_json() for verdict in compare(result, pinned.name, judged.model, whole, judged.preparation)
         ),
-        others=others(result, pinned.name, judged.model) if whole else (),
+        neighbors=neighbors(result, pinned.name, judged.model) if whole else (),
         contamination=flags(pinned, judged.model, judged.trained_on),
     )
 
@@ -194,9 +194,9 @@ def _own_provenance(own: Own) -> Provenance:
     return Provenance(own.sha256, "own", own.images, own.present, rows, own.path)
 
 
-def _about(encoder: Encodes) -> dict[str, Any]:
+def _facts(encoder: Encodes) -> dict[str, Any]:
     """What numbers may hang on beside data and rules."""
-    about: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "environment": {
             "torch": torch.__version__,
             "numpy": version("numpy"),
@@ -207,11 +207,11 @@ def _about(encoder: Encodes) -> dict[str, Any]:
     }
     if isinstance(encoder, Encoder):
         text = encoder.model.config.text
-        about["preparation"] = {
+        facts["preparation"] = {
             **asdict(encoder.protocol),
             "size": encoder.image_size,
             "text_length": {kind: text.length(kind) for kind in ("caption", "long_caption", "phrase")},
             "dtype": str(encoder.dtype).removeprefix("torch."),
             "batch_size": encoder.batch_size,
         }
-    return about
+    return facts

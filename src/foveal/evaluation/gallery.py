@@ -62,16 +62,17 @@ class GroupedGallery:
         hidden: list[tuple[int, int]] = []
         for number, sample in enumerate(encoded.samples):
             for text in sample.captions:
-                hidden += [(len(texts), other) for other in members[sample.id.rpartition("/")[0]] if other != number]
+                hidden += [(len(texts), member) for member in members[sample.id.rpartition("/")[0]] if member != number]
                 texts.append(text)
                 right.append(number)
         distinct, row = encoded.rows(texts, self.kind).unique(return_inverse=True)
         picture = torch.tensor(right)
-        others = torch.tensor(hidden, dtype=torch.long).reshape(-1, 2)
+        hidden_pairs = torch.tensor(hidden, dtype=torch.long).reshape(-1, 2)
         compared = tiles(encoded, self.kind, distinct, encoded.picture, self.similarity)
-        ranking = Rankings(Pairs(row, picture), compared, back=False, excluded=Pairs(others[:, 0], others[:, 1]))
+        excluded = Pairs(hidden_pairs[:, 0], hidden_pairs[:, 1])
+        ranking = Rankings(Pairs(row, picture), compared, back=False, excluded=excluded)
         ranks = ranking.text_to_image(self.equal_texts)
-        beaten = torch.bincount(others[:, 0], minlength=len(texts)) * (ranks.score < 0)  # by what is set to 0
+        beaten = torch.bincount(hidden_pairs[:, 0], minlength=len(texts)) * (ranks.score < 0)  # by what is set to 0
         zeroed = 100 * hits(replace(ranks, rank=ranks.rank + beaten), 1, self.ties).mean().item()
         note = (f"text_to_image@1 {zeroed:.1f} if scores are set to 0 instead, as published code does",)
         return Result(
@@ -124,22 +125,22 @@ class Ranking:
         queries = [number for number, sample in enumerate(encoded.samples) if sample.captions]
         gallery = [number for number, sample in enumerate(encoded.samples) if not sample.captions]
         ids = [encoded.samples[number].id for number in gallery]
-        asked = [encoded.samples[number] for number in queries]
-        wanted = [set(self.right[sample.id]) for sample in asked]
-        truth = torch.tensor([[name in names for name in ids] for names in wanted])
-        shown = encoded.picture[torch.tensor(gallery)]
-        row = encoded.rows((sample.captions[0] for sample in asked), self.kind)
-        by_text = all_pairs(encoded, self.kind, row, shown, self.similarity)
+        query_samples = [encoded.samples[number] for number in queries]
+        right_ids = [set(self.right[sample.id]) for sample in query_samples]
+        truth = torch.tensor([[name in names for name in ids] for names in right_ids])
+        pictures = encoded.picture[torch.tensor(gallery)]
+        row = encoded.rows((sample.captions[0] for sample in query_samples), self.kind)
+        by_text = all_pairs(encoded, self.kind, row, pictures, self.similarity)
         embedding = encoded.images.embedding
-        by_image = embedding[encoded.picture[torch.tensor(queries)]] @ embedding[shown].T
-        own = torch.arange(len(queries))
-        number = torch.tensor([len(names) for names in wanted])
-        metrics, found = {}, {}
+        by_image = embedding[encoded.picture[torch.tensor(queries)]] @ embedding[pictures].T
+        place = torch.arange(len(queries))
+        number = torch.tensor([len(names) for names in right_ids])
+        metrics, outcomes = {}, {}
         for name, similarity in (("text_to_image", by_text), ("image_to_image", by_image)):
             value = average_precision(similarity, truth, number, self.k)
-            metrics[f"{name}_mAP@{self.k}"] = measure(100 * value, own)
-            found[name] = Queries((value > 0).long(), own, value=value.float())
-        return Result(metrics, found, notes=(f"{len(queries):,} queries, {len(gallery):,} pictures",))
+            metrics[f"{name}_mAP@{self.k}"] = measure(100 * value, place)
+            outcomes[name] = Queries((value > 0).long(), place, value=value.float())
+        return Result(metrics, outcomes, notes=(f"{len(queries):,} queries, {len(gallery):,} pictures",))
 
 
 def average_precision(

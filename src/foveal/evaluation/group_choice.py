@@ -62,11 +62,11 @@ class GroupChoice:
         place = torch.tensor(list(groups.values()))  # (G, 2)
         caption, image = row[place], encoded.picture[place]
 
-        def score(which: int, shown: int) -> Float[Tensor, " G"]:
-            return some_pairs(encoded, self.kind, caption[:, which], image[:, shown], self.similarity)
+        def score(text_side: int, image_side: int) -> Float[Tensor, " G"]:
+            return some_pairs(encoded, self.kind, caption[:, text_side], image[:, image_side], self.similarity)
 
-        own = score(0, 0), score(1, 1)
-        right = outcomes(own[0], own[1], score(0, 1), score(1, 0))
+        matching = score(0, 0), score(1, 1)
+        right = outcomes(matching[0], matching[1], score(0, 1), score(1, 0))
         group = torch.arange(len(groups))
         metrics: dict[str, Metric] = {}
         for name in self.scores:
@@ -86,7 +86,9 @@ class GroupChoice:
         if len(number) < 2:
             return {}
         group = torch.arange(len(groups))
-        metrics = {name or "other": measure(right[kind == each], group[kind == each]) for name, each in number.items()}
+        metrics = {
+            name or "other": measure(right[kind == label], group[kind == label]) for name, label in number.items()
+        }
         return metrics | {"mean": measure(right, group, mean_of_means(kind))}
 
 

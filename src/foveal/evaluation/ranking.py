@@ -33,7 +33,7 @@ class Tiles:
     height: int = 1024
     width: int = 512
     budget: int = 64 * 2**20
-    _kept: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _tiles: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
         """Yield the texts and images of each tile."""
@@ -47,9 +47,9 @@ class Tiles:
         The last ones are parts of tiles of full size: arithmetic on narrow matrices differs in the last bit, and equal
         embeddings must tie wherever they stand.
         """
-        kept = self._kept.pop((rows.start, columns.start), None)
-        if kept is not None:
-            return kept
+        tile = self._tiles.pop((rows.start, columns.start), None)
+        if tile is not None:
+            return tile
         top, left = max(0, rows.stop - self.height), max(0, columns.stop - self.width)
         whole = self.compute(slice(top, rows.stop), slice(left, columns.stop))
         return whole[rows.start - top :, columns.start - left :]
@@ -63,12 +63,12 @@ class Tiles:
         """
         scores = torch.empty(len(row))
         for rows, columns in self:
-            chosen = _inside(row, image, rows, columns)
-            if len(chosen):
+            inside = _inside(row, image, rows, columns)
+            if len(inside):
                 tile = self.tile(rows, columns)
-                scores[chosen] = tile[row[chosen] - rows.start, image[chosen] - columns.start]
-                if (len(self._kept) + 1) * tile.untyped_storage().nbytes() <= self.budget:
-                    self._kept[rows.start, columns.start] = tile
+                scores[inside] = tile[row[inside] - rows.start, image[inside] - columns.start]
+                if (len(self._tiles) + 1) * tile.untyped_storage().nbytes() <= self.budget:
+                    self._tiles[rows.start, columns.start] = tile
         return scores
 
 
@@ -90,13 +90,13 @@ class Ranks:
     score: Float[Tensor, " Q"]
     rival: Float[Tensor, " Q"]
 
-    def of(self, chosen: Int[Tensor, " N"]) -> "Ranks":
-        """Return the ranks of chosen queries."""
-        return Ranks(*(column[chosen] for column in self.columns()))
+    def take(self, queries: Int[Tensor, " N"]) -> "Ranks":
+        """Return the ranks of some queries."""
+        return Ranks(*(column[queries] for column in self.columns()))
 
-    def replaced(self, chosen: Int[Tensor, " N"], ranks: "Ranks") -> "Ranks":
-        """Return ranks of which those of chosen queries are others."""
-        return Ranks(*(a.index_copy(0, chosen, b) for a, b in zip(self.columns(), ranks.columns(), strict=True)))
+    def replaced(self, queries: Int[Tensor, " N"], ranks: "Ranks") -> "Ranks":
+        """Return ranks of which those of some queries are others."""
+        return Ranks(*(a.index_copy(0, queries, b) for a, b in zip(self.columns(), ranks.columns(), strict=True)))
 
     def columns(self) -> tuple[Tensor, ...]:
         """Return all fields, in their order."""
@@ -195,9 +195,9 @@ class Rankings:
         level_score = self._score == self._of_text.best[self._row]
         by_text = self._of_text.ranks(torch.bincount(self._row[level_score], minlength=self._pairs.distinct))
         if equal_texts == "any":
-            return by_text.of(self._pairs.row)
+            return by_text.take(self._pairs.row)
         by_pair = self._of_pair.ranks(torch.ones_like(self._several))
-        return by_text.of(self._row).replaced(self._several, by_pair).of(self._pair)
+        return by_text.take(self._row).replaced(self._several, by_pair).take(self._pair)
 
     def image_to_text(self, equal_texts: EqualTexts) -> Ranks:
         """Return the ranks of texts, image by image.
@@ -284,8 +284,8 @@ def _inside(row: Int[Tensor, " M"], image: Int[Tensor, " M"], rows: slice, colum
 
 def _take_out(tile: Float[Tensor, "_t _i"], pairs: Pairs, rows: slice, columns: slice) -> None:
     """Lower the pairs in a tile below everything."""
-    chosen = _inside(pairs.row, pairs.image, rows, columns)
-    tile[pairs.row[chosen] - rows.start, pairs.image[chosen] - columns.start] = -torch.inf
+    inside = _inside(pairs.row, pairs.image, rows, columns)
+    tile[pairs.row[inside] - rows.start, pairs.image[inside] - columns.start] = -torch.inf
 
 
 def _highest(scores: Float[Tensor, " M"], query: Int[Tensor, " M"], queries: int) -> Float[Tensor, " Q"]:

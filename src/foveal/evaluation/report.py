@@ -24,7 +24,8 @@ class Provenance:
 
     Attributes:
         sha256: Of the canonical form of the data.
-        verdict: "ok" where that is the pinned one, "counts only" where none is pinned, "differs", or "own".
+        verdict: "ok" where that is the pinned one, "counts only" where none is pinned, "unchecked" where no count is
+            known either, "differs", or "own".
         images: How many images the protocol has.
         present: How many of them were there.
         rows: Texts, cases or boxes.
@@ -34,7 +35,7 @@ class Provenance:
         ties: What ties counted as.
         limit: How many rows were measured, where that was limited.
         comparable: Published numbers of the same weights, and whether they were reproduced.
-        others: Published numbers of other models, the nearest first.
+        neighbors: Published numbers of other models, the nearest first.
         contamination: What is known of the model's training data, see `pinned.contamination`.
     """
 
@@ -49,13 +50,13 @@ class Provenance:
     ties: str = "half"
     limit: int | None = None
     comparable: tuple[dict[str, Any], ...] = ()
-    others: tuple[str, ...] = ()
+    neighbors: tuple[str, ...] = ()
     contamination: dict[str, Any] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
         """True if all of the protocol was measured, on its own data."""
-        return self.verdict != "differs" and self.present == self.images and self.limit is None
+        return self.verdict not in ("differs", "unchecked") and self.present == self.images and self.limit is None
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def read_report(folder: Path) -> Report:
         }
         scaled = content.get("scaled_decoding", True)  # reports that don't say were measured so
         protocols = {
-            name: Provenance(**{**row, "comparable": tuple(row["comparable"]), "others": tuple(row.get("others", ()))})
+            name: Provenance(
+                **{**row, "comparable": tuple(row["comparable"]), "neighbors": tuple(row.get("neighbors", ()))}
+            )
             for name, row in content.get("protocols", {}).items()
         }
         about = content.get("about", {})
@@ -227,7 +230,12 @@ def _remarks(reports: Sequence[Report]) -> list[str]:
 
 def _data_line(name: str, of: Provenance) -> str:
     """What was measured: "urban1k@1000: data 47421d24 ok, 1,000 of 1,000 pictures, rules 1"."""
-    data = {"counts only": "not pinned yet", "differs": "DIFFERS from the pinned data", "own": f"of {of.layout}"}
+    data = {
+        "counts only": "not pinned yet",
+        "unchecked": "not pinned yet, of unknown size",
+        "differs": "DIFFERS from the pinned data",
+        "own": f"of {of.layout}",
+    }
     state = data.get(of.verdict, of.verdict)
     line = f"{name}: data {of.sha256[:8]} {state}, {of.present:,} of {of.images:,} pictures, rules {of.rules}"
     if of.limit is not None:
@@ -248,8 +256,8 @@ def _verdicts(name: str, of: Provenance) -> Iterator[str]:
         why = f" Prepared otherwise: {'; '.join(row['differences'])}." if row.get("differences") else ""
         off = f"off by {row['queries_off']:g} queries"
         yield f"{name} {row['metric']}: published for {row['model']} {said}, {off}.{why}"
-    if of.others:
-        yield f"{name}: same protocol, other models: {'; '.join(of.others)}."
+    if of.neighbors:
+        yield f"{name}: same protocol, other models: {'; '.join(of.neighbors)}."
 
 
 def _result(row: dict[str, object], queries: dict[str, Queries]) -> Result:

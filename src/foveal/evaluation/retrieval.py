@@ -15,7 +15,7 @@ from .ranking import Pairs, Rankings, Ranks, expected_rank, hits
 from .result import EqualTexts, Metric, Queries, Result, Ties, measure
 from .scoring import tiles
 
-AT = (1, 5, 10)
+CUTOFFS = (1, 5, 10)
 _CELLS = 20_000_000  # compared at once
 
 
@@ -42,8 +42,8 @@ def ranks(similarity: Float[Tensor, "Q G"], query: Int[Tensor, " M"], answer: In
     right = similarity[query, answer]
     best = similarity.new_full((len(similarity),), -torch.inf).scatter_reduce(0, query, right, "amax")
     step = max(1, _CELLS // similarity.shape[1])
-    some = zip(similarity.split(step), best.split(step), strict=True)
-    before = torch.cat([(~(rows < bar[:, None])).sum(dim=1) for rows, bar in some])
+    blocks = zip(similarity.split(step), best.split(step), strict=True)
+    before = torch.cat([(~(rows < bar[:, None])).sum(dim=1) for rows, bar in blocks])
     themselves = torch.zeros_like(before).index_add_(0, query, (~(right < best[query])).to(before.dtype))
     return 1 + before - themselves
 
@@ -59,14 +59,14 @@ def rank_metrics(name: str, rank: Int[Tensor, " Q"], picture: Int[Tensor, " Q"])
     Returns:
         "NAME@1", "NAME@5", "NAME@10", "NAME_median_rank", "NAME_mean_rank". All ranks 1: 100, 100, 100, 1, 1.
     """
-    metrics = {f"{name}@{k}": measure(rank <= k, picture) for k in AT}
+    metrics = {f"{name}@{k}": measure(rank <= k, picture) for k in CUTOFFS}
     metrics[f"{name}_median_rank"] = measure(rank, picture, median)
     metrics[f"{name}_mean_rank"] = measure(rank, picture)
     return metrics
 
 
 Direction = Literal["text_to_image", "image_to_text"]
-BOTH: tuple[Direction, ...] = ("text_to_image", "image_to_text")
+WAYS: tuple[Direction, ...] = ("text_to_image", "image_to_text")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Retrieval:
     similarity: str = "global"
     equal_texts: EqualTexts = "any"
     ties: Ties = "against"
-    directions: tuple[Direction, ...] = BOTH
+    directions: tuple[Direction, ...] = WAYS
     read_as: Kind | None = None
 
     @property
@@ -118,12 +118,12 @@ class Retrieval:
     def __call__(self, encoded: Encoded) -> Result:
         """Rank all texts for all pictures and all pictures for all texts."""
         texts: list[str] = []
-        shown: list[int] = []
+        pictures: list[int] = []
         for sample, picture in zip(encoded.samples, encoded.picture.tolist(), strict=True):
-            own = self._texts(sample)
-            texts += own
-            shown += [picture] * len(own)
-        gallery, inverse = torch.tensor(shown).unique(return_inverse=True)  # pictures that have a text
+            sample_texts = self._texts(sample)
+            texts += sample_texts
+            pictures += [picture] * len(sample_texts)
+        gallery, inverse = torch.tensor(pictures).unique(return_inverse=True)  # pictures that have a text
         distinct, row = encoded.rows(texts, self.kind).unique(return_inverse=True)
         compared = tiles(encoded, self.kind, distinct, gallery, self.similarity)
         ranking = Rankings(Pairs(row, inverse), compared, back="image_to_text" in self.directions)
@@ -149,7 +149,7 @@ class Retrieval:
         if not tied and not ranking.ambiguous:
             return (ties,)
         right = {way: hits(_ranks(ranking, way, "any"), 1, "against").mean().item() for way in self.directions}
-        values = ", ".join(f"{way}@1 {100 * right[way]:.1f}" for way in reversed(BOTH) if way in right)
+        values = ", ".join(f"{way}@1 {100 * right[way]:.1f}" for way in reversed(WAYS) if way in right)
         return ties, f"equal texts right with any picture and ties against: {values}"
 
     def _texts(self, sample: Sample) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def ranked_metrics(name: str, ranks: Ranks, picture: Int[Tensor, " Q"], ties: Ti
         ties: What tied answers do.
     """
     rank = expected_rank(ranks, ties)
-    metrics = {f"{name}@{k}": measure(100 * hits(ranks, k, ties), picture) for k in AT}
+    metrics = {f"{name}@{k}": measure(100 * hits(ranks, k, ties), picture) for k in CUTOFFS}
     metrics[f"{name}_median_rank"] = measure(rank, picture, median)
     metrics[f"{name}_mean_rank"] = measure(rank, picture)
     return metrics
@@ -190,8 +190,8 @@ def right_pairs(row: Int[Tensor, " T"], target: Int[Tensor, " T"]) -> tuple[Int[
         target: What each query was written about.
     """
     targets: dict[int, set[int]] = {}
-    for text, about in zip(row.tolist(), target.tolist(), strict=True):
-        targets.setdefault(text, set()).add(about)
-    pairs = [(query, about) for query, text in enumerate(row.tolist()) for about in sorted(targets[text])]
+    for text, image in zip(row.tolist(), target.tolist(), strict=True):
+        targets.setdefault(text, set()).add(image)
+    pairs = [(query, image) for query, text in enumerate(row.tolist()) for image in sorted(targets[text])]
     query, answer = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(dim=1)
     return query, answer

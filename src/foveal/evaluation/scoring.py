@@ -35,7 +35,7 @@ def all_pairs(
         similarity: How to compare.
     """
     distinct, inverse = row.unique(return_inverse=True)
-    parts = [_block(encoded, kind, some, picture, similarity) for some in distinct.split(_TEXTS)]
+    parts = [_block(encoded, kind, left_part, picture, similarity) for left_part in distinct.split(_TEXTS)]
     return torch.cat(parts)[inverse]
 
 
@@ -84,9 +84,9 @@ def some_pairs(
         return rowwise(encoded.images.embedding, encoded.texts[kind].embedding, picture, row)
     scores = torch.empty(len(row))
     order = picture.argsort(stable=True)
-    shown, counts = picture[order].unique_consecutive(return_counts=True)
-    for one, queries in zip(shown.split(1), order.split(counts.tolist()), strict=True):
-        scores[queries] = _block(encoded, kind, row[queries], one, similarity)[:, 0]
+    distinct, counts = picture[order].unique_consecutive(return_counts=True)
+    for single, queries in zip(distinct.split(1), order.split(counts.tolist()), strict=True):
+        scores[queries] = _block(encoded, kind, row[queries], single, similarity)[:, 0]
     return scores
 
 
@@ -105,7 +105,7 @@ def rowwise(
         right_row: Of each pair.
     """
     pairs = zip(left_row.split(_PAIRS), right_row.split(_PAIRS), strict=True)
-    parts = [(left[some].float() * right[others].float()).sum(dim=1) for some, others in pairs]
+    parts = [(left[left_part].float() * right[right_part].float()).sum(dim=1) for left_part, right_part in pairs]
     return torch.cat(parts)
 
 

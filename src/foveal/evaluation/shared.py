@@ -100,8 +100,8 @@ class Shared:
             return self.encoder.encode_texts_fully(texts, kind, tokens, parts, phrases)
         new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._texts]
 
-        def encode(some: Sequence[str]) -> list[Rows]:
-            return [row[None] for row in self.encoder.encode_texts_fully(some, kind).embedding]
+        def encode(batch: Sequence[str]) -> list[Rows]:
+            return [row[None] for row in self.encoder.encode_texts_fully(batch, kind).embedding]
 
         for text, (row,) in self._encoded(new, lambda text: [text_key(text, kind)], encode):
             self._texts[kind, text] = row

@@ -67,9 +67,9 @@ class Overlap:
             value: Hash of its image. None for an image of one color.
             texts: All that is said about it.
         """
-        near = None if value is None else self.images.find(value)
-        if near is not None:
-            self.found_images.add(near)
+        copy = None if value is None else self.images.find(value)
+        if copy is not None:
+            self.found_images.add(copy)
         for text in texts:
             self.found_texts.update(self.texts[gram] for gram in self.by.texts(text) if gram in self.texts)
 
@@ -89,8 +89,8 @@ def with_training(report: Report, folders: Sequence[Path], training: str, by: Fi
             build = measured(find(name), read(find(name), Roots(tuple(folders))))
             overlaps[name] = _overlap(build.samples, build.data.images, by)
     for sample in open_source(training):
-        here = isinstance(sample.image, bytes) or sample.image.is_file()
-        value = by.image(sample.image) if here else None
+        present = isinstance(sample.image, bytes) or sample.image.is_file()
+        value = by.image(sample.image) if present else None
         for overlap in overlaps.values():
             overlap.look(value, _texts(sample))
     protocols = {

@@ -19,7 +19,7 @@ from .scoring import rowwise, some_pairs
 class TwoPositives:
     """Both right captions must score above the wrong one (arXiv:2406.11171); a tie is wrong. Chance is 33.3 %.
 
-    A sample's first two captions are right, its one near miss is wrong.
+    A sample's first two captions are right, its one hard negative is wrong.
 
     Attributes:
         texts_only: No image is looked at: the right captions must be nearer to each other than either to the wrong one.
@@ -53,32 +53,32 @@ class TwoPositives:
     def __call__(self, encoded: Encoded) -> Result:
         """Compare the three captions with the image, or with each other."""
         samples, picture = encoded.samples, encoded.picture
-        first, second = (encoded.rows((each.captions[place] for each in samples), self.kind) for place in (0, 1))
-        wrong = encoded.rows((each.caption_negatives[0].text for each in samples), self.kind)
+        first, second = (encoded.rows((sample.captions[place] for sample in samples), self.kind) for place in (0, 1))
+        wrong = encoded.rows((sample.caption_negatives[0].text for sample in samples), self.kind)
         if self.texts_only:
             embedding = encoded.texts[self.kind].embedding
-            near = rowwise(embedding, embedding, first, second)
+            of_positives = rowwise(embedding, embedding, first, second)
             scores = (
-                near,
-                near,
+                of_positives,
+                of_positives,
                 rowwise(embedding, embedding, first, wrong),
                 rowwise(embedding, embedding, second, wrong),
             )
-            one, two = scores[0] > scores[2], scores[1] > scores[3]
+            first_wins, second_wins = scores[0] > scores[2], scores[1] > scores[3]
             picture = torch.arange(len(samples))  # no image binds the cases together
         else:
             score = partial(self._score, encoded, picture)
             negative = score(wrong)
-            one, two = score(first) > negative, score(second) > negative
-        both = one & two
+            first_wins, second_wins = score(first) > negative, score(second) > negative
+        right = first_wins & second_wins
         kinds = [sample.caption_negatives[0].kind for sample in samples]
-        metrics = pair_metrics(both, picture, kinds)
-        alone = {"first_alone": one, "second_alone": two}
+        metrics = pair_metrics(right, picture, kinds)
+        alone = {"first_alone": first_wins, "second_alone": second_wins}
         for name, right in () if self.texts_only else alone.items():
             metrics[name] = pair_metrics(right, picture, kinds)["mean"]
         return Result(
             metrics=metrics,
-            queries={"cases": Queries(both.long(), picture)},
+            queries={"cases": Queries(right.long(), picture)},
             notes=("chance 33.3; a tie is wrong",),
         )
 

@@ -83,10 +83,10 @@ def test_region_choice_counted_by_hand(encoder):
     assert result.metrics["top1"].value == pytest.approx(200 / 3)
     assert result.metrics["against color"].value == pytest.approx(200 / 3)
     assert result.metrics["against size"].value == 100  # the third region loses to a color only
-    assert result.found == result.total == 3  # the region without near misses is no case
+    assert result.found == result.total == 3  # the region without hard negatives is no case
     assert "1 ties count as right" in result.notes[0]
     assert "chance 30.6" in result.notes[0]  # (1/3 + 1/4 + 1/3) / 3
-    assert "1 regions have their own phrase among the near misses" in result.notes[1]
+    assert "1 regions have their own phrase among the hard negatives" in result.notes[1]
     assert one.pictures == [b"a", b"b"]
 
 

@@ -81,6 +81,7 @@ def outcome(checked: Checked) -> str:
     state = {
         "ok": "ok",
         "counts only": f"not pinned yet; {_counted(pinned)}",
+        "unchecked": "not pinned yet; how many rows and images there should be is unknown",
         "differs": f"differs from the pinned {checked.wanted[:8]}" if checked.wanted else "differs",
     }[checked.verdict]
     lines = [
@@ -96,7 +97,7 @@ def outcome(checked: Checked) -> str:
 def _counted(pinned: Pinned) -> str:
     """Which numbers were compared."""
     stated = [what for number, what in ((pinned.rows, "rows"), (pinned.images, "images")) if number]
-    return f"numbers of {' and '.join(stated)} fit" if stated else "how many rows and images there should be is unknown"
+    return f"numbers of {' and '.join(stated)} fit"
 
 
 def pin(checked: Checked) -> str:

@@ -16,7 +16,7 @@ from .registry import Pinned
 from .tasks import Measured, measured
 
 FINGERPRINTS = Path(__file__).parent / "tables" / "lines.npz"
-Verdict = Literal["ok", "counts only", "differs"]
+Verdict = Literal["ok", "counts only", "unchecked", "differs"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,13 @@ class Checked:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether these are the protocol's data; without a pinned hash, whether their numbers fit."""
+        """Whether these are the protocol's data; without a pinned hash, whether their numbers fit, if any is known."""
         if self.pinned.labels and self.labels != self.pinned.labels:
             return "differs"
         if self.wanted:
             return "ok" if self.sha256 == self.wanted else "differs"
+        if not self.pinned.rows and not self.pinned.images:
+            return "unchecked"
         right = self.pinned.rows in (0, self.rows) and self.pinned.images in (0, self.images)
         return "counts only" if right else "differs"
 

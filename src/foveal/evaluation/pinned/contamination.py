@@ -56,17 +56,17 @@ def flags(pinned: Pinned, model: str, training: Sequence[str] = ()) -> dict[str,
         "checked" is False: nobody compared pictures or texts. "flags" names sources that the field is known to train
         on, and those of this model; "source_images" and "captioner" say whose the protocol's are.
     """
-    known = list(pinned.flags)
-    known += [flag for name in training for flag in _of_source(pinned, name)]
-    if not any(flag.startswith(("pictures", "captioner", "selected-by", "in-domain")) for flag in known):
-        known.append(
+    notes = list(pinned.flags)
+    notes += [flag for name in training for flag in _of_source(pinned, name)]
+    if not any(flag.startswith(("pictures", "captioner", "selected-by", "in-domain")) for flag in notes):
+        notes.append(
             f"none known: {model or 'the model'} was trained on {', '.join(training)}"
             if training
             else f"unknown: the training data of {model or 'the model'} are not listed"
         )
     return {
         "checked": False,
-        "flags": known,
+        "flags": notes,
         "source_images": list(pinned.source_images),
         "captioner": pinned.captioner,
         "trained_on": list(training),

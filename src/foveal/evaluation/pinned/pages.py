@@ -36,14 +36,14 @@ def page(family: str) -> str:
 def hashes() -> str:
     """Return the page of all pinned hashes in Markdown, and which of them tests take anew from the files."""
     rows = [row for pinned in registry().values() for row in _hashes(pinned)]
-    seen = sum(why == "" for *_, why in rows)
+    tested = sum(why == "" for *_, why in rows)
     lines = ["| protocol | of what | sha256 | taken anew by a test |", "|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {what} | `{sha256[:16]}` | {f'no: {why}' if why else 'yes'} |"
-        for name, what, sha256, why in rows
+        f"| `{name}` | {subject} | `{sha256[:16]}` | {f'no: {why}' if why else 'yes'} |"
+        for name, subject, sha256, why in rows
     ]
     text = (
-        f"{len(rows)} hashes are pinned. Tests take {seen} of them anew from the files. The files of the others are not"
+        f"{len(rows)} hashes are pinned. Tests take {tested} of them anew from the files. Those of the others are not"
         " kept here: their hashes rest on whoever made them, and on everybody's `foveal eval --check`."
     )
     return "\n\n".join(["# Hashes", _NOTE, text, "\n".join(lines)]) + "\n"
@@ -74,10 +74,10 @@ def _hashes(pinned: Pinned) -> Iterable[tuple[str, str, str, str]]:
 
 def _overview(variants: Iterable[Pinned]) -> str:
     lines = ["| name | what it is | images | rows | data |", "|---|---|---|---|---|"]
-    for each in variants:
-        counts = " | ".join(f"{number:,}" if number else "unknown" for number in (each.images, each.rows))
-        data = f"`{each.data[:8]}`" if each.data else "not pinned yet" if each.runnable else "not run here"
-        lines.append(f"| `{each.name}` | {each.title} | {counts} | {data} |")
+    for pinned in variants:
+        counts = " | ".join(f"{number:,}" if number else "unknown" for number in (pinned.images, pinned.rows))
+        data = f"`{pinned.data[:8]}`" if pinned.data else "not pinned yet" if pinned.runnable else "not run here"
+        lines.append(f"| `{pinned.name}` | {pinned.title} | {counts} | {data} |")
     return "\n".join(lines)
 
 

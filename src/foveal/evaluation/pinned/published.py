@@ -118,7 +118,7 @@ def compare(
     ]
 
 
-def others(result: Result, protocol: str, model: str, most: int = 3) -> tuple[str, ...]:
+def neighbors(result: Result, protocol: str, model: str, most: int = 3) -> tuple[str, ...]:
     """Return the published rows of other models that are nearest to what was measured, as "FLAIR 224: 68.0/53.3".
 
     Numbers stand in the order of the result's metrics. Models trained on the data's own training split are left out.
@@ -181,15 +181,15 @@ def differences(row: Published, preparation: Mapping[str, Any]) -> tuple[str, ..
         row: The published number.
         preparation: As a report states it: `size`, `resize`, `lower_case`, `text_length`.
     """
-    wanted = dict(_PREPARED.get(_family(row.model).rstrip("*"), {}))
+    expected = dict(_PREPARED.get(_family(row.model).rstrip("*"), {}))
     if row.resolution.isdigit():
-        wanted["size"] = int(row.resolution)
+        expected["size"] = int(row.resolution)
     lengths = preparation.get("text_length", {})
-    here = {**preparation, "long_text": lengths.get("long_caption"), "short_text": lengths.get("caption")}
+    actual = {**preparation, "long_text": lengths.get("long_caption"), "short_text": lengths.get("caption")}
     return tuple(
-        f"{_WORDS[what]}: {here[what]} here, {value} there"
-        for what, value in wanted.items()
-        if here.get(what) is not None and here[what] != value
+        f"{_WORDS[setting]}: {actual[setting]} here, {value} there"
+        for setting, value in expected.items()
+        if actual.get(setting) is not None and actual[setting] != value
     )
 
 
@@ -275,11 +275,11 @@ def _size(name: str) -> str:
     for spelling, letter in _SIZES:
         if re.search(rf"(?<![a-z]){spelling}(?![a-z])", short):
             return letter + wide
-    found = re.search(r"(?<![a-z])(?:vit[-_]?)?(b|l|h|g)(?![a-z])", short)
-    return (found[1] if found else "") + wide
+    match = re.search(r"(?<![a-z])(?:vit[-_]?)?(b|l|h|g)(?![a-z])", short)
+    return (match[1] if match else "") + wide
 
 
 def _patch(name: str) -> str:
     """Side of a patch in pixels, where the name says it."""
-    found = re.search(r"(?:patch|/|-)(\d\d)(?!\d)", name.lower())
-    return found[1] if found else ""
+    match = re.search(r"(?:patch|/|-)(\d\d)(?!\d)", name.lower())
+    return match[1] if match else ""

@@ -16,7 +16,7 @@ from foveal.evaluation.compare import compare
 from foveal.evaluation.pinned import registry as tables
 from foveal.evaluation.pinned.canonical import stem
 from foveal.evaluation.pinned.check import check
-from foveal.evaluation.pinned.published import others
+from foveal.evaluation.pinned.published import neighbors
 from foveal.evaluation.pinned.reading import Roots, read
 from foveal.evaluation.pinned.registry import find, registry
 from foveal.evaluation.pinned.tasks import measured
@@ -57,11 +57,11 @@ def test_a_whole_run_says_its_data_and_is_comparable(encoder, cities, tmp_path):
     text = table([report])
     assert f"urban1k@1000: data {provenance.sha256[:8]} ok, 4 of 4 pictures, rules 1." in text
     assert "published for Long-CLIP B/16 78.9 by HiMo-CLIP authors or quoted at 224" in text
-    others = provenance.others
-    assert len(others) == 4
-    assert others[-1].endswith(" more: --explain")
-    assert not any("Long-CLIP B" in row for row in others)
-    assert f"urban1k@1000: same protocol, other models: {'; '.join(others)}." in text
+    nearest = provenance.neighbors
+    assert len(nearest) == 4
+    assert nearest[-1].endswith(" more: --explain")
+    assert not any("Long-CLIP B" in row for row in nearest)
+    assert f"urban1k@1000: same protocol, other models: {'; '.join(nearest)}." in text
 
 
 def test_the_nearest_published_numbers_of_other_models_are_named():
@@ -69,8 +69,8 @@ def test_the_nearest_published_numbers_of_other_models_are_named():
         f"{way}@1": Metric(value, value, value, 1000)
         for way, value in (("image_to_text", 93.0), ("text_to_image", 93.1))
     }
-    assert others(Result(metrics, {}), "urban1k@1000", "mine")[0] == "HiMo-CLIP L/14 224: 93.0/93.1"
-    assert others(Result({}, {}), "urban1k@1000", "mine") == ()
+    assert neighbors(Result(metrics, {}), "urban1k@1000", "mine")[0] == "HiMo-CLIP L/14 224: 93.0/93.1"
+    assert neighbors(Result({}, {}), "urban1k@1000", "mine") == ()
 
 
 def test_missing_pictures_are_counted_and_never_compared(encoder, cities):

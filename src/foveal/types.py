@@ -15,6 +15,7 @@ A field or a group of texts that is absent was not asked for; one with no rows w
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -232,6 +233,41 @@ class Batch:
     texts: Mapping[str, TextRows] = field(default_factory=dict)
     boxes: Float[Tensor, "R 4"] | None = None
     region_image: Int[Tensor, " R"] | None = None
+
+
+@dataclass(frozen=True)
+class BoxedBatch:
+    """Pictures with their boxes, as a detector is trained on them.
+
+    Attributes:
+        ids: The samples' ids.
+        pixels: Normalized squares, each picture in its top left corner.
+        sizes: Width and height of each picture in its square, in pixels.
+        boxes: (x0, y0, x1, y1) in pixels of the square, in the order of the pictures.
+        region_image: Which picture each box lies in.
+        region_class: What each box shows.
+        seed: Of what is drawn at random from each picture, so that no rank or restart draws anything else.
+    """
+
+    ids: tuple[str, ...]
+    pixels: Float[Tensor, "B 3 Y X"]
+    sizes: Float[Tensor, "B 2"]
+    boxes: Float[Tensor, "R 4"]
+    region_image: Int[Tensor, " R"]
+    region_class: Int[Tensor, " R"]
+    seed: Int[Tensor, " B"]
+
+    def split(self, parts: int) -> "list[BoxedBatch]":
+        """Return as many batches of neighboring pictures."""
+        bounds = [len(self.ids) * part // parts for part in range(parts + 1)]
+        return [self._between(first, last) for first, last in pairwise(bounds)]
+
+    def _between(self, first: int, last: int) -> "BoxedBatch":
+        rows = (self.region_image >= first) & (self.region_image < last)
+        regions = (self.boxes[rows], self.region_image[rows] - first, self.region_class[rows])
+        return BoxedBatch(
+            self.ids[first:last], self.pixels[first:last], self.sizes[first:last], *regions, self.seed[first:last]
+        )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,15 @@ def nearest(queries, patches, _mask):
     return F.normalize((SCALE * queries @ patches.transpose(1, 2)).softmax(dim=-1) @ patches, dim=-1)
 
 
+SHARE = torch.full((ROWS,), 1 / ROWS)
+
+
+def classified(left, right):
+    """Each row against all, with a background that none shows."""
+    logits = F.pad(SCALE * left[:, 0] @ right[:, 0].T, (0, 1))
+    return losses.masked_classification(logits, torch.arange(ROWS), torch.ones(ROWS + 1, dtype=torch.bool), SHARE)
+
+
 LOSSES = {
     "contrastive": lambda left, right: losses.contrastive(left[:, 0], right[:, 0], SCALE),
     "sigmoid_contrastive": lambda left, right: losses.sigmoid_contrastive(
@@ -50,6 +59,11 @@ LOSSES = {
     "soft_contrastive": lambda left, right: losses.soft_contrastive(
         left[:, 0], right[:, 0], torch.arange(len(right)), SCALE
     ),
+    "proposal": lambda left, right: losses.proposal(
+        SCALE * (left[:, 0] * right[:, 0]).sum(dim=1), torch.ones(ROWS, dtype=torch.bool), SHARE
+    ),
+    "box_regression": lambda left, right: losses.box_regression(left[:, 0, :4], right[:, 0, :4], SHARE),
+    "masked_classification": classified,
     "intra_modal": lambda left, right: losses.intra_modal(right[:, 0]),
 }
 ONE_SIDED = {"intra_modal"}

@@ -23,14 +23,14 @@ def detect(  # an argument for each option
         str,
         typer.Option(
             help="Where boxes come from: dense (the model itself), owlv2, llmdet_tiny, grounding-dino, one of these "
-            "from a hub name or folder, a file of proposals (.jsonl), or annotations in COCO's format (.json)."
+            "from a hub name or folder, runs/fvit, proposals in a file (.jsonl), or COCO's annotations (.json)."
         ),
     ] = "dense",
     rule: Annotated[
         Literal["box", "class"] | None,
         typer.Option(
             help="How detector and model are joined: one detector's score a box, or one for each name.",
-            show_default="class for dense, else box",
+            show_default="class for dense and runs/fvit, else box",
         ),
     ] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Least score.")] = 0.0,
@@ -46,10 +46,9 @@ def detect(  # an argument for each option
     """
     from dataclasses import replace
 
-    from ..detection.detect import OF_DENSE
     from ..detection.detect import detect as find
+    from ..detection.detect import usual
     from ..detection.lookup import proposer
-    from ..detection.rescore import Rescoring
     from ..detection.show import as_results, as_table, draw
     from ..encoder.load import load
     from ..encoder.prompts import check_names
@@ -59,9 +58,10 @@ def detect(  # an argument for each option
     photos, names = photos_and_names(words, texts or ())
     check_names(names)
     encoder = load(model)
-    usual = OF_DENSE if boxes == "dense" else Rescoring()
-    rescoring = replace(usual, rule=rule or usual.rule, threshold=threshold, top=top)
-    detections = find(encoder, photos, names, proposals=proposer(boxes, encoder), rescoring=rescoring)
+    source = proposer(boxes, encoder)
+    rescoring = replace(usual(source), threshold=threshold, top=top)
+    rescoring = replace(rescoring, rule=rule) if rule else rescoring
+    detections = find(encoder, photos, names, proposals=source, rescoring=rescoring)
     print(f"boxes={boxes} {rescoring}", as_table(photos, detections), sep="\n")
     if out is not None:
         with replacing(out) as unfinished:

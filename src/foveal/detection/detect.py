@@ -15,10 +15,13 @@ from ..types import Box, Detections
 from .dense import BACKGROUND, Dense
 from .proposals import Photo, Proposals, Proposer
 from .rescore import Rescoring, probabilities
+from .trained import Trained
 
 SMALLEST = 8  # pixels of a side
 OF_DENSE = Rescoring(rule="class", after=0.3)
 """How proposals of dense features are joined with the model, if nobody says otherwise: they are scored name by name."""
+OF_TRAINED = Rescoring(rule="class", power=0.0, before=1.0, after=0.4)
+"""Likewise of a trained F-ViT, which has joined its head with its encoder itself."""
 _AT_ONCE = 16  # pictures
 
 
@@ -41,7 +44,7 @@ def detect(
         proposals: Says where something may be. None: the encoder's own dense features, see `Dense`.
         templates: Prompts with {} for the name.
         background: Texts that compete with the names and are not reported. Empty for published protocols.
-        rescoring: How both are joined. None: `Rescoring()`, or `OF_DENSE` if proposals are dense.
+        rescoring: How both are joined. None: the way that is `usual` for the proposer.
 
     Returns:
         Of each picture, surest first.
@@ -54,7 +57,7 @@ def detect(
     photos = [_photo(picture, encoder) for picture in check_many(pictures)]
     sizes = [_size(photo) for photo in photos]
     proposer = proposals or Dense(encoder)
-    rescoring = rescoring or (OF_DENSE if isinstance(proposer, Dense) else Rescoring())
+    rescoring = rescoring or usual(proposer)
     texts = encoder.encode_classes(names, templates)
     against = encoder.encode_texts(background, "phrase") if background else texts[:0]
     scale = encoder.scale("phrase") if rescoring.scale is None else rescoring.scale
@@ -68,6 +71,13 @@ def detect(
             labelled = rescoring(boxes, probabilities(regions @ texts.T, regions @ against.T, scale))
             detections.append(Detections(*labelled, tuple(names), *sizes[start + number]))
     return detections
+
+
+def usual(proposer: Proposer) -> Rescoring:
+    """Return how a proposer's boxes are joined with the model, if nobody says otherwise."""
+    if isinstance(proposer, Dense):
+        return OF_DENSE
+    return OF_TRAINED if isinstance(proposer, Trained) else Rescoring()
 
 
 def _photo(picture: Picture, encoder: Encoder) -> Photo:

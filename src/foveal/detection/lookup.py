@@ -11,6 +11,7 @@ from .grounding_dino import Grounding
 from .hub import open_detector
 from .owl import Owl
 from .proposals import Photo, Proposals, Proposer
+from .trained import CONFIG, Trained
 
 DETECTORS = {
     "owlv2": "google/owlv2-base-patch16-ensemble",
@@ -29,7 +30,7 @@ def proposer(name: str, encoder: Encoder, device: str | None = None) -> Proposer
 
     Args:
         name: "dense", one of `DETECTORS`, a detector of transformers on the hub or in a folder, a file of proposals
-            (.jsonl), or annotations in COCO's format (.json), whose boxes are taken.
+            (.jsonl), a folder that the recipe `fvit` wrote, or annotations in COCO's format (.json)
         encoder: For "dense".
         device: Where a detector runs. None: on the GPU if there is one.
 
@@ -40,6 +41,8 @@ def proposer(name: str, encoder: Encoder, device: str | None = None) -> Proposer
         return Dense(encoder)
     if name.endswith((SUFFIX, ".json")):
         return FromFile(Path(name)) if name.endswith(SUFFIX) else GroundTruth(Path(name))
+    if (Path(name) / CONFIG).is_file():
+        return Trained(Path(name), device=device)
     return OpenVocabulary(DETECTORS.get(name, name), device)
 
 

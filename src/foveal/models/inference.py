@@ -26,11 +26,6 @@ class PackedLinear(nn.Module):
         self.packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)  # noqa: SLF001
         self.bias = linear.bias
 
-    @property
-    def weight(self) -> Float[Tensor, "O I"]:
-        """Weight in its usual order, laid out anew: for the few places that need a part of it."""
-        return self.packed.to_dense()
-
     def forward(self, x: Float[Tensor, "*n I"]) -> Float[Tensor, "*n O"]:
         """Apply the map, in the weight's precision."""
         x = x.to(self.packed.dtype)

@@ -220,12 +220,14 @@ def activate(x: Tensor, activation: Activation | Literal["silu"]) -> Tensor:
 def row_map(linear: nn.Module) -> Callable[[Tensor, int, int | None], Tensor]:
     """Return a function of x, start and stop that gives some rows of a linear map, such as keys and values alone.
 
-    A map with an adapter gives them itself.
+    A map with an adapter gives them itself. Others that stand in for a plain one (8 bits, packed) compute all rows: what
+    they call a weight is not what they apply.
     """
     if hasattr(linear, "rows"):
         return cast(Any, linear).rows
-    weight, bias = cast(nn.Linear, linear).weight, cast(nn.Linear, linear).bias  # once: a packed one is laid out anew
-    return lambda x, start, stop: F.linear(x, weight[start:stop], bias[start:stop])
+    if type(linear) is not nn.Linear:
+        return lambda x, start, stop: linear(x)[..., start:stop]
+    return lambda x, start, stop: F.linear(x, linear.weight[start:stop], linear.bias[start:stop])
 
 
 class Attention(nn.Module):

@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -67,7 +68,7 @@ def test_a_model_keeps_its_bits_and_shares_what_is_not_cast() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert ready.vision.norm.weight is model.vision.norm.weight
     assert ready.text.token_embedding.weight is model.text.token_embedding.weight
-    assert ready.vision.transformer.blocks[0].mlp.fc1.weight.dtype == BF16
+    assert ready.vision.transformer.blocks[0].mlp.fc1.packed.dtype == BF16
 
 
 @pytest.mark.parametrize("shape", [(5, 24), (2, 3, 24), (0, 24), (24,)])
@@ -78,7 +79,7 @@ def test_a_packed_map_gives_what_the_map_gives(shape: tuple[int, ...]) -> None:
         packed = PackedLinear(linear)
         x = torch.randn(shape)
         torch.testing.assert_close(packed(x), linear(x.to(BF16)), rtol=0.01, atol=0.01)
-        assert torch.equal(packed.weight, linear.weight)
+        assert torch.equal(packed.packed.to_dense(), linear.weight)
 
 
 def test_weights_are_cast_once_and_not_in_every_call() -> None:
@@ -125,6 +126,15 @@ def test_a_copy_is_made_anew_when_weights_have_changed(change: Callable[[DualEnc
     second = copies.of(model, BF16)
     assert second is not first and torch.equal(second.vision.norm.weight, model.vision.norm.weight)
     assert copies.of(model, torch.float32) is model
+
+
+def test_eight_bit_layers_stand_in_for_plain_ones() -> None:
+    model = model_of()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch moves this function to another package
+        small = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    for coarse, plain in zip(outputs(small), outputs(model), strict=True):
+        assert F.cosine_similarity(coarse, plain, dim=-1).min() > 0.99
 
 
 def test_coarse_copies_stay_near() -> None:

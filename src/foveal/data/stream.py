@@ -320,6 +320,8 @@ class _Consumer:
 
     def _choose(self) -> int:
         """Choose the source of the next sample."""
+        if len(self.shares) == 1:
+            return 0
         share = mix(self.stream.seed, self.number, self.seen) / 2**64 * self.shares[-1]
         return min(bisect(self.shares, share), len(self.shares) - 1)
 

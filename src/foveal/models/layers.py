@@ -220,8 +220,8 @@ def activate(x: Tensor, activation: Activation | Literal["silu"]) -> Tensor:
 def row_map(linear: nn.Module) -> Callable[[Tensor, int, int | None], Tensor]:
     """Return a function of x, start and stop that gives some rows of a linear map, such as keys and values alone.
 
-    A map with an adapter gives them itself. Others that stand in for a plain one (8 bits, packed) compute all rows: what
-    they call a weight is not what they apply.
+    A map with an adapter gives them itself. Others that stand in for a plain one (8 bits, packed) compute all rows:
+    what they call a weight is not what they apply.
     """
     if hasattr(linear, "rows"):
         return cast(Any, linear).rows
@@ -449,14 +449,14 @@ class AttentionHead(nn.Module):
     def value_path(self, x: Float[Tensor, "B T W"]) -> Float[Tensor, "B T W"]:
         """Return the output of attention if each token attended to itself alone."""
         width = x.shape[-1]
-        mixed = self.out(F.linear(x, self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]))
+        mixed = self.out(row_map(self.qkv)(x, 2 * width, None))
         return mixed + self.mlp(self.norm(mixed))
 
     def _attend(self, query: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
         width = x.shape[-1]
-        weights, biases = self.qkv.weight.split([width, 2 * width]), self.qkv.bias.split([width, 2 * width])
-        q = F.linear(query, weights[0], biases[0]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        kv = F.linear(x, weights[1], biases[1]).unflatten(-1, (2, self.heads, -1))
+        rows = row_map(self.qkv)
+        q = rows(query, 0, width).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        kv = rows(x, width, None).unflatten(-1, (2, self.heads, -1))
         k, v = kv.permute(2, 0, 3, 1, 4)
         keys = None if mask is None else mask[:, None, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys).transpose(1, 2).flatten(2)

@@ -111,10 +111,10 @@ BY_NAME = Columns()
 
 def is_empty(value: Any) -> bool:
     """True for what says nothing: null, not a number, a blank text, a list or object or bytes of no length."""
+    if isinstance(value, str):  # first, as it is the most frequent
+        return not value or value.isspace()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
-    if isinstance(value, str):
-        return not value or value.isspace()
     return isinstance(value, bytes | list | tuple | dict) and not value
 
 

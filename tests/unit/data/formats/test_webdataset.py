@@ -2,6 +2,7 @@ import io
 import tarfile
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.data.formats import WebDataset, open_source
+from foveal.data.formats import WebDataset, open_source, webdataset
 from foveal.types import Sample
 
 JPEG = b"\xff\xd8\xff" + bytes(700)
@@ -288,3 +289,27 @@ def test_an_empty_file_is_refused_in_one_line(tmp_path):
     ) as error:
         list(WebDataset(tmp_path / "a.tar"))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_read_here_are_those_that_tarfile_reads(kind: int, tmp_path: Path) -> None:
+    names = ["a.jpg", "folder/b.jpg", f"{'deep/' * 25}c.jpg", "ä.jpg", f"{'long' * 30}.jpg", "last.jpg"]
+    sizes = [0, 1, 512, 513, 1000, 7]
+    with tarfile.open(tmp_path / "all.tar", "w", format=kind) as tar:
+        for name, size in zip(names, sizes, strict=True):
+            member = tarfile.TarInfo(name)
+            member.size = size
+            member.mtime = 1.5  # which PAX writes into a header of its own
+            with suppress(ValueError):  # POSIX's format of 1988 has no place for the longest name
+                tar.addfile(member, io.BytesIO(bytes([65 + size % 7]) * size))
+    with tarfile.open(tmp_path / "all.tar") as tar:
+        expected = [(member.name, tar.extractfile(member).read()) for member in tar]
+    assert [(header.name, content()) for header, content in webdataset._headers(tmp_path / "all.tar")] == expected
+    assert len(expected) >= 5
+
+
+def test_a_header_that_does_not_add_up_is_no_plain_one(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("a.jpg").tobuf(tarfile.USTAR_FORMAT)
+    assert webdataset._plain_header(header).name == "a.jpg"
+    assert webdataset._plain_header(header[:3] + b"x" + header[4:]) is None
+    assert webdataset._plain_header(header[:100]) is None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..data.scenes import Scenes, write_notice, write_shards
 from ..encoder import Encoder

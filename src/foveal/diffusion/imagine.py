@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..outside import read_object
 from ..writing import replacing

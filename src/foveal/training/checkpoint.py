@@ -79,9 +79,7 @@ def save(
         written.mkdir(parents=True)
         _write_weights(written, place, model, tensors, frozen)
         _write_tree(written, state)
-        for name in BESIDE:
-            if (folder.parent / name).is_file():
-                shutil.copyfile(folder.parent / name, written / name)
+        copy_beside(folder.parent, written)
         _write_hashes(written)
         written.rename(place)
         flush(folder)
@@ -93,6 +91,23 @@ def save(
     for old in _finished(folder)[:-keep]:
         shutil.rmtree(old)
     return place
+
+
+def copy_beside(results: Path, model: Path) -> None:
+    """Copy what the folder of results has for every model in it: how its data is prepared, and its tokenizer."""
+    for name in BESIDE:
+        if (results / name).is_file():
+            shutil.copyfile(results / name, model / name)
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Put a folder in the place of another one."""
+    old = place.with_name(f"{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load(checkpoint: Path) -> tuple[dict[str, Tensor], Any]:

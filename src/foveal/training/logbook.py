@@ -9,9 +9,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .checkpoint import write_text
+from .run import Machine
+from .trackers import Tracker, trackers
 
 log = logging.getLogger(__name__)
 
@@ -28,41 +30,43 @@ class Logbook:
     def __init__(
         self,
         folder: Path,
-        *,
+        name: str,
+        machine: Machine,
         steps: int,
         done: int = 0,
+        *,
         active: bool = True,
         progress: bool = True,
-        tensorboard: bool = False,
     ) -> None:
         """Open the log and forget what came after the step that a resumed training goes on from.
 
         Args:
             folder: Where `log.jsonl` lies.
+            name: Of the run.
+            machine: Says where else the numbers go.
             steps: Of the whole training.
             done: Steps done already.
             active: Whether anything is written and shown; true for the first rank only.
             progress: Whether a progress bar is shown.
-            tensorboard: Whether TensorBoard's files are written too.
 
         Raises:
-            ValueError: If TensorBoard is wanted and not installed.
+            ValueError: If a tracker is wanted and not installed.
         """
-        self._path = folder / "log.jsonl"
+        self.path = folder / "log.jsonl"
         self._active = active
         self._waited = 0.0
-        self._board = _tensorboard(folder, done) if active and tensorboard else None
+        self._trackers: list[Tracker] = trackers(folder, name, machine, done) if active else []
         if active:
-            _forget(self._path, done)
-            self._file = self._path.open("a", encoding="utf-8")
+            _forget(self.path, done)
+            self._file = self.path.open("a", encoding="utf-8")
         self._bar = tqdm(total=steps, initial=done, unit="step", disable=not (active and progress))
         self._since = perf_counter()
 
     def close(self) -> None:
         """End the bar and close the files."""
         self._bar.close()
-        if self._board is not None:
-            self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
         if self._active:
             self._file.close()
 
@@ -72,6 +76,13 @@ class Logbook:
         start = perf_counter()
         yield
         self._waited += perf_counter() - start
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time in here out of the step's speed."""
+        start = perf_counter()
+        yield
+        self._since += perf_counter() - start
 
     def write(self, record: Record, *, pairs: int, tokens: int | None = None) -> None:
         """Log a step.
@@ -94,9 +105,8 @@ class Logbook:
         postfix |= {name: speed[name] for name in counts}
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in postfix.items()}, refresh=False)
         self._bar.update()
-        if self._board is not None:
-            for name, value in _flat(line):
-                self._board.add_scalar(name, value, record["step"])
+        for tracker in self._trackers:
+            tracker.log(dict(_flat(line)), record["step"])
 
     def sync(self) -> None:
         """Wait until all lines are on the disk: no checkpoint may be ahead of its log."""
@@ -106,7 +116,7 @@ class Logbook:
     def draw(self) -> None:
         """Draw the curves of the loss and its terms to `curves.png`."""
         if self._active:
-            _draw(read(self._path), self._path.with_name("curves.png"))
+            _draw(read(self.path), self.path.with_name("curves.png"))
 
 
 def read(path: Path) -> list[Record]:
@@ -146,19 +156,21 @@ def _flat(record: Record, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield prefix + name, value
 
 
-def _tensorboard(folder: Path, done: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ValueError("machine.tensorboard needs TensorBoard: pip install 'foveal[tensorboard]'.") from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
-
-
 def _draw(records: list[Record], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
+    evaluated = [record for record in records if "evaluation" in record]
+    figure = Figure(figsize=(8, 9 if evaluated else 5), layout="constrained")
+    if evaluated:
+        axes, below = figure.subplots(2, sharex=True)
+        for name in evaluated[0]["evaluation"]:
+            points = [(r["step"], r["evaluation"][name]) for r in evaluated if name in r["evaluation"]]
+            below.plot(*zip(*points, strict=True), marker=".", label=name, linewidth=1)
+        below.set(xlabel="step", ylabel="evaluation")
+        below.grid(alpha=0.3)
+        below.legend(fontsize="x-small")
+    else:
+        axes = figure.subplots()
     names = list(dict.fromkeys(name for record in records for name in record["terms"]))
     for name in names:
         with_it = [record for record in records if name in record["terms"]]

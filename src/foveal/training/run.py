@@ -11,6 +11,7 @@ from typing_extensions import TypeVar  # with a default, which Python 3.11 does 
 from ..distributed import World
 from ..models.adapters import Tuning
 from ..models.config import ModelConfig
+from .evaluate import Evaluate
 from .optimizer import Optimizer
 
 Output_contra = TypeVar("Output_contra", contravariant=True)
@@ -159,6 +160,32 @@ class GroupedData(Data, Protocol):
         """Return the names of the groups, for `Objective.needs`."""
 
 
+@runtime_checkable
+class Evaluation(Protocol):
+    """Interface of an evaluation while a run trains, a frozen dataclass. `Evaluate` is one, of dual encoders.
+
+    It has the fields `every`, `decisive` and `patience`, which mean what they mean there.
+    """
+
+    @property
+    def every(self) -> int:
+        """Steps between evaluations. 0: nothing is evaluated."""
+
+    @property
+    def decisive(self) -> str:
+        """Name of the number, higher is better, that says which model is the best. Empty: the first."""
+
+    @property
+    def patience(self) -> int:
+        """Evaluations in a row without a better number, after which the training ends. 0: it never does."""
+
+    def check(self) -> None:
+        """Raise a ValueError before the first step if nothing can be measured."""
+
+    def __call__(self, folder: Path) -> dict[str, float]:
+        """Measure the model of a folder that the run's model wrote. Return numbers by name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """The settings of computation. But for rounding and the data's order, results do not depend on them.
@@ -176,6 +203,7 @@ class Machine:
         self_contained: The finished model folder holds frozen weights, too. Else it refers to `frozen/` in it, as
             checkpoints do.
         tensorboard: Write TensorBoard's files too.
+        trackers: Services that get every number of the log too: "wandb" (Weights & Biases), "trackio".
     """
 
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -188,6 +216,7 @@ class Machine:
     keep: int = 2
     self_contained: bool = True
     tensorboard: bool = False
+    trackers: tuple[Literal["wandb", "trackio"], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +236,7 @@ class Run(Generic[Model]):
         seed: Of fresh weights and of the data's order.
         tuning: Which weights are trained, where not all are.
         ema: Decay of a moving average of the weights, which then is the result. None: the last weights are.
+        evaluate: What is measured while it trains.
         machine: How it is computed.
     """
 
@@ -220,4 +250,5 @@ class Run(Generic[Model]):
     seed: int = 0
     tuning: Tuning = field(default_factory=Tuning)
     ema: float | None = None
+    evaluate: Evaluation = field(default_factory=Evaluate)
     machine: Machine = field(default_factory=Machine)

@@ -1,7 +1,8 @@
 """The state of a training, saved and restored."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,10 +115,15 @@ class Training:
         self.stream.load_state_dict(local["stream"])
         _set_rng_state(local["chance"], self.device)
 
-    def save_result(self, folder: Path) -> None:
-        """Write the trained model: the averaged weights if there are any. Every rank must call it."""
+    def save_result(self, folder: Path, *, self_contained: bool | None = None) -> None:
+        """Write the trained model: the averaged weights if there are any. Every rank must call it.
+
+        Args:
+            folder: That is written to.
+            self_contained: Whether it holds frozen weights, too. None: as the run says.
+        """
         averages = self._averaged().get("weights", {})
-        if not self.run.machine.self_contained:
+        if not (self.run.machine.self_contained if self_contained is None else self_contained):
             self._store_frozen(folder / "frozen")
             trained = self._weights(self.frozen_names) | averages
             if self.world.rank == 0:
@@ -127,6 +133,14 @@ class Training:
         if self.world.rank == 0:
             self.form.load_state_dict(tensors, assign=True)
             checkpoint.save_model(self.run.model, self.form, folder)
+            self.form.load_state_dict({name: tensor.to("meta") for name, tensor in tensors.items()}, assign=True)
+
+    @contextmanager
+    def unchanged_chance(self) -> Iterator[None]:
+        """Leave the random numbers that come next as they are, whatever is drawn in here."""
+        before = _rng_state(self.device)
+        yield
+        _set_rng_state(before, self.device)
 
     def _weights(self, absent: Collection[str] = ()) -> dict[str, Tensor]:
         """Return the weights but for those that are not asked for."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from ..data.stream import Stream
 from ..distributed import ALONE, World
 from ..encoder.protocol import FILE as PROTOCOL
 from ..trees import to_device
-from . import checkpoint, fingerprint
+from . import checkpoint, fingerprint, logbook
+from .evaluate import Standing
 from .fingerprint import Fingerprint
 from .inspection import remarks
 from .large_batch import accumulate, backward, split
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
 # May change between parts of a training. Workers may not, as the data's order hangs on them; a tokenizer is copied.
-FREE = ("steps:", "machine.", "data.tokenizer.path:", "data.allow_change:")
+FREE = ("steps:", "machine.", "evaluate.", "data.tokenizer.path:", "data.allow_change:")
 
 
 class NotFiniteError(ValueError):
@@ -76,6 +78,8 @@ def fit(
     last = of_first_rank(lambda: checkpoint.last_whole(checkpoints), world)
     if init is not None and last is None:
         of_first_rank(lambda: checkpoint.check(init), world)
+    if run.evaluate.every:
+        run.evaluate.check()
     training = begin(run, world, device, init if last is None else None)
     fingerprints = of_first_rank(lambda: _fingerprints(training, out if last else None), world)
     if last is not None:
@@ -85,23 +89,66 @@ def fit(
             logger.warning(remark)
     # not before all is well: a misspelt source must not leave a folder that is in use
     _claim(run, out, world, init, fingerprints)
-    active, board = world.rank == 0, run.machine.tensorboard
-    log = Logbook(out, steps=run.steps, done=training.step, active=active, progress=progress, tensorboard=board)
-    with closing(log), _interruption() as interrupted:
-        batches = iter(training.stream)
-        while training.step < run.steps:
-            with log.waiting():
-                batch = _next(batches, training.step)
-            record, stop = _update(training, batch, interrupted.is_set())
-            log.write(record, pairs=run.batch_size, tokens=_tokens(run, batch, world))
-            if stop or training.step % run.machine.checkpoint_every == 0 or training.step == run.steps:
-                log.sync()
-                training.save(checkpoints)
-            if stop and training.step < run.steps:
-                raise KeyboardInterrupt(f"Stopped after step {training.step} of {run.steps}. Resume to go on.")
+    log = Logbook(out, run.name, run.machine, run.steps, training.step, active=world.rank == 0, progress=progress)
+    with closing(log):
+        _train(training, out, log)
     training.save_result(out)
     log.draw()
     return out
+
+
+def _train(training: Training, out: Path, log: Logbook) -> None:
+    """Do all steps that are left, with their evaluations and checkpoints."""
+    run, world = training.run, training.world
+    standing = of_first_rank(lambda: Standing.of(logbook.read(log.path), run.evaluate.decisive), world)
+    ended = _has_ended(run, standing)
+    batches = iter(training.stream)
+    with _interruption() as interrupted:
+        while training.step < run.steps and not ended:
+            with log.waiting():
+                batch = _next(batches, training.step)
+            record, stop = _update(training, batch, interrupted.is_set())
+            if _is_evaluated(run, training.step):
+                with log.paused():
+                    standing, record["evaluation"] = _evaluated(training, out, standing)
+                ended = _has_ended(run, standing)
+            log.write(record, pairs=run.batch_size, tokens=_tokens(run, batch, world))
+            if stop or ended or training.step % run.machine.checkpoint_every == 0 or training.step == run.steps:
+                log.sync()
+                training.save(out / "checkpoints")
+            if stop and training.step < run.steps and not ended:
+                raise KeyboardInterrupt(f"Stopped after step {training.step} of {run.steps}. Resume to go on.")
+    if training.step < run.steps:
+        logger.warning(
+            "No better model in %d evaluations: the training ends at step %d.", standing.since, training.step
+        )
+
+
+def _is_evaluated(run: Run[Any], step: int) -> bool:
+    return run.evaluate.every > 0 and (step % run.evaluate.every == 0 or step == run.steps)
+
+
+def _has_ended(run: Run[Any], standing: Standing) -> bool:
+    return 0 < run.evaluate.patience <= standing.since
+
+
+def _evaluated(training: Training, out: Path, standing: Standing) -> tuple[Standing, dict[str, float]]:
+    """Measure the model as it would be saved now. Keep it in `best` if it is better than all before."""
+    run, candidate = training.run, out / "candidate"
+    if training.world.rank == 0:
+        shutil.rmtree(candidate, ignore_errors=True)
+        candidate.mkdir()
+        checkpoint.copy_beside(out, candidate)
+    training.save_result(candidate, self_contained=True)
+
+    def measure() -> tuple[Standing, dict[str, float]]:
+        numbers = run.evaluate(candidate)
+        after = standing.after(numbers, run.evaluate.decisive)
+        checkpoint.replace_folder(candidate, out / "best") if after.since == 0 else shutil.rmtree(candidate)
+        return after, numbers
+
+    with training.unchanged_chance():
+        return of_first_rank(measure, training.world)
 
 
 def _update(training: Training, batch: Batch, stop: bool) -> tuple[Record, bool]:

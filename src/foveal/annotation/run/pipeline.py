@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, Literal, NoReturn
 from uuid import uuid4
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ...data.formats import WebDataset
 from ...data.formats.rows import sample_from_row

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ...types import Sample
 from ..files import MOST_BYTES, read_file, real, unfit

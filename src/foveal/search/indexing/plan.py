@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ...data.formats.folder import counts, leading_out, unread
 from ..sources import Entry, Listing, id_of

@@ -231,7 +231,7 @@ def _tag(tokens: Sequence[_Token]) -> list[str]:
         before = tags[-1] if tags else "STOP"
         after = classes[index + 1] if index + 1 < len(tokens) else "STOP"
         last = tokens[index - 1].lower if index else ""
-        if token.lower in word_classes()["nouns_in_ing"] and after != "DET":
+        if tag == "ING" and after != "DET" and token.lower in word_classes()["nouns_in_ing"]:
             tag = "NOUN"  # "a brick building", but "men building a house"
         elif tag in _VERBAL:
             tag = _verbal(tag, before, after, last, is_noun_to_come=_is_open(tags))

@@ -29,7 +29,7 @@ GOOD = {"long_caption": "A red cup stands on a table.", "short_caption": "A red 
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch):
-    monkeypatch.setattr(report, "_plots", lambda tally: [])
+    monkeypatch.setattr(report, "plots", lambda tally: [])
 
 
 @dataclass(frozen=True)

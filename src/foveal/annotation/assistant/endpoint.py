@@ -160,7 +160,7 @@ class Endpoint:
         if response.status != 200:
             problem = f"HTTP {response.status} {_words(response)}".strip()
             self._refuse_forever(response, problem)
-            raise _Trouble(problem, wait=_retry_after(response.headers))
+            raise _Trouble(problem, wait=retry_after(response.headers))
         try:
             return read(response.body)
         except ValueError as error:
@@ -303,7 +303,7 @@ def _words(response: Response) -> str:
     return f"{words} (it points to {place})".strip() if place else words
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
+def retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds that the endpoint asks to wait, from seconds or a date; 0 if it does not ask."""
     value = headers.get("retry-after", "").strip()
     try:

@@ -80,10 +80,16 @@ class Outcome:
         return self.sample
 
 
-def prepared(stages: Mapping[str, Stage], source: Source) -> dict[str, Stage]:
-    """Return the stages, those that want it after a look at the first samples of a source."""
+def prepared(stages: Mapping[str, Stage], source: Source, looked_at: int = LOOKED_AT) -> dict[str, Stage]:
+    """Return the stages, those that want it after a look at the first samples of a source.
+
+    Args:
+        stages: By name.
+        source: What they will work on.
+        looked_at: How many samples they may look at.
+    """
     return {
-        name: stage.prepared(_readable(numbered(source, 0, LOOKED_AT))) if hasattr(stage, "prepared") else stage
+        name: stage.prepared(_readable(numbered(source, 0, looked_at))) if hasattr(stage, "prepared") else stage
         for name, stage in stages.items()
     }
 

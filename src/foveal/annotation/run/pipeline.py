@@ -28,7 +28,7 @@ from ..assistant.answers import Answers, Spend
 from ..assistant.assistant import Assistant
 from ..duplicates.fingerprints import Hashes
 from ..stage import Halted, Stage
-from .engine import prepared, process
+from .engine import LOOKED_AT, prepared, process
 from .journal import Journal
 from .output import Output, Writer, fitting
 from .report import Gallery, write_report
@@ -143,6 +143,7 @@ class Annotation:
         assistant: Whom stages ask; its answers are counted as the run's spend.
         near_duplicates: Bits of 128 in which pictures that count as the same may differ; the first of them is kept.
             None: they are not looked for.
+        looked_at: Samples that stages may look at before the first of them comes to them.
     """
 
     source: Source
@@ -151,6 +152,7 @@ class Annotation:
     output: Output
     assistant: Assistant | None = None
     near_duplicates: int | None = None
+    looked_at: int = LOOKED_AT
 
     def run(self, begin: Begin = "new", engine: Engine | None = None) -> Summary:
         """Annotate all samples and write them in the order of the source.
@@ -176,7 +178,7 @@ class Annotation:
         if answers is not None:
             answers.begin(state["run"])
         try:
-            stages = prepared(self.stages, self.source)
+            stages = prepared(self.stages, self.source, self.looked_at)
             if begin == "retry":
                 self._retry(journal, stages)
                 bar = tqdm(unit="sample", total=len(journal), desc="write")

@@ -105,7 +105,7 @@ def write_report(
         tiles=_tiles(tally, spend),
         stages="".join(_stage_row(name, stage, tally) for name, stage in tally.stages.items()),
         left_out=_left_out(left_out),
-        plots="".join(f"<figure>{plot}</figure>" for plot in _plots(tally)),
+        plots="".join(f"<figure>{plot}</figure>" for plot in plots(tally)),
         samples="".join(_card(entry, sample) for entry, sample in gallery.samples()) or "<p>None came through.</p>",
         ended=_ended(gallery),
     )
@@ -161,7 +161,7 @@ def _left_out(left_out: Counter[str]) -> str:
     return f"<p class=note>The output's format cannot hold everything. Left out: {parts}.</p>"
 
 
-def _plots(tally: Tally) -> list[str]:
+def plots(tally: Tally) -> list[str]:
     """Return histograms as SVG; those of which there is nothing are not drawn."""
     numbers = (
         ("Words per short caption", tally.caption_words),

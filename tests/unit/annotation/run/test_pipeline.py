@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from foveal.annotation.detectors import AssistantDetector
-from foveal.annotation.run import engine, report
+from foveal.annotation.run import report
 from foveal.annotation.run.journal import Journal
 from foveal.annotation.run.output import Output
 from foveal.annotation.run.pipeline import Annotation, beginning, engine_of
@@ -106,7 +106,7 @@ class Look:
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch):
     """Drawing takes longer than all else here; test_report.py looks at what is drawn."""
-    monkeypatch.setattr(report, "_plots", lambda tally: [])
+    monkeypatch.setattr(report, "plots", lambda tally: [])
 
 
 @pytest.fixture
@@ -233,9 +233,9 @@ def test_one_broken_sample_does_not_spoil_its_batch(annotation):
     assert remarks == {"looked at": 11}
 
 
-def test_a_stage_may_look_at_what_can_be_read_of_the_first_samples(annotation, samples, monkeypatch):
-    def captions(some):
-        made = annotation({"look": Look()}, source=some)
+def test_a_stage_may_look_at_what_can_be_read_of_the_first_samples(annotation):
+    def captions(source, **fields):
+        made = annotation({"look": Look()}, source=source, **fields)
         made.run("overwrite")
         return {sample.captions for sample in Jsonl(made.output.path)}
 
@@ -245,8 +245,7 @@ def test_a_stage_may_look_at_what_can_be_read_of_the_first_samples(annotation, s
     broken = Jsonl(part.path.with_name("broken.jsonl"))
     broken.path.write_text("\n".join(["no JSON", *lines[1:]]))
     assert captions(broken) == {("one of 11",)}
-    monkeypatch.setattr(engine, "LOOKED_AT", 5)
-    assert captions(Jsonl(part.path)) == {("one of 5",)}
+    assert captions(part, looked_at=5) == {("one of 5",)}
 
 
 def test_ctrl_c_while_a_stage_looks_says_how_to_go_on(annotation, monkeypatch):

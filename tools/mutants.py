@@ -40,6 +40,8 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "startswith": "endswith", "endswith": "startswith"}
 UNTOUCHED = {"annotation", "returns", "decorator_list", "type_params"}
 """Fields of the syntax tree that do nothing when the code runs, or only make it faster."""
+REMARKS = {"strict", "repr", "compare"}
+"""Arguments that guard against mistakes of the program, or say how its values are shown."""
 
 
 class Place(NamedTuple):
@@ -85,7 +87,7 @@ def places(node: ast.AST) -> Iterator[Place]:
             continue
         children = enumerate(value) if isinstance(value, list) else [(name, value)]
         for key, child in children:
-            is_remark = isinstance(child, ast.Assert) or (isinstance(child, ast.keyword) and child.arg == "strict")
+            is_remark = isinstance(child, ast.Assert) or (isinstance(child, ast.keyword) and child.arg in REMARKS)
             if isinstance(child, ast.AST) and not is_remark:
                 yield Place(value if isinstance(value, list) else node, key, child)
                 yield from places(child)

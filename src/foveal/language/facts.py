@@ -162,9 +162,7 @@ def read(text: str) -> Reading | None:
         sense = _in_place(senses, start, end, words, nouns, main)
         if sense is None:
             continue
-        noun = nouns.get(start) or next(
-            (nouns[position] for position in sorted(nouns) if position >= start), nouns[main.head_start]
-        )
+        noun = next((nouns[position] for position in sorted(nouns) if position >= start), nouns[main.head_start])
         terms.append(Term(start, end, sense, noun))
         if sense.kind != "object":
             slots.setdefault((sense.kind, sense.block), set()).add(sense.name)

@@ -90,7 +90,8 @@ def _files(folder: Path) -> _Files:
 
 
 def _senses(folder: Path, noun: str) -> tuple[int, ...]:
-    return _files(folder).senses.get(noun.lower().replace(" ", "_"), ((), 0))[0]
+    entry = _files(folder).senses.get(noun.lower().replace(" ", "_"))
+    return entry[0] if entry else ()
 
 
 @lru_cache(maxsize=1 << 16)

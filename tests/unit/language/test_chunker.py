@@ -80,11 +80,14 @@ def test_every_thing_that_a_sentence_names_is_a_phrase_with_a_core_of_its_own(se
         ("the left side of the table", ["the left side of the table", "the table"]),
         ("the top of the fridge", ["the top of the fridge", "the fridge"]),
         ("on the top of the fridge", ["the fridge"]),
+        ("the top of the photo", []),
         # whose
         ("The dog's collar is new.", ["The dog", "The dog's collar"]),
         ("A woman’s long black hair", ["A woman", "A woman’s long black hair"]),
         # determiners and adjectives in place of a noun
         ("Both are red.", []),
+        ("all dogs", ["all dogs"]),
+        ("The dogs are all black.", ["The dogs"]),
         ("Each of them wears a jacket.", ["a jacket"]),
         ("others stand behind them", ["others"]),
         ("one of the men holds another ball", ["the men", "another ball"]),

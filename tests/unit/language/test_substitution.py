@@ -179,6 +179,28 @@ def test_common_names_are_those_that_several_texts_say():
     assert common_of([[read("a red cup")]], often=1).words == {"cup": "cup", "red": "red"}
 
 
+def test_the_words_of_a_thing_are_with_the_nouns_before_it_and_those_of_a_color_without():
+    words = common_of([[read("a soccer ball")], [read("a coffee brown cup")]], often=1).words
+    assert (words["ball"], words["brown"], words["cup"]) == ("soccer ball", "brown", "cup")
+
+
+class Rivals:
+    """Stands in for WordNet: everything may be a zither or a banjo."""
+
+    def rivals(self, noun):
+        return ("zither", "banjo")
+
+
+def test_nouns_that_the_lexicon_does_not_know_give_way_to_what_wordnet_says(unchecked):
+    assert list(changes(read("a banjo"), Random(0)).objects) == []
+    (change,) = changes(read("two banjos"), Random(0), wordnet=Rivals()).objects
+    assert rewrite(change) == Negative("two zithers", "object")
+    assert list(changes(read("a banjo"), Random(0), ("color",), wordnet=Rivals()).objects) == []
+    assert "a zither" not in {
+        rewrite(item).text for item in changes(read("a dog"), Random(0), wordnet=Rivals()).objects
+    }
+
+
 def test_of_spellings_the_more_frequent_is_common_and_of_equals_the_first_by_alphabet():
     def spelling(*phrases):
         return common_of([[read(phrase)] for phrase in phrases], often=1).words["couch"]

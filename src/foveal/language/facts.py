@@ -202,8 +202,8 @@ def _starters() -> dict[str, int]:
     """Return for each first word how many words its longest term has."""
     longest: dict[str, int] = {}
     for term in lexicon().senses:
-        first, *rest = term.split(" ")
-        longest[first] = max(1 + len(rest), longest.get(first, 0))
+        words = term.split(" ")
+        longest[words[0]] = max(len(words), longest.get(words[0], 0))
     return longest
 
 

@@ -61,6 +61,7 @@ def test_namesakes_may_name_the_same_thing():
         ("a chair made of wood", {"material": {"wooden"}}),
         ("a metal chair", {"material": {"metal"}}),
         ("a glass of wine", {}),
+        ("a glass of clay", {}),
         ("a man sitting on a bench", {"action": {"sitting"}}),
         ("sitting men", {}),
         ("a man standing and waving", {}),
@@ -86,6 +87,19 @@ def test_terms_know_their_place_and_whom_they_describe():
     ]
     assert (reading.facts.main, reading.facts.nouns) == ("dog", {"dog", "couch"})
     assert [phrase.text for phrase in reading.chunks] == ["a small dog on a red sofa", "a red sofa"]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "terms"),
+    [
+        ("the left dog", ["dog"]),
+        ("a dog to the left of a cat", ["dog", "to the left of", "cat"]),
+        ("a dog left of a cat", ["dog", "left of", "cat"]),
+        ("a blorf", []),
+    ],
+)
+def test_terms_are_the_longest_at_their_place(phrase, terms):
+    assert [phrase[term.start : term.end] for term in read(phrase).terms] == terms
 
 
 @pytest.mark.parametrize(

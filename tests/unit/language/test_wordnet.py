@@ -78,6 +78,7 @@ def test_rivals_are_common_words_of_sisters_that_cannot_name_the_same(tiny):
 
 def test_a_synset_may_have_many_words(tiny):
     assert WordNet(tiny).may_name("flutea", "flutep")
+    assert WordNet(tiny).may_name("flutea", "entity")
     assert not WordNet(tiny).may_name("flutea", "banjo")
 
 

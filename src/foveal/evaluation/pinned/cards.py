@@ -26,6 +26,10 @@ _RULES = {
     "detection": "Average precision of a detector.",
     "grounding": "Share of boxes with an IoU of 0.5 at least.",
 }
+_PLACES = (
+    "  One place for annotations and one for images are enough. An image lies there under the name that its annotation",
+    "  gives, with or without the folders in it; the endings .jpg, .jpeg, .png and .webp are alike.",
+)
 _TIES = {
     "half": "a tie counts as in a random order: half",
     "against": "a tie counts as wrong",
@@ -150,7 +154,7 @@ def _measured(pinned: Pinned) -> str:
 def _files(pinned: Pinned, roots: Roots) -> str:
     from .readers import READERS
 
-    lines = ["Files, below the folder of --root; the first layout that is there is read:"]
+    lines = ["Files, below the folder of --root; the first layout that is there is read:", *_PLACES]
     for layout in READERS.get(pinned.reader, ()):
         lines.append(f"  {layout.name}:")
         for what, names in (("annotations", places(layout, pinned)), ("images", folders(layout, pinned))):
@@ -159,7 +163,10 @@ def _files(pinned: Pinned, roots: Roots) -> str:
                 lines.append(f"    {what:<11} {name:<60} {f'here: {found}' if found else 'not here'}".rstrip())
         if layout.example:
             lines.append(f"    looks like  {layout.example}")
-    return "\n".join(lines) if len(lines) > 1 else ""
+    members = pinned.options.get("files") or pinned.options.get("sets")
+    if members:
+        lines.append(f"  The folder of annotations holds all of {', '.join(members)}.")
+    return "\n".join(lines) if len(lines) > 1 + len(_PLACES) else ""
 
 
 def rules(pinned: Pinned) -> str:

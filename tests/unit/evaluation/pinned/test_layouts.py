@@ -1,8 +1,10 @@
 """A made-up folder in every layout of every reader: all layouts of a protocol give the same rows, and its images."""
 
+import contextlib
 import csv
 import io
 import json
+import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from foveal.evaluation.pinned.check import checked
 from foveal.evaluation.pinned.names import imagenet_names, imagenet_wnids, objectnet_folders
 from foveal.evaluation.pinned.readers import READERS
 from foveal.evaluation.pinned.readers.crops import Crops
-from foveal.evaluation.pinned.reading import Folders, Roots, places, read
+from foveal.evaluation.pinned.reading import Folders, Roots, folders, places, read
 from foveal.evaluation.pinned.registry import find, registry
 
 PAIRS = [("7", ["A red mug.", "Two mugs."]), ("12", ['Say "hi", now.', " A dog ran; 3.5 km "])]
@@ -613,3 +615,31 @@ def test_a_box_of_an_image_is_cut_at_the_border_and_turned_with_it(tmp_path):
             assert image.crop(red).getcolors() == [(100, (255, 0, 0))]
     with pytest.raises(ValueError, match=r"plain.png of 40 x 20 pixels shows nothing in the box \[50, 0, 10, 10\]"):
         crops.load(Path("outside.png"))
+
+
+EXAMPLES = [
+    (reader, layout)
+    for reader, layouts in READERS.items()
+    for layout in layouts
+    if re.match(r"([\w/-]+[.]jsonl?: )?[\[{]", layout.example)
+]
+
+
+@pytest.mark.parametrize(("reader", "layout"), EXAMPLES, ids=lambda value: getattr(value, "name", value))
+def test_an_example_as_the_card_prints_it_is_read_and_its_photo_found(tmp_path, reader, layout):
+    file, content = re.fullmatch(r"(?:([\w/-]+[.]jsonl?): )?(.*)", layout.example, re.DOTALL).groups()
+    for pinned in (pinned for pinned in registry().values() if pinned.reader == reader):
+        place = tmp_path / places(layout, pinned)[0]
+        put(place / file.removeprefix("data/") if file else place, content)
+        one_file = {"files": (Path(file).stem,)} if file and "files" in pinned.options else {}
+        alone = replace(pinned, options={**pinned.options, "first": 1, **one_file})
+        with contextlib.suppress(ValueError):  # another variant's split
+            rows = read(alone, Roots((tmp_path,))).rows
+            names = [name for row in rows for name in getattr(row, "images", None) or (row.image,)]
+            for photo in (tmp_path / folders(layout, pinned)[0] / name for name in names):
+                picture(photo if photo.suffix else photo.with_suffix(".png"))
+            images = read(alone, Roots((tmp_path,))).images
+            assert names
+            assert all(images.holds(images.place(name)) for name in names)
+            return
+    pytest.fail("no protocol of the reader takes the example")

@@ -135,7 +135,16 @@ def lvis(path: Path, options: Options) -> Data:
 
 
 _PHOTOS = ("coco/val2017", "coco/images/val2017", "coco/images")
-_COCO = '{"images": [{"id": 7, "file_name": ..., "width": ..., "height": ...}], "annotations": [{"image_id": 7, "bbox": [x, y, w, h], "category_id": 1}], "categories": [{"id": 1, "name": "person"}]}'  # noqa: E501
+_COCO = (
+    '{"images": [{"id": 7, "file_name": "000000000007.jpg", "width": 640, "height": 480}],'
+    ' "annotations": [{"image_id": 7, "bbox": [10, 20, 60, 40], "category_id": 1}],'
+    ' "categories": [{"id": 1, "name": "person"}]}'
+)
+_PANOPTIC = (
+    '{"images": [{"id": 7, "file_name": "000000000007.jpg", "width": 640, "height": 480}],'
+    ' "annotations": [{"image_id": 7, "segments_info": [{"category_id": 1, "bbox": [10, 20, 60, 40]}]}],'
+    ' "categories": [{"id": 1, "name": "person"}]}'
+)
 
 COCO = (
     Layout(
@@ -161,7 +170,7 @@ PANOPTIC = (
         ("coco/annotations/panoptic_val2017.json",),
         panoptic,
         _PHOTOS,
-        '{"images": ..., "annotations": [{"image_id": 7, "segments_info": [{"category_id": 1, "bbox": ...}]}]}',
+        _PANOPTIC,
     ),
 )
 OPEN_IMAGES = (

@@ -159,7 +159,8 @@ SUGAR_CREPE_PP = (
         ("sugar_crepe_pp", "sugarcrepe_pp"),
         sugar_crepe_pp,
         _VAL2017,
-        'swap_obj.json: [{"id": 0, "filename": ..., "caption": "A.", "caption2": "A\'.", "negative_caption": "B."}]',
+        'swap_obj.json: [{"id": 0, "filename": "000000000007.jpg", "caption": "A.", '
+        '"caption2": "A\'.", "negative_caption": "B."}]',
     ),
 )
 VALSE = (
@@ -176,7 +177,8 @@ VALSE = (
             "swig/images_512",
             "VisualDialog_val2018",
         ),
-        'plurals.json: {"key": {"image_file": ..., "caption": ..., "foil": ..., "mturk": {"caption": 3}}}',
+        'plurals.json: {"key": {"image_file": "000000000007.jpg", "caption": "A.", "foil": "B.", '
+        '"mturk": {"caption": 3}}}',
     ),
 )
 VL_CHECKLIST = (
@@ -194,7 +196,8 @@ ARO_BOXES = (
         ("aro/{file}",),
         aro_boxes,
         ("aro", "aro/images", "visual_genome/images"),
-        '[{"image_path": "images/1.jpg", "bbox_x": 0, "bbox_y": 0, "bbox_w": 9, "bbox_h": 9, "true_caption": ...}]',
+        '[{"image_path": "images/1.jpg", "bbox_x": 0, "bbox_y": 0, "bbox_w": 9, "bbox_h": 9, '
+        '"true_caption": "A.", "false_caption": "B.", "relation_name": "behind"}]',
     ),
 )
 ARO_ORDER = (
@@ -217,7 +220,7 @@ WINOGROUND = (
         "Parquet of the hub",
         ("winoground",),
         winoground_parquet,
-        example="columns id, image_0, image_1, caption_0, ...",
+        example="columns id, image_0, image_1, caption_0, caption_1, collapsed_tag",
     ),
 )
 MMVP = (

@@ -46,13 +46,19 @@ DOWNLOADED = Layout(
     ("dci/densely_captioned_images/annotations", "densely_captioned_images/annotations"),
     annotations,
     IMAGES,
-    '{"image": "sa_1545000.jpg", "short_caption": "A pump.", "extra_caption": "The pump stands ..."}',
+    '112956-data.json: {"image": "sa_1545000.jpg", "short_caption": "A pump.", "extra_caption": "The pump stands ..."}',
 )
 
 LAYOUTS = (DOWNLOADED,)
 LONG = (
     DOWNLOADED,
-    Layout("TULIP's", ("dci/dci_long.csv",), long_dci, IMAGES, "filepath<TAB>title in the first line"),
+    Layout(
+        "TULIP's",
+        ("dci/dci_long.csv",),
+        long_dci,
+        IMAGES,
+        "filepath<TAB>title in the first line, then photos/sa_1545000.jpg<TAB>The pump stands ...",
+    ),
 )
 GOAL = (
     Layout(

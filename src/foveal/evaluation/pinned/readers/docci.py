@@ -51,10 +51,14 @@ LAYOUTS = (
         ("docci/docci_descriptions.jsonlines",),
         descriptions,
         IMAGES,
-        '{"example_id": "test_00000", "split": "test", "image_file": "test_00000.jpg", "description": "..."}',
+        '{"example_id": "test_00000", "split": "test", "image_file": "test_00000.jpg", "description": "A view."}',
     ),
     Layout(
-        "HiMo-CLIP's", ("docci/test_set.jsonl",), himo, IMAGES, '{"image_file": "test_00000.jpg", "description": ...}'
+        "HiMo-CLIP's",
+        ("docci/test_set.jsonl",),
+        himo,
+        IMAGES,
+        '{"image_file": "test_00000.jpg", "description": "An outdoor view."}',
     ),
     Layout(
         "GOAL's",

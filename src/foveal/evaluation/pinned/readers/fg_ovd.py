@@ -52,8 +52,8 @@ LAYOUTS = (
         ("fg_ovd/{file}", "fg-ovd/{file}"),
         lines,
         _PHOTOS,
-        '{"img_path": "val2017/000000000007.jpg", "bbox": [x, y, w, h], "pos_expression": ["A red mug."], '
-        '"neg_expression": [ten texts], "width": 640, "height": 480}',
+        '{"img_path": "val2017/000000000007.jpg", "bbox": [10, 20, 60, 40], "pos_expression": ["A red mug."], '
+        '"neg_expression": ["A blue mug."], "width": 640, "height": 480}',
     ),
 )
 ORIGINAL = (
@@ -62,6 +62,8 @@ ORIGINAL = (
         ("fg_ovd/{file}", "fg-ovd/{file}", "FG-OVD/benchmarks/{file}"),
         lvis_form,
         _PHOTOS,
-        '{"images": ..., "annotations": [{"category_id": 1, "neg_category_ids": [2, 3]}], "categories": ...}',
+        '{"images": [{"id": 7, "file_name": "val2017/000000000007.jpg", "width": 640, "height": 480}], '
+        '"annotations": [{"image_id": 7, "bbox": [10, 20, 60, 40], "category_id": 1, "neg_category_ids": [2]}], '
+        '"categories": [{"id": 1, "name": "A red mug."}, {"id": 2, "name": "A blue mug."}]}',
     ),
 )

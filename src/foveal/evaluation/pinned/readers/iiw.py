@@ -42,9 +42,7 @@ IMAGES = (
     "docci/images",
     "dci/densely_captioned_images/photos",
 )
-_EXAMPLE = (
-    'DOCCI_Test: {"image": "test_00731", "IIW": "A clean hall ..."}; IIW-400: {"image/key": "aar_test_04600", ...}'
-)
+_EXAMPLE = 'IIW-400/data.jsonl: {"image/key": "aar_test_04600", "IIW": "A clean hall ..."}'
 
 _RENAMED = {"test_": "train_"}  # DOCCI's photos of the set lie in one split or the other
 

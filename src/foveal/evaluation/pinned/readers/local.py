@@ -101,7 +101,7 @@ SORCE = (
         ("sorce-1k/dataset.jsonl", "sorce/sorce_1k_dataset.jsonl"),
         sorce,
         ("sorce-1k/{images}", "sorce/{images}"),
-        '{"image": "sa_1922.jpg", "caption": "A yellow lollipop ...", "bbox": [[x, y, w, h]]}',
+        '{"image": "sa_1922.jpg", "caption": "A yellow lollipop ...", "bbox": [[10, 20, 60, 40]]}',
     ),
 )
 REIRCOCO = (
@@ -110,7 +110,7 @@ REIRCOCO = (
         ("reircoco/reircoco_val.json",),
         reircoco,
         _TRAIN2014,
-        '{"images": [{"file_name": "COCO_train2014_000000000007.jpg", "expressions": ["..", ".."]}]}',
+        '{"images": [{"file_name": "COCO_train2014_000000000007.jpg", "expressions": ["A red mug."]}]}',
     ),
 )
 ILIAS = (
@@ -135,7 +135,7 @@ REFCOCO = (
         ("{family}/{split}.json",),
         refcoco_json,
         _TRAIN2014,
-        '[{"file_name": "COCO_train2014_000000000007.jpg", "bbox": [x, y, w, h], "expressions": ["the left man"]}]',
+        '[{"file_name": "COCO_train2014_000000000007.jpg", "bbox": [10, 20, 60, 40], "expressions": ["the left man"]}]',
     ),
 )
 HIMO = (
@@ -155,7 +155,8 @@ POPE = (
         _POPE,
         pope,
         _VAL2014,
-        '{"question_id": 1, "image": "COCO_val2014_....jpg", "text": "Is there a cat in the image?", "label": "no"}',
+        '{"question_id": 1, "image": "COCO_val2014_000000000007.jpg", '
+        '"text": "Is there a cat in the image?", "label": "no"}',
     ),
 )
 POPE_AS_CHOICE = (Layout("as downloaded", _POPE, pope_as_choice, _VAL2014, POPE[0].example),)

@@ -55,7 +55,8 @@ LAYOUTS = (
         ("sharegpt4v/share-captioner_coco_lcs_sam_1246k_1107.json", "share-captioner_coco_lcs_sam_1246k_1107.json"),
         conversations,
         ("sam/images", "share4v/sa_000000/images", "sharegpt4v/sam/images", "sharegpt4v/images", "share4v"),
-        '[{"id": "sa_5", "image": "sam/images/sa_5.jpg", "conversations": [{...}, {"value": "The ..."}]}]',
+        '[{"id": "sa_5", "image": "sam/images/sa_5.jpg", '
+        '"conversations": [{"value": "What is it?"}, {"value": "A pump."}]}]',
     ),
     Layout(
         "LoTLIP's",

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..locking import try_lock
+
 
 def is_remote(index: str | Path) -> bool:
     """True for the URI of an object store, such as "s3://bucket/index"."""
@@ -24,15 +26,11 @@ def alone(index: str | Path) -> Iterator[None]:
     if is_remote(index):
         yield
         return
-    import fcntl
-
     path = Path(index, ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"Another foveal index is writing to '{index}'. Wait for it.") from error
+        if not try_lock(lock):
+            raise ValueError(f"Another foveal index is writing to '{index}'. Wait for it.")
         if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):  # another may lie there
             raise ValueError(f"'{index}' was deleted a moment ago. Run the same command again.")
         yield

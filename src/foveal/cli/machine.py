@@ -14,6 +14,10 @@ Dtype = Annotated[
         show_default="the index's, at first auto",
     ),
 ]
+QueryDtype = Annotated[
+    Literal["auto", "fp32", "bf16"] | None,
+    typer.Option(help="Precision of the model.", show_default="fp32; to cast weights takes longer than one query"),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads that a model computes with. Beside other work: fewer than processors."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .machine import Dtype, Threads, use_threads
+from .machine import QueryDtype, Threads, use_threads
 
 if TYPE_CHECKING:
     from ..types import Hit
@@ -27,7 +27,7 @@ def search(  # noqa: PLR0913  # an argument for each option
         float, typer.Option(min=0.1, max=10, help="More finds more of the best, below 1 is faster: large indices.")
     ] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Write hits to this .json, .csv, .html or .png too.")] = None,
-    dtype: Dtype = None,
+    dtype: QueryDtype = None,
     threads: Threads = None,
     model: Annotated[str | None, typer.Option(help="The index's model, if not under its own name.")] = None,
     server: Annotated[
@@ -48,7 +48,7 @@ def search(  # noqa: PLR0913  # an argument for each option
     options = {"box": parse_box(box), "exclude": exclude, "where": where, "k": k, "mode": mode}
     requests = [{"text": line, **options} for line in texts]
     asked = _by_server(index, model, image, requests) if server and accuracy == 1 and dtype is None else None
-    answers, thumbnail = asked or _here(index, image, requests, model=model, dtype=dtype, accuracy=accuracy)
+    answers, thumbnail = asked or _here(index, image, requests, model=model, dtype=dtype or "fp32", accuracy=accuracy)
     for number, (line, hits) in enumerate(zip(texts, answers, strict=True)):
         print(as_lines(hits, line if len(texts) > 1 else ""))
         if out is not None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .machine import Dtype, Threads, use_threads
+from .machine import QueryDtype, Threads, use_threads
 
 
 def similar(
@@ -13,7 +13,7 @@ def similar(
     picture: Annotated[str, typer.Argument(help="A picture of the index, by path or id, or any picture file.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many pictures.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Write hits to this .json, .csv, .html or .png too.")] = None,
-    dtype: Dtype = None,
+    dtype: QueryDtype = None,
     threads: Threads = None,
     model: Annotated[str | None, typer.Option(help="The index's model, if not under its own name.")] = None,
 ) -> None:
@@ -27,7 +27,7 @@ def similar(
     from ..search.contact_sheet import as_lines, write_hits
 
     use_threads(threads)
-    searcher = Searcher.open(index, model=model, dtype=dtype)
+    searcher = Searcher.open(index, model=model, dtype=dtype or "fp32")
     hits = searcher.similar(picture, k)
     print(as_lines(hits))
     if out is not None:

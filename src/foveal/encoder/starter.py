@@ -84,7 +84,8 @@ def starter_of(
         ValueError: If a package or a tensor is missing.
     """
     packaged, folder = packaged_weights()
-    model: DualEncoder = weights.build(CONFIG, packaged | {name: tensor.float() for name, tensor in alignment.items()})
+    state = packaged | {name: tensor.float() for name, tensor in alignment.items()}
+    model: DualEncoder = weights.build(CONFIG, state, finite=True)  # so words that no text has are not read
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return Encoder(
         model.eval().to(place),

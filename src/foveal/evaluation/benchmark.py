@@ -1,6 +1,6 @@
 """A benchmark: samples, and the tasks that are measured on them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -30,6 +30,14 @@ class Task(Protocol):
 
     def __call__(self, encoded: Encoded) -> Result:
         """Ask."""
+
+
+@runtime_checkable
+class PictureTask(Task, Protocol):
+    """A task that looks at pictures themselves: what it needs of an encoder is more than embeddings."""
+
+    def measure(self, encoder: object, samples: Sequence[Sample], load: Callable[[Path], Path | bytes]) -> Result:
+        """Ask about pictures, each read when its turn comes."""
 
 
 @runtime_checkable
@@ -97,11 +105,18 @@ class Benchmark:
                     "Leave this task out, or bring other samples."
                 )
         exact = encoder.decoding(scaled=self.scaled_decoding)
-        encoded = encode(exact, measurable, [task.needs(measurable) for task in self.tasks], self.images.load)
-        return {
-            task.name: replace(task(encoded), unit=task.unit, found=counts[task.name], total=task.count(everything))
-            for task in self.tasks
-        }
+        needs = [task.needs(measurable) for task in self.tasks if not isinstance(task, PictureTask)]
+        encoded = encode(exact, measurable, needs, self.images.load) if needs else None
+        results = {}
+        for task in self.tasks:
+            if isinstance(task, PictureTask):
+                result = task.measure(exact, measurable, self.images.load)
+            else:
+                assert encoded is not None
+                result = task(encoded)
+            found, total = counts[task.name], task.count(everything)
+            results[task.name] = replace(result, unit=task.unit, found=found, total=total)
+        return results
 
     def _has_picture(self, sample: Sample) -> bool:
         """The sample carries its picture, or it is there."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..encoder import EncodedImages, EncodedTexts, Encoder
 from ..encoder.scores import Score
-from ..types import Box, Kind
+from ..encoder.segmenting import Segmenting
+from ..types import Box, Kind, Segmentation
 from .cache import Cache, Rows, picture_keys, text_key
 from .encoded import Encodes, Loaded
 
@@ -106,6 +107,18 @@ class Shared:
         for text, (row,) in self._encoded(new, lambda text: [text_key(text, kind)], encode):
             self._texts[kind, text] = row
         return EncodedTexts(torch.stack([self._texts[kind, text] for text in texts]))
+
+    def segment(
+        self, pictures: Iterable[Path | bytes], names: Sequence[str], *, templates: Sequence[str], settings: Segmenting
+    ) -> list[Segmentation]:
+        """Return what every pixel shows; nothing of it is remembered.
+
+        Raises:
+            ValueError: If the encoder cannot do so.
+        """
+        if not isinstance(self.encoder, Encoder):
+            raise ValueError(f"A {type(self.encoder).__name__} cannot label pixels. Give an encoder of `foveal.load`.")  # noqa: TRY004
+        return self.encoder.segment(pictures, names, templates=templates, settings=settings)
 
     @property
     def _cropped(self) -> bool:

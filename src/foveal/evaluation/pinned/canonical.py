@@ -125,6 +125,24 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """An image and its label map.
+
+    Attributes:
+        image: The file's name.
+        labels: The label map's file, from the annotation's folder on.
+    """
+
+    form: ClassVar[str] = "masks"
+    image: str
+    labels: str
+
+    def line(self) -> list[object]:
+        """Return what is hashed: names, not pixels."""
+        return [stem(self.image), stem(self.labels)]
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A question about an image, answered with yes or no.
 
@@ -144,7 +162,7 @@ class Question:
         return [stem(self.image), self.question, self.answer]
 
 
-Row = Captions | Ladder | Case | Box | Label | Question
+Row = Captions | Ladder | Case | Box | Label | Mask | Question
 
 
 def stem(name: str) -> str:

@@ -20,6 +20,10 @@ _RULES = {
     "regions": "Top-1: a box's phrase ties with or beats all its negatives. RoIAlign with one bin.",
     "box-classes": "Top-1 and top-5 of the box's class; a class is the mean of its prompts. RoIAlign with one bin. "
     "Boxes are cut at the border of the image.",
+    "oracle-boxes": "AP at IoU 0.5 of true boxes, each with its five best classes, by faster-coco-eval. A "
+    "box's score is the softmax of 50 times the cosine. RoIAlign with one bin.",
+    "segmentation": "Mean over classes of intersection over union, of all pixels of the set. Similarities of "
+    "dense features are upsampled and averaged over windows; a class is the mean of its prompts.",
     "classes": "Top-1 and top-5 of the image's class; a class is the mean of its prompts.",
     "ladder": "Per image the correlation of 1 to K with the similarities of K growing texts; the mean over images.",
     "yes-no": "Accuracy of an answer in words.",

@@ -25,6 +25,8 @@ TaskName = Literal[
     "group-choice",
     "regions",
     "box-classes",
+    "oracle-boxes",
+    "segmentation",
     "classes",
     "ladder",
     "yes-no",

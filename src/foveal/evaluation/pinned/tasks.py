@@ -9,23 +9,29 @@ from typing import Any, cast
 
 from PIL import Image
 
+from ...data.classes import class_names, ov_coco
 from ...data.formats.boxes import Frame, frame_of
+from ...encoder.segmenting import Segmenting
 from ...types import Negative, Region, Sample
 from ..benchmark import Benchmark, Task
 from ..choice import CaptionChoice, Draws, Levels, RegionChoice
-from ..classification import Classification
+from ..classification import Classification, imagenet_prompts
 from ..gallery import GroupedGallery, Ranking
 from ..group_choice import GroupChoice, Score
 from ..growing import Growing
+from ..oracle_boxes import OracleBoxes
 from ..regions import RegionClassification
 from ..retrieval import Direction, Retrieval
+from ..segmentation import SegmentationTask
 from ..two_positives import TwoPositives
-from .canonical import Box, Captions, Case, Edges, Label, Ladder, ordered, stem
+from .canonical import Box, Captions, Case, Edges, Label, Ladder, Mask, ordered, stem
 from .readers.crops import Crops
 from .reading import Data
 from .registry import Pinned
 
 log = logging.getLogger(__name__)
+
+_VOC_CLASSES = 20  # the first of the names that are asked for with a background of rest
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,28 @@ def _box_classes(pinned: Pinned, data: Data) -> Measured:
     return Measured(tuple(map(_region(data), cast("Sequence[Box]", data.rows))), task, data)
 
 
+def _oracle_boxes(pinned: Pinned, data: Data) -> Measured:
+    novel = ov_coco()[1] if pinned.options.get("classes") == "ov-coco" else ()
+    task = OracleBoxes(classes=data.classes, novel=novel, prompts=data.prompts)
+    return Measured(tuple(map(_region(data), cast("Sequence[Box]", data.rows))), task, data)
+
+
+def _segmentation(pinned: Pinned, data: Data) -> Measured:
+    rows, options = cast("Sequence[Mask]", data.rows), pinned.options
+    folder = data.path if data.path.is_dir() else data.path.parent
+    names = class_names(options["classes"])
+    windows = {name: options[name] for name in ("short", "window", "stride", "scale", "threshold") if name in options}
+    task = SegmentationTask(
+        names=names,
+        classes=_VOC_CLASSES if options.get("background") == "rest" else len(names),
+        masks={stem(row.image): folder / row.labels for row in rows},
+        background=options.get("background", "ignored"),
+        templates=imagenet_prompts(),
+        settings=Segmenting(**windows),
+    )
+    return Measured(tuple(Sample(stem(row.image), data.images.place(row.image)) for row in rows), task, data)
+
+
 def _classes(pinned: Pinned, data: Data) -> Measured:
     rows = cast("Sequence[Label]", data.rows)
     samples = [Sample(row.image, data.images.place(row.image), captions=(str(row.label),)) for row in rows]
@@ -240,6 +268,8 @@ _BUILD: Mapping[str, Callable[[Pinned, Data], Any]] = {
     "group-choice": _group_choice,
     "regions": _regions,
     "box-classes": _box_classes,
+    "oracle-boxes": _oracle_boxes,
+    "segmentation": _segmentation,
     "classes": _classes,
     "ladder": _ladder,
 }

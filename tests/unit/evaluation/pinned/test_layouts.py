@@ -305,6 +305,12 @@ FOLDERS = {
     ("objectnet", "as downloaded"): lambda r: [
         picture(r / f"objectnet-1.0/images/{name}/p.png") for name in ("umbrella", "still_camera", "squeegee")
     ],
+    ("ade20k", "as downloaded"): lambda r: [
+        picture(r / f"ADEChallengeData2016/annotations/validation/ADE_val_0000000{n}.png") for n in (1, 2)
+    ],
+    ("voc", "as downloaded"): lambda r: put(
+        r / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt", "2007_000033\n2007_000042\n"
+    ),
     ("coco-boxes", "as downloaded"): lambda r: put(r / "coco/annotations/instances_val2017.json", boxes()),
     ("lvis-boxes", "as downloaded"): lambda r: put(r / "lvis/lvis_v1_val.json", lvis()),
     ("panoptic-boxes", "as downloaded"): lambda r: put(
@@ -450,6 +456,19 @@ def test_folders_of_numbers_are_numbers(tmp_path):
     FOLDERS["imagenet-v2", "as downloaded"](tmp_path)
     data = read(find("imagenet-v2@matched-80"), Roots((tmp_path,)))
     assert {stem(row.image): row.label for row in data.rows} == {"p2": 2, "p10": 10}
+
+
+def test_classes_that_do_not_exist_in_ov_coco_are_not_asked(tmp_path):
+    content = boxes()
+    content["categories"] = [{"id": 1, "name": "dog"}, {"id": 2, "name": "hot dog"}]
+    content["annotations"] = [
+        {"image_id": content["images"][0]["id"], "bbox": [1, 2, 3, 4], "category_id": number} for number in (1, 2)
+    ]
+    put(tmp_path / "coco/annotations/instances_val2017.json", content)
+    data = read(find("coco-oracle-boxes@ov17"), Roots((tmp_path,)))
+    assert [row.right for row in data.rows] == [("dog",)]
+    assert len(data.classes) == 65
+    assert "hot dog" not in data.classes
 
 
 def test_classes_of_a_part_are_counted_within_it(tmp_path):

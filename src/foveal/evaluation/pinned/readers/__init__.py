@@ -3,7 +3,22 @@
 from collections.abc import Mapping
 
 from ..reading import Layout
-from . import boxes, chinese, choices, coco, dci, docci, fg_ovd, flickr30k, iiw, imagenet, local, share_gpt4v, urban1k
+from . import (
+    boxes,
+    chinese,
+    choices,
+    coco,
+    dci,
+    docci,
+    fg_ovd,
+    flickr30k,
+    iiw,
+    imagenet,
+    local,
+    masks,
+    share_gpt4v,
+    urban1k,
+)
 
 READERS: Mapping[str, tuple[Layout, ...]] = {
     "urban1k": urban1k.LAYOUTS,
@@ -39,6 +54,8 @@ READERS: Mapping[str, tuple[Layout, ...]] = {
     "panoptic-boxes": boxes.PANOPTIC,
     "openimages-boxes": boxes.OPEN_IMAGES,
     "boxclass-cn": boxes.CHINESE,
+    "ade20k": masks.ADE20K,
+    "voc": masks.VOC,
     "fg-ovd": fg_ovd.LAYOUTS,
     "fg-ovd-original": fg_ovd.ORIGINAL,
     "sugarcrepe": choices.SUGAR_CREPE,

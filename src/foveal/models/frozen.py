@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..outside import read_object
 from ..writing import replacing
+from .tensors import write_tensors
 
 REFERENCE = "frozen.json"
 WEIGHTS = "frozen.safetensors"
@@ -32,12 +33,9 @@ class FrozenWeights:
     @classmethod
     def store(cls, tensors: Mapping[str, Tensor], folder: Path) -> "FrozenWeights":
         """Write weights into a folder, all or nothing."""
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         with replacing(folder / WEIGHTS, durable=True) as partial:
-            save_file(contiguous, partial, metadata={"format": "pt"})
-            with partial.open("rb") as written:
-                sha256 = file_digest(written, "sha256").hexdigest()
-        return cls(folder, sha256)
+            write_tensors(partial, tensors)
+        return cls(folder, _sha256(folder / WEIGHTS))
 
     def refer(self, folder: Path, place: Path) -> None:
         """Write into a model folder that it needs these weights, by the way to them from its final place."""
@@ -73,7 +71,11 @@ def read(folder: Path) -> dict[str, Tensor]:
     way = f"Copy the run's {WEIGHTS} to {frozen.folder.resolve()}"
     if not file.is_file():
         raise ValueError(f"{folder} lacks its frozen weights: {file.resolve()} is missing. {way}.")
-    with file.open("rb") as opened:
-        if file_digest(opened, "sha256").hexdigest() != frozen.sha256:
-            raise ValueError(f"{folder} was trained on other frozen weights than those of {file.resolve()}. {way}.")
+    if _sha256(file) != frozen.sha256:
+        raise ValueError(f"{folder} was trained on other frozen weights than those of {file.resolve()}. {way}.")
     return dict(load_file(file))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..outside import read_json, shown
@@ -47,6 +47,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"There is no {path}. Name a folder that holds a model.")
     return _without_prefixes(_read_shards(path) if path.name.endswith(_INDEX) else _read_file(path))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as a file of safetensors, which others may read as they may read any new file."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+    path.chmod(mode)  # safetensors lets nobody but the owner read
 
 
 def shards(index: Path) -> list[str]:

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from shutil import copymode
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -25,7 +23,7 @@ from .dual_encoder import DualEncoder
 from .layouts import from_public, is_open_clip, is_openai, needs_no_config
 from .parts import TRUSTED_MODULES, part_rows, read_parts
 from .starter_towers import from_networks
-from .tensors import read_tensors
+from .tensors import read_tensors, write_tensors
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +53,8 @@ def save(model: DualEncoder, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial = {name: folder / f".{name}.partial" for name in (WEIGHTS, CONFIG)}
     try:
-        state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(state, partial[WEIGHTS], metadata={"format": "pt"})
+        write_tensors(partial[WEIGHTS], model.state_dict())
         partial[CONFIG].write_text(_config_text(model.config), encoding="utf-8")
-        copymode(partial[CONFIG], partial[WEIGHTS])  # safetensors lets nobody but the owner read
         for path in partial.values():
             flush(path)
         for name, path in partial.items():

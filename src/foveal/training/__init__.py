@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .evaluate import Evaluate
     from .feed import Feed, open_data
     from .optimizer import Optimizer
     from .run import Batch, CarryingObjective, Data, Machine, Objective, Run, Trainable
@@ -14,6 +15,7 @@ __all__ = [
     "Batch",
     "CarryingObjective",
     "Data",
+    "Evaluate",
     "Feed",
     "Machine",
     "Objective",
@@ -28,6 +30,7 @@ _HOMES = {
     "Batch": "run",
     "CarryingObjective": "run",
     "Data": "run",
+    "Evaluate": "evaluate",
     "Feed": "feed",
     "Machine": "run",
     "Objective": "run",

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ..encoder.protocol import FILE as PROTOCOL
 from ..models.frozen import FrozenWeights
 from ..models.frozen import read as read_frozen
+from ..models.tensors import write_tensors
 from ..models.weights import WEIGHTS
 from ..writing import flush, replacing
 from .run import ConfiguredModel, Trainable
@@ -246,8 +247,7 @@ def _write_weights(
         tensors: The weights by name.
         frozen: Those that are not in `tensors`.
     """
-    unshared = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(unshared, folder / WEIGHTS, metadata={"format": "pt"})
+    write_tensors(folder / WEIGHTS, tensors)
     if isinstance(model, ConfiguredModel):
         model.save_config(folder)
     if frozen is not None:

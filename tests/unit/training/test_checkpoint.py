@@ -192,3 +192,8 @@ def test_a_checkpoint_without_hashes_that_can_not_be_read_is_named_all_the_same(
     with pytest.raises(ValueError, match=rf"step-000008 is damaged: {name} .*step-000004 beside it is whole") as caught:
         checkpoint.last_whole(beside)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_may_be_read_by_whom_the_config_may_be_read(tmp_path):
+    place = save(tmp_path, 3)
+    assert (place / "model.safetensors").stat().st_mode == (place / "config.json").stat().st_mode

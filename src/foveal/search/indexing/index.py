@@ -1,20 +1,22 @@
 """Building an index, and keeping it up to date with its source."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ...data.files import MOST_BYTES
+from ...flow import batched, in_order
 from ...writing import replacing
 from ..failures import reason_of
 from ..lock import alone, is_remote
 from ..sources import Entry, Listing, check_source
 from ..store import SCORES_VERSION, Layout, Store
-from .plan import Batch, IndexPlan, Report, batches
+from .plan import IndexPlan, Report
 from .read import Read, read_entry
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ class Indexing:
             from .ray import encode_with_ray
 
             staging = Path(self.staging or Path(self.index) / "staging")
-            work = list(batches(plan, self.batch))
+            work = list(batched(plan, self.batch))
             if work:
                 encoder()  # refused here, not in a worker, if it is another model
             encode_with_ray(plan, work, store, open_encoder, staging, workers=self.workers)
@@ -219,25 +221,23 @@ class Indexing:
 
     def _encode_here(self, plan: IndexPlan, store: Store, encoder: "Callable[[], Encoder]") -> None:
         """Do three things at once: read and decode the next batch, embed this one, write the last one."""
-        with ThreadPoolExecutor(self.workers) as readers, ThreadPoolExecutor(1) as writer:
-            writing: Future[None] | None = None
-            try:
-                for read in _ahead(readers, batches(plan, self.batch), store.layout.thumbnail):
-                    pictures = plan.sort_out(read)
-                    if not pictures:
-                        continue
-                    from .encode import encode_rows
+        work = partial(_read, store.layout.thumbnail)
+        entries = in_order(ThreadPoolExecutor(self.workers), work, plan, ahead=self.batch)
+        writing: Future[None] | None = None
+        with closing(entries), ThreadPoolExecutor(1) as writer:
+            for batch in batched(entries, self.batch):
+                pictures = plan.sort_out(batch)
+                if not pictures:
+                    continue
+                from .encode import encode_rows
 
-                    rows, broken = encode_rows(encoder(), store.layout, pictures)
-                    plan.refuse(broken)
-                    if writing is not None:
-                        writing.result()
-                    writing = writer.submit(plan.write, rows, rows["id"].to_pylist())
+                rows, broken = encode_rows(encoder(), store.layout, pictures)
+                plan.refuse(broken)
                 if writing is not None:
                     writing.result()
-            except BaseException:
-                readers.shutdown(wait=False, cancel_futures=True)
-                raise
+                writing = writer.submit(plan.write, rows, rows["id"].to_pylist())
+            if writing is not None:
+                writing.result()
 
     def _write_report(self, store: Store, report: Report) -> None:
         """Write the report beside the index; into its notes in an object store."""
@@ -253,13 +253,7 @@ def precision_of(index: str) -> "Precision":
     return Store.open(index).facts.get("precision", "fp32") if Store.is_there(index) else "auto"
 
 
-def _ahead(readers: ThreadPoolExecutor, work: Iterable[Batch], thumbnail: int) -> Iterator[list[tuple[Entry, Read]]]:
-    """Yield each batch read, while the one before is worked on."""
-    waiting: list[tuple[Entry, Future[Read]]] = []
-    for batch in work:
-        coming = [(entry, readers.submit(read_entry, entry, known_hash, thumbnail)) for entry, known_hash in batch]
-        if waiting:
-            yield [(entry, reading.result()) for entry, reading in waiting]
-        waiting = coming
-    if waiting:
-        yield [(entry, reading.result()) for entry, reading in waiting]
+def _read(thumbnail: int, item: tuple[Entry, str]) -> tuple[Entry, Read]:
+    """Return an entry of a plan with its picture as it was read."""
+    entry, known_hash = item
+    return entry, read_entry(entry, known_hash, thumbnail)

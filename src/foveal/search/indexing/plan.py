@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,7 +15,7 @@ from .read import Loaded, Read, Unreadable
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[tuple[Entry, str], ...]
+Batch = Sequence[tuple[Entry, str]]
 """Pictures to read, each with the hash of its indexed content, or ""."""
 
 MOST_GONE = 10
@@ -58,13 +57,6 @@ class Report:
         line += f"{self.forgotten} forgotten; {len(self.broken)} broken, {other_files} other files passed over"
         line += f" ({counts(self.passed_over)})." if other_files else "."
         return line + (f"\n{self.remark}" if self.remark else "")
-
-
-def batches(entries: Iterable[tuple[Entry, str]], size: int) -> Iterator[Batch]:
-    """Yield the entries of a plan in batches of at most `size`."""
-    rest = iter(entries)
-    while batch := tuple(islice(rest, size)):
-        yield batch
 
 
 class IndexPlan:

@@ -15,7 +15,6 @@ from typing import Any
 from ...encoder import Encoder
 from ...writing import replacing
 from ..fingerprint import probe
-from ..sources import Entry
 from ..store import Layout, Store, schema
 from .encode import encode_rows
 from .plan import Batch, IndexPlan
@@ -77,7 +76,7 @@ def encode_with_ray(
 class _Work:
     """One batch, wrapped so that Ray takes it for one value."""
 
-    entries: tuple[tuple[Entry, str], ...]
+    entries: Batch
 
 
 class _Worker:
@@ -92,7 +91,7 @@ class _Worker:
         files = [str(self.fragment(work.entries)) for work in rows["work"]]
         return {"number": list(rows["number"]), "fragment": files}
 
-    def fragment(self, entries: tuple[tuple[Entry, str], ...]) -> Path:
+    def fragment(self, entries: Batch) -> Path:
         """Return the file with the rows of one batch, named by its content, so that it is made only once."""
         import pyarrow
 

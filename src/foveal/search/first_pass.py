@@ -12,6 +12,7 @@ from ..encoder.scores import Needs
 from .query import MODES
 from .scoring import EncodedQuery
 from .store import FEATURES, METADATA, Numbered, Store
+from .store.arrow import taken
 from .store.features import Features
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Shortlist:
         ids = [self.ids[place] for place in places.tolist()]
         rows, features = self.read(ids)
         order = _places(rows, ids)
-        return rows.select(METADATA).take(order.numpy()).to_pylist(), features.select(order)
+        return taken(rows.select(METADATA), order.numpy()).to_pylist(), features.select(order)
 
 
 class FirstPass:

@@ -20,9 +20,9 @@ ROUNDS = 5  # of k-means
 GROUPS = 6  # groups in whose cells a token's cell is sought
 PROBES = 64
 """Cells that each token of a query looks into."""
-CLOSER = 0.02
+CLOSER = 0.015
 """Share of an index whose images, found by cells, are compared by remainders, at an accuracy of 1 ..."""
-FEWEST, MOST = 800, 5_000
+FEWEST, MOST = 1_000, 5_000
 """... and how many these are at least and at most."""
 DIRECTIONS = 128  # of a remainder; tokens that are wider are projected on so many
 EDGES, LEVELS = (-0.9816, 0.0, 0.9816), (-1.510, -0.4528, 0.4528, 1.510)

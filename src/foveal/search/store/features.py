@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...types import Box
+from .arrow import lengths_of
 from .layout import Layout
 from .tensors import matrix, padded_rows, unit_rows
 
@@ -46,7 +47,7 @@ class Features:
         if "tokens" in has:
             tokens = unit_rows(rows["tokens"], layout.tokens, layout.token_width)
         if "regions" in has:
-            lengths = torch.tensor(rows["regions"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
+            lengths = torch.from_numpy(lengths_of(rows["regions"]))
             mask = torch.arange(int(lengths.max()) if count else 0) < lengths[:, None]
             regions = F.normalize(padded_rows(rows["regions"], mask.shape[1], layout.embed_width), dim=-1)
             boxes = padded_rows(rows["boxes"], mask.shape[1], 4)

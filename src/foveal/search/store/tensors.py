@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .arrow import chunks, flat_numbers
+from .arrow import chunks, flat_numbers, lengths_of
 
 
 def matrix(column: Any, width: int) -> Tensor:
@@ -28,7 +28,7 @@ def padded_rows(column: Any, most: int, width: int) -> Tensor:
     """Return a column of lists of lists, each filled up with its first."""
     import pyarrow as pa
 
-    lengths = np.concatenate([np.zeros(0, np.int64), *(chunk.value_lengths() for chunk in chunks(column))])
+    lengths = lengths_of(column)
     member = np.arange(most) * (np.arange(most) < lengths[:, None]) + (lengths.cumsum() - lengths)[:, None]
     members = pa.chunked_array([chunk.flatten() for chunk in chunks(column)], column.type.value_type)
     return matrix(members, width)[torch.from_numpy(member)]

@@ -1,6 +1,8 @@
 """A small index is read from one file, as long as that is what the tables hold."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,24 @@ def test_a_search_needs_no_vector_store(index, encoder, monkeypatch):
     assert searcher.count == 10
     with pytest.raises(ValueError, match=r"An index needs lancedb\. Install it"):
         searcher.thumbnail(id_of("001.jpg"))
+
+
+COLD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from conftest import encoder_of
+from foveal.search import Searcher
+hits = Searcher.open(sys.argv[2], encoder_of()).search("a cat", k=3)
+print(len(hits), *sorted({"lancedb", "pandas", "transformers"} & set(sys.modules)))
+"""
+
+
+def test_a_process_that_searches_imports_no_vector_store(index):
+    """Nor pandas, which pyarrow imports to ask it whether what it was given is its own."""
+    command = [sys.executable, "-c", COLD, str(Path(__file__).parents[1]), str(index)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["3"]
 
 
 def test_without_it_the_tables_give_the_same(index, encoder):

@@ -51,6 +51,15 @@ def test_two_processes_train_to_the_weights_of_one(alone, tmp_path, kind):
 
 
 @pytest.mark.slow
+def test_two_processes_train_adapters_beside_a_frozen_tower_to_the_weights_of_one(small, tmp_path):
+    tuning = ("tuning.rank=2", "tuning.towers=vision", "tuning.frozen=text", "optimizer.layer_decay=0.8")
+    one = fit(small.small_run(*SETTINGS, *tuning), tmp_path / "one", progress=False)
+    run_two(tmp_path / "two", *tuning)
+    together, alone = (load_file(folder / "model.safetensors") for folder in (tmp_path / "two", one))
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_two_processes_resume_bit_for_bit(tmp_path, kind):
     setting = f"machine.parallel={kind}"

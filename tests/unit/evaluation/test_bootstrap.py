@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.evaluation.bootstrap import draws, interval, mean, mean_of_means, median
+from foveal.evaluation.bootstrap import draws, interval, mean, mean_of_means, median, weighted_means
 
 
 def alone(count):
@@ -81,3 +81,9 @@ def test_draws_do_not_depend_on_how_many_are_made_at_once():
     whole, few = (torch.cat(list(draws(11, 30, 0, step))) for step in (30, 4))
     assert whole.sum(dim=1).tolist() == [11] * 30
     assert torch.equal(whole, few)
+
+
+def test_weighted_means_with_one_label_are_the_mean():
+    values, weights = torch.rand(7).double(), torch.rand(3, 7).double()
+    one = weighted_means(torch.zeros(7, dtype=torch.long), torch.ones(1).double())
+    torch.testing.assert_close(one(values, weights), mean(values, weights))

@@ -99,3 +99,38 @@ def test_a_box_without_area_is_counted_and_left_out(encoder):
     flat = Sample("flat", b"f", regions=(Region((0.5, 0.0, 0.5, 1.0), "good", (Negative("bad"),)),))
     result = Benchmark((*region_samples(), flat), (RegionChoice(),))(encoder(REGIONS))["region_choice"]
     assert (result.found, result.total) == (3, 4)
+
+
+def value(encoder, samples, task, known):
+    result = Benchmark(samples, (task,))(encoder(known))[task.name]
+    return {name: metric.value for name, metric in result.metrics.items()}, result
+
+
+A, B, C, D = b"a", b"b", b"c", b"d"  # pictures
+
+
+def test_a_caption_against_all_of_its_shuffles(encoder):
+    negatives = tuple(Negative(text) for text in ("n1", "n2"))
+    samples = [
+        Sample("a", A, captions=("p",), caption_negatives=negatives),
+        Sample("b", B, captions=("p",), caption_negatives=negatives),
+    ]
+    known = {A: (1, 0), B: (0, 1), "p": (1, 0.2), "n1": (1, 0.2), "n2": (0, 1)}
+    task = CaptionChoice(together=True, ties="right")
+    metrics, result = value(encoder, samples, task, known)
+    assert result.queries["cases"].outcome.tolist() == [1, 0]  # a: draws with n1, which is right here
+    assert (metrics["mean"], result.found, result.unit) == (50, 2, "cases")
+    assert value(encoder, samples, CaptionChoice(together=True), known)[0]["mean"] == 0
+
+
+def test_kinds_are_put_together_as_groups_and_as_a_tree():
+    right = torch.tensor([True, True, False, True, False, False])
+    kinds = ["add_att", "add_obj", "add_obj", "swap_att", "swap_att", "swap_att"]
+    metrics = pair_metrics(right, torch.arange(6), kinds, "groups")
+    assert metrics["add"].value == pytest.approx(75)  # 100 and 50
+    assert metrics["swap"].value == pytest.approx(100 / 3)
+    assert metrics["mean"].value == pytest.approx((100 + 50 + 100 / 3) / 3)
+    assert metrics["all"].value == pytest.approx(50)
+    tree = pair_metrics(right, torch.arange(6), ["o/x", "o/y", "o/y", "r", "r", "r"], "tree")
+    assert tree["o"].value == pytest.approx(75)
+    assert tree["mean"].value == pytest.approx((75 + 100 / 3) / 2)

@@ -98,3 +98,25 @@ def test_region_retrieval_counted_by_hand(encoder):
     queries = result["region_retrieval"].queries
     assert queries["text_to_region"].outcome.tolist() == [1, 1]
     assert queries["region_to_text"].outcome.tolist() == [1, 2, 1, 1]
+
+
+def value(encoder, samples, task, known):
+    result = Benchmark(samples, (task,))(encoder(known))[task.name]
+    return {name: metric.value for name, metric in result.metrics.items()}, result
+
+
+A, B, C, D = b"a", b"b", b"c", b"d"  # pictures
+
+
+def test_the_best_of_a_class_s_names_counts_and_names_may_repeat(encoder):
+    known = {A: (1, 0), B: (0, 1), "jug": (0.9, 0.1), "pot": (0, 1), "cup": (1, 0.3), "mug": (0.5, 1)}
+    samples = [Sample("a", A, captions=("0",)), Sample("b", B, captions=("1",))]
+    task = Classification(
+        classes=("jug; pot", "cup"), prompts=("{}",), synonyms=(("jug", "pot"), ("cup", "mug")), numbered=True
+    )
+    metrics, result = value(encoder, samples, task, known)
+    assert result.queries["classes"].outcome.tolist() == [1, 2]  # b: "pot" beats "mug"
+    assert metrics["top1"] == 50
+    twice = Classification(classes=("jug", "jug"), prompts=("{}",), numbered=True, ties="half")
+    metrics, result = value(encoder, samples, twice, known)
+    assert metrics["top1"] == 50 and result.tied == 2  # two classes of one name share what they get

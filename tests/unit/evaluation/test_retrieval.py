@@ -169,3 +169,30 @@ def test_order_of_samples_changes_no_number(encoder):
     assert {name: metric.value for name, metric in forth.items()} == {
         name: metric.value for name, metric in back.items()
     }
+
+
+A, B, C, D = b"a", b"b", b"c", b"d"  # pictures
+
+
+SHARED = [
+    Sample("1", Path(__file__), captions=("a cat", "a mat")),
+    Sample("2", A, captions=("a cat",)),
+]
+
+
+def test_the_published_rule_of_equal_texts_and_what_the_other_would_give(encoder):
+    known = {SHARED[0].image: (1, 0), A: (0, 1), "a cat": (1, 0), "a mat": (1, 0.1)}
+    result = Benchmark(SHARED, (Retrieval(equal_texts="own", ties="half", read_as="caption"),))(encoder(known))
+    result = result["retrieval"]
+    # Texts: "a cat" of 1 is right; "a mat" is right; "a cat" of 2 finds 1 first.
+    assert result.metrics["text_to_image@1"].value == pytest.approx(200 / 3)
+    # Image 1: its own cat and the other's tie, half. Image 2: "a mat" is nearer than the two cats.
+    assert result.metrics["image_to_text@1"].value == pytest.approx(25)
+    assert (
+        "equal texts right with any picture and ties against: image_to_text@1 50.0, text_to_image@1 100.0"
+        in result.notes
+    )
+    assert result.tied == 2
+    old = Benchmark(SHARED, (Retrieval(),))(encoder(known))["caption_retrieval"]
+    assert old.metrics["image_to_text@1"].value == 50
+    assert old.metrics["text_to_image@1"].value == 100

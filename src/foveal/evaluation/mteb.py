@@ -53,7 +53,7 @@ class MtebModel:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What mteb files results under. Needs `pip install mteb`."""
+        """What mteb files results under. Needs `pip install "foveal[mteb]"`."""
         from mteb.models.model_meta import ModelMeta
 
         parameters = sum(each.numel() for each in self.encoder.model.parameters())

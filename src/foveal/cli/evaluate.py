@@ -32,6 +32,9 @@ def evaluate(  # noqa: PLR0913  # a switch each
         str,
         typer.Option(help="How whole pictures and texts are compared: global, late, fused, parts, or a model's own."),
     ] = "global",
+    boxes: Annotated[
+        str, typer.Option(help="Where the boxes of detection come from: dense, owlv2, runs/fvit, boxes.jsonl, ...")
+    ] = "dense",
     dtype: Annotated[
         Literal["auto", "fp32", "bf16"], typer.Option(help="bf16 is faster and moves single queries.")
     ] = "fp32",
@@ -92,7 +95,7 @@ def evaluate(  # noqa: PLR0913  # a switch each
     elif judge or features:
         raise ValueError("--judge and --features are for pictures: foveal eval images@DIR PROTOCOL --judge MODEL.")
     else:
-        settings = {"similarity": similarity, "scaled_decoding": scaled_decoding, "limit": limit}
+        settings = {"similarity": similarity, "boxes": boxes, "scaled_decoding": scaled_decoding, "limit": limit}
         _measure(names, folders, dtype, batch_size, out, strict=strict, training=training, cache=cache, **settings)
 
 

@@ -48,13 +48,14 @@ class _Judged:
     limit: int | None
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  # a setting each
     encoder: Encodes,
     names: Sequence[str],
     root: Path | Sequence[Path],
     *,
     model: str = "",
     similarity: str = "global",
+    boxes: str = "dense",
     scaled_decoding: bool = False,
     limit: int | None = None,
     cache: Cache | None = None,
@@ -71,6 +72,7 @@ def evaluate(
             encoder sees.
         model: What the report calls the encoder.
         similarity: How whole pictures and texts are compared, one of the encoder's scores. Regions have embeddings.
+        boxes: Where the boxes of detection come from, see `detection.lookup.proposer`.
         scaled_decoding: Large JPEGs are decoded at a part of their size, as an index has it: faster, and colors differ
             from what published numbers were measured on.
         limit: Rows of each protocol that are measured, to try things out. None: all, which is the protocol.
@@ -90,8 +92,8 @@ def evaluate(
     find_score(similarity, encoder.scores)
     roots = Roots((root,) if isinstance(root, Path) else tuple(root))
     ready = {name: _ready(protocols[name], roots, limit) for name in ordered if name in protocols}
-    boxes = _boxes([data.measured for data in ready.values()])
-    shared = Shared(encoder.decoding(scaled=scaled_decoding), boxes, cache)
+    regions = _boxes([data.measured for data in ready.values()])
+    shared = Shared(encoder.decoding(scaled=scaled_decoding), regions, cache)
     results: dict[str, dict[str, Result]] = {}
     seconds: dict[str, float] = {}
     for name in ordered:
@@ -103,7 +105,7 @@ def evaluate(
             benchmark = files[name].benchmark
         else:
             benchmark = ready[name].measured.benchmark()
-        tasks = tuple(_compared_by(task, similarity) for task in benchmark.tasks)
+        tasks = tuple(_with_settings(task, similarity=similarity, boxes=boxes) for task in benchmark.tasks)
         results[name] = replace(benchmark, tasks=tasks, scaled_decoding=scaled_decoding)(measuring)
         seconds[name] = perf_counter() - start
     facts = _facts(encoder)
@@ -153,11 +155,11 @@ def _boxes(protocols: Sequence[Measured]) -> dict[Path | bytes, list[Box]]:
     return boxes
 
 
-def _compared_by(task: Task, similarity: str) -> Task:
-    """The task, which compares by a similarity if it compares whole pictures with texts."""
+def _with_settings(task: Task, **settings: str) -> Task:
+    """The task with those settings that it has a field for: a similarity of whole pictures, a source of boxes."""
     changed: Any = task
-    has_one = any(field.name == "similarity" for field in fields(changed))
-    return replace(changed, similarity=similarity) if has_one else task
+    names = {field.name for field in fields(changed)}
+    return replace(changed, **{name: value for name, value in settings.items() if name in names})
 
 
 def _drawn_at(benchmark: Benchmark, size: int) -> Benchmark:

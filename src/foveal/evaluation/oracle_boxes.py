@@ -1,6 +1,6 @@
 """Detection with true boxes: recognition alone, as average precision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..encoder.prompts import PLAIN, ensemble, filled
 from ..types import Detections, Sample
-from .average_precision import Precision, Truth, average_precision
+from .average_precision import Precision, Rule, Truth, average_precision
 from .classification import class_names
 from .encoded import Encoded, Needs
 from .result import Metric, Queries, Result
@@ -74,7 +74,7 @@ class OracleBoxes:
             groups |= {"ap50_base": [place[name] for name in names if name not in self.novel]}
         first = likely.argmax(dim=1) == label
         return Result(
-            metrics=_metrics(truths, detections, len(names), groups),
+            metrics=precision_metrics(truths, detections, len(names), groups),
             queries={"top1": Queries(first.long(), encoded.region_picture)},
             notes=(f"{len(names)} classes, {self.labels} a box, softmax of {self.scale:g} times the cosine",),
         )
@@ -101,11 +101,26 @@ class OracleBoxes:
         return class_names(self.classes, [region.phrase for sample in samples for region in sample.regions])
 
 
-def _metrics(
-    truths: Sequence[Truth], detections: Sequence[Detections], classes: int, groups: dict[str, list[int] | None]
+def precision_metrics(
+    truths: Sequence[Truth],
+    detections: Sequence[Detections],
+    classes: int,
+    groups: Mapping[str, list[int] | None],
+    rule: Rule = "coco",
+    *,
+    at50: bool = True,
 ) -> dict[str, Metric]:
-    """Return AP50 of groups of classes, with intervals of 95 % from drawing pictures anew."""
-    judge = partial(average_precision, classes=classes)
+    """Return average precision of groups of classes, with intervals of 95 % from drawing pictures anew.
+
+    Args:
+        truths: Of each picture.
+        detections: Of each picture.
+        classes: Number of classes.
+        groups: Classes of each group. None: all.
+        rule: How precision is counted.
+        at50: At an overlap of 0.5; else the mean from 0.5 to 0.95.
+    """
+    judge = partial(average_precision, classes=classes, rule=rule)
     whole = judge(truths, detections)
     generator = torch.Generator().manual_seed(0)
     draws: list[Precision] = []
@@ -115,7 +130,7 @@ def _metrics(
     count = sum(len(truth.boxes) for truth in truths)
     metrics = {}
     for name, members in groups.items():
-        value = whole.mean(members)
-        half = 1.96 * float(torch.tensor([draw.mean(members) for draw in draws]).std())
+        value = whole.mean(members, at50=at50)
+        half = 1.96 * float(torch.tensor([draw.mean(members, at50=at50) for draw in draws]).std())
         metrics[name] = Metric(value, max(0.0, value - half), min(100.0, value + half), count)
     return metrics

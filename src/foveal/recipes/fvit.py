@@ -232,8 +232,8 @@ def demo() -> Run[Detector]:
     return replace(
         fvit(),
         model=Detector(config=config, vocabulary=vocabulary),
-        data=Boxes(sources=("scenes:seed=0",), jitter=(1.0, 1.0), flip=0.5, match="word"),
-        optimizer=Optimizer(lr=1e-3, weight_decay=0.05, warmup_steps=20, clip_gradient_norm=1.0),
+        data=Boxes(sources=("scenes:seed=0",), jitter=(1.0, 1.0), flip=0.0, match="word"),
+        optimizer=Optimizer(lr=1e-3, weight_decay=0.05, warmup_steps=10, schedule="constant", clip_gradient_norm=1.0),
         steps=300,
         batch_size=8,
         machine=Machine(checkpoint_every=100),

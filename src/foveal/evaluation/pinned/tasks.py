@@ -16,6 +16,7 @@ from ...types import Negative, Region, Sample
 from ..benchmark import Benchmark, Task
 from ..choice import CaptionChoice, Draws, Levels, RegionChoice
 from ..classification import Classification, imagenet_prompts
+from ..detection import DetectionTask, frequencies
 from ..gallery import GroupedGallery, Ranking
 from ..group_choice import GroupChoice, Score
 from ..growing import Growing
@@ -25,6 +26,7 @@ from ..retrieval import Direction, Retrieval
 from ..segmentation import SegmentationTask
 from ..two_positives import TwoPositives
 from .canonical import Box, Captions, Case, Edges, Label, Ladder, Mask, ordered, stem
+from .readers import boxes
 from .readers.crops import Crops
 from .reading import Data
 from .registry import Pinned
@@ -183,6 +185,18 @@ def _oracle_boxes(pinned: Pinned, data: Data) -> Measured:
     return Measured(tuple(map(_region(data), cast("Sequence[Box]", data.rows))), task, data)
 
 
+def _detection(pinned: Pinned, data: Data) -> Measured:
+    rows = cast("Sequence[Label]", data.rows)
+    annotations = boxes.annotations_of(data.path)
+    if pinned.options.get("classes") == "ov-coco":
+        base, novel = ov_coco()
+        task = DetectionTask(data.classes, {"base": base, "novel": novel}, annotations, prompts=data.prompts)
+    else:
+        groups = frequencies(annotations)
+        task = DetectionTask(data.classes, groups, annotations, "lvis-fixed", at50=False, prompts=data.prompts)
+    return Measured(tuple(Sample(stem(row.image), data.images.place(row.image)) for row in rows), task, data)
+
+
 def _segmentation(pinned: Pinned, data: Data) -> Measured:
     rows, options = cast("Sequence[Mask]", data.rows), pinned.options
     folder = data.path if data.path.is_dir() else data.path.parent
@@ -270,6 +284,7 @@ _BUILD: Mapping[str, Callable[[Pinned, Data], Any]] = {
     "box-classes": _box_classes,
     "oracle-boxes": _oracle_boxes,
     "segmentation": _segmentation,
+    "detection": _detection,
     "classes": _classes,
     "ladder": _ladder,
 }

@@ -312,6 +312,11 @@ FOLDERS = {
         r / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt", "2007_000033\n2007_000042\n"
     ),
     ("coco-boxes", "as downloaded"): lambda r: put(r / "coco/annotations/instances_val2017.json", boxes()),
+    ("coco-detection", "as downloaded"): lambda r: put(
+        r / "coco/annotations/instances_val2017.json",
+        boxes() | {"categories": [{"id": entry["id"], "name": "dog"} for entry in boxes()["categories"]]},
+    ),
+    ("lvis-detection", "as downloaded"): lambda r: put(r / "lvis/lvis_v1_val.json", lvis()),
     ("lvis-boxes", "as downloaded"): lambda r: put(r / "lvis/lvis_v1_val.json", lvis()),
     ("panoptic-boxes", "as downloaded"): lambda r: put(
         r / "coco/annotations/panoptic_val2017.json",

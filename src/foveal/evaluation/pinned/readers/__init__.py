@@ -51,6 +51,8 @@ READERS: Mapping[str, tuple[Layout, ...]] = {
     "objectnet": imagenet.OBJECTNET,
     "coco-boxes": boxes.COCO,
     "lvis-boxes": boxes.LVIS,
+    "coco-detection": boxes.COCO_DETECTION,
+    "lvis-detection": boxes.LVIS_DETECTION,
     "panoptic-boxes": boxes.PANOPTIC,
     "openimages-boxes": boxes.OPEN_IMAGES,
     "boxclass-cn": boxes.CHINESE,

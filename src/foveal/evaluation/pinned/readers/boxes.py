@@ -3,12 +3,13 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....data.classes import ov_coco
 from ...classification import imagenet_prompts
-from ..canonical import Box
+from ..canonical import Box, Label
 from ..names import lvis_names
 from ..reading import Data, Layout, Options, each, text
 
@@ -122,6 +123,11 @@ def _without_masks(path: Path) -> Any:
         raise ValueError(f"{path}: not whole JSON: {error}. Get the file again.") from error
 
 
+def annotations_of(path: Path) -> Any:
+    """Return the content of COCO's or LVIS's file, without outlines."""
+    return _without_masks(path)
+
+
 def _prompts(options: Options) -> tuple[str, ...]:
     return ("{}",) if options.get("prompts") == "none" else imagenet_prompts()
 
@@ -136,6 +142,26 @@ def lvis(path: Path, options: Options) -> Data:
     if set(data.classes) - set(lvis_names()):
         raise ValueError(f"{path}: {(set(data.classes) - set(lvis_names())).pop()} is no class of LVIS v1.")
     return Data(rows=data.rows, classes=lvis_names(), prompts=data.prompts)
+
+
+def photos(path: Path, options: Options) -> Data:
+    """Return the photos of COCO's or LVIS's file, whose boxes are judged as a detector's: those with a class, or all.
+
+    Of OV-COCO only photos with a box of its 65 classes count, as its files have them.
+    """
+    content = _without_masks(path)
+    images = {entry["id"]: _file_name(entry) for entry in _part(path, content, "images")}
+    if options.get("classes") == "ov-coco":
+        asked = (*ov_coco()[0], *ov_coco()[1])
+        names = _names(path, content)
+        present = {entry["image_id"] for entry in content["annotations"] if names[entry["category_id"]] in asked}
+        images = {number: name for number, name in images.items() if number in present}
+    else:
+        asked = lvis_names()
+    names_asked = [
+        name for name in images.values() if not options.get("only") or name.startswith(f"{options['only']}/")
+    ]
+    return Data(rows=tuple(Label(name, 0) for name in names_asked), classes=asked, prompts=_prompts(options))
 
 
 _PHOTOS = ("coco/val2017", "coco/images/val2017", "coco/images")
@@ -159,6 +185,7 @@ COCO = (
         _COCO,
     ),
 )
+COCO_DETECTION = (replace(COCO[0], files=("coco/annotations/instances_val2017.json",), read=photos),)
 LVIS = (
     Layout(
         "as downloaded",
@@ -168,6 +195,7 @@ LVIS = (
         "as COCO's instances; the photo's folder and name are the end of coco_url",
     ),
 )
+LVIS_DETECTION = (replace(LVIS[0], read=photos),)
 PANOPTIC = (
     Layout(
         "as downloaded",

@@ -287,6 +287,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="Write the alignment into the package.")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="Precision of both networks.")
     asked = parser.parse_args()
+    if not (asked.root / "coco" / "annotations.json").is_file():
+        print(f"skipped: no photos of COCO in {asked.root / 'coco'}")
+        return
     photographed = json.loads((asked.root / "coco" / "annotations.json").read_text(encoding="utf-8"))["images"]
     own = {caption.strip() for entry in photographed for caption in entry["captions"]}
     corpus = json.loads((asked.root / "captions" / "coco_captions_val2017.json").read_text(encoding="utf-8"))

@@ -12,12 +12,12 @@ import resource, sys
 import foveal.cli.machine as machine
 machine.prepare_machine()
 import torch
-def faults():
+def faults(number):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(4 << 20)
+    torch.ones((4 << 20) - 4096 * number)  # a little smaller each time, so that it fits where the one before lay
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-print(min(faults() for _ in range(3)))
+faults(0)
+print(min(faults(number) for number in range(1, 5)))
 """
 
 
@@ -50,4 +50,4 @@ def test_freed_memory_stays_with_the_process() -> None:
             [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=environment
         )
         faults[switch] = int(done.stdout)
-    assert faults[""] < 100 and faults["system"] > 4000
+    assert faults[""] < 100 and faults["system"] > 3500

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from foveal.configuration import override
 from foveal.data.formats import WebDataset
 from foveal.encoder import Encoder
-from foveal.recipes.lookup import find, names
+from foveal.recipes.lookup import encoder_names, find
 from foveal.similarity import late_interaction
 from foveal.training.logbook import read
 from foveal.training.run import Run
@@ -43,7 +43,7 @@ def losses(folder):
     return [line["loss"] for line in read(folder / "log.jsonl")]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", encoder_names())
 def test_every_recipe_trains_as_on_a_processor(name, scene_shards, tmp_path):
     run = smoke(name, scene_shards)
     here = fit(run, tmp_path / "here", progress=False)
@@ -78,7 +78,7 @@ def test_bf16_stays_near(scene_shards, tmp_path):
     assert losses(fast) == pytest.approx(losses(plain), rel=0.05)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", encoder_names())
 def test_an_encoder_gives_the_same(name, scene_shards, tmp_path):
     encoder = Encoder.open(fit(smoke(name, scene_shards), tmp_path / "run", progress=False))
     pictures = [sample.image for sample, _ in zip(WebDataset(scene_shards), range(5), strict=False)]

@@ -20,9 +20,9 @@ def demo(
     For example: `foveal demo --out demo --recipes clip,foveal`
     """
     from ..demo.showcase import Showcase
-    from ..recipes.lookup import names
+    from ..recipes.lookup import encoder_names
 
-    recipe_names = tuple(names() if recipes == "all" else recipes.replace(" ", "").split(","))
+    recipe_names = tuple(encoder_names() if recipes == "all" else recipes.replace(" ", "").split(","))
     showcase = Showcase(recipes=recipe_names, scenes=scenes, steps=steps, seed=seed)
     print(showcase(out, lambda line: print(f"\n{line}", flush=True)))
     print(f"\nLook at {out / 'index.html'}; the models are in {', '.join(str(out / name) for name in recipe_names)}.")

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_origin
 
+from ..models.config import ModelConfig
 from ..training.run import Run
 
 Recipe = Callable[[], Run[Any]]
@@ -15,6 +16,11 @@ NO_RECIPES = ("__init__", "lookup", "scale")
 def names() -> list[str]:
     """List the recipes of this folder."""
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in NO_RECIPES)
+
+
+def encoder_names() -> list[str]:
+    """List those of them that train a dual encoder, and so can be compared with each other."""
+    return [name for name in names() if isinstance(find(f"{name}:demo")().model, ModelConfig)]
 
 
 def find(name: str) -> Recipe:

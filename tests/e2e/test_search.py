@@ -12,6 +12,7 @@ from functools import partial
 from io import StringIO
 from multiprocessing import get_context
 
+import lancedb
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,7 @@ from foveal.search import Indexing, Searcher
 from foveal.search.sources import id_of
 from foveal.search.store import Store, cells, table
 from foveal.search.store.codes import Codes
+from foveal.search.store.features import Features
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_similar_finds_others(indexed, capsys, tmp_path):
         (["search", "INDEX", "a", "--box", "0,0,2"], "Box '0,0,2' is none. Give x0,y0,x1,y1 in fractions"),
         (["search", "INDEX", "a", "--where", "colour = 1"], "there is no column 'colour'"),
         (["search", "INDEX", "a", "--out", "hits.txt"], "has to end in .json"),
-        (["search", "INDEX", "a", "--mode", "best"], "Invalid value for '--mode'"),
+        (["search", "INDEX", "a", "--mode", "best"], "Mode 'best' is unknown. Known: global, late, fused, region."),
         (["similar", "INDEX", "nowhere.jpg"], "nowhere.jpg"),
         (["index", "nowhere", "--out", "x", "--model", "MODEL"], "nowhere"),
         (["index", "PHOTOS", "--out", "x", "--model", "nomodel"], "nomodel"),
@@ -148,7 +150,7 @@ def whole(index):
         return set()
     opened = Store.open(index)
     rows = opened.pictures.read()
-    features = opened.features(rows)
+    features = Features.of(rows, opened.layout)
     assert torch.isfinite(features.embedding).all()
     assert features.region_mask.any(dim=1).all()
     assert all(thumbnail[:2] == b"\xff\xd8" for thumbnail in rows["thumbnail"].to_pylist())
@@ -268,7 +270,7 @@ def alter(photos, numbers):
         Image.fromarray(colors).resize((48, 32), Image.Resampling.NEAREST).save(path)
 
 
-@pytest.mark.parametrize("place", [("create", "after"), ("finish", "before")])
+@pytest.mark.parametrize("place", [("Store.create", "after"), ("Store.finish", "before"), ("Codes.update", "after")])
 def test_killed_at_an_aimed_place_the_next_run_repairs_it(tmp_path, model, processes, few, place):
     photos, index = fill(tmp_path / "photos", 30), tmp_path / "index"
     if place not in CREATING:

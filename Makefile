@@ -8,7 +8,7 @@ PLAIN := $(VENV)/.plain
 PEERS := $(VENV)/.peers
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help demo demo-all test test-all check mutants format bench clean
+.PHONY: help demo demo-all test test-all check mutants format docs bench clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,11 @@ mutants: $(READY) ## Mistakes put into search, language rules, evaluation: do th
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
+
+docs: $(READY) ## The documentation as a site, in site/
+	$(INSTALL) '.[docs]'
+	$(BIN)/python tools/write_reference.py docs/reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(PEERS) ## Speed and memory beside peers; what a hub or photos are missing for is skipped by name
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || failed="$$failed $$script"; done; \

@@ -77,11 +77,12 @@ def test_extras_resolve_by_name_and_to_the_versions_that_are_tested():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     pinned = {canonicalize_name(name): release for name, release in pinned.items()}
-    extras = project["optional-dependencies"]
-    for requirement in map(Requirement, [*project["dependencies"], *chain(*extras.values())]):
-        if requirement.name == "foveal":
-            assert requirement.extras <= set(extras)
-        else:
+    extras = {name: [*map(Requirement, lines)] for name, lines in project["optional-dependencies"].items()}
+    own = [requirement for requirement in chain(*extras.values()) if requirement.name == "foveal"]
+    assert set().union(*(requirement.extras for requirement in own)) <= set(extras)
+    tested = {"dev"}.union(*(requirement.extras for requirement in extras["dev"]))
+    for requirement in [*map(Requirement, project["dependencies"]), *chain(*(extras[name] for name in tested))]:
+        if requirement.name != "foveal":
             assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)], prereleases=True)
 
 

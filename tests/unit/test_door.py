@@ -19,6 +19,7 @@ def test_an_unknown_name_lists_the_known():
 
 
 def test_the_door_alone_loads_no_torch():
-    code = "import foveal, sys; print('torch' in sys.modules, foveal.Sample.__name__, 'torch' in sys.modules)"
+    names = "foveal.Sample.__name__, foveal.DualEncoder.__name__"
+    code = f"import foveal, sys; print('torch' in sys.modules, {names}, 'torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.split() == ["False", "Sample", "True"]
+    assert out.split() == ["False", "Sample", "DualEncoder", "True"]

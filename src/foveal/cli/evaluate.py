@@ -92,6 +92,8 @@ def evaluate(  # noqa: PLR0913  # a switch each
         raise typer.Exit(0 if right else 1)
     elif names and names[0].startswith("images@"):
         _measure_pictures(names, folders, judge or [], features or [], out)
+    elif names and (Path(names[0]) / "vision_tower.json").is_file() and (Path(names[0]) / "tokenizer.json").is_file():
+        _measure_answers(names, folders, limit, out)
     elif judge or features:
         raise ValueError("--judge and --features are for pictures: foveal eval images@DIR PROTOCOL --judge MODEL.")
     else:
@@ -150,6 +152,19 @@ def _measure_pictures(
     judging = [Judge(name, load(name)) for name in judges]
     compared = [picture_features(spec, load) for spec in features]
     report = measure_pictures(Path(folder.removeprefix(PREFIX)), names, folders, judging, compared)
+    print(table([report]))
+    if out is not None:
+        report.write(out)
+
+
+def _measure_answers(words: list[str], folders: list[Path], limit: int | None, out: Path | None) -> None:
+    from ..evaluation.answers import measure_answers
+    from ..evaluation.report import table
+    from ..multimodal.answer import SHORT, Answerer
+
+    folder, *names = words
+    model = Answerer.open(folder, suffix=SHORT, most_new=16)
+    report = measure_answers(model, names, folders, called=Path(folder).name, limit=limit)
     print(table([report]))
     if out is not None:
         report.write(out)

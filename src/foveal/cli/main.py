@@ -13,6 +13,7 @@ from ..outside import printable
 from ..version import __version__
 from . import (
     annotate,
+    answer,
     board,
     compare,
     convert,
@@ -100,6 +101,7 @@ for verb in (
     upgrade.upgrade,
     export.export,
     imagine.imagine,
+    answer.answer,
 ):
     app.command(name="eval" if verb is evaluate.evaluate else None)(_stoppable(verb))
 

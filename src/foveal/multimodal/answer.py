@@ -13,6 +13,9 @@ from .chat import Style, encode_chat
 from .chats import in_batches, open_picture, picture_processor
 from .llava import Assembled, open_folder
 
+SHORT = "\nAnswer the question using a single word or phrase."
+"""LLaVA's wish for a short answer."""
+
 
 @dataclass(frozen=True)
 class Answerer:

@@ -48,6 +48,9 @@ ALIASES: Mapping[str, str] = {
     "sugar_crepe": "sugarcrepe@7",
     "coco_captions": "coco@val2017-x5",
     "coco_boxes": "coco-boxes@val2017-80",
+    "pope@random": "pope@coco-random",
+    "pope@popular": "pope@coco-popular",
+    "pope@adversarial": "pope@coco-adversarial",
 }
 """Older names of benchmarks, and what they are called now."""
 

@@ -47,6 +47,6 @@ def _part(fields: dict[str, Any], where: str, modules: Sequence[str]) -> Part:
         kind = getattr(import_module(module), name, None)
     except ImportError as error:
         raise ValueError(f"{subject} cannot be imported ({error}). Install it.") from error
-    if not (isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, "build")):
+    if not (isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, "build") and hasattr(kind, "name")):
         raise ValueError(f"{subject} is no learned part. Take the version that wrote it.")
     return cast(Part, parse(kind, fields, where))

@@ -603,13 +603,17 @@ def test_memory_stays_where_it_is_however_many_samples_pass(annotation, picture,
         def sample(self, index):
             return Sample(f"s{index}", picture(), ("a cup",))
 
-    alive = []
+    def count_samples():
+        return sum(type(one) is Sample for one in gc.get_objects())
+
+    gc.collect()
+    elsewhere, alive = count_samples(), []
 
     @dataclass(frozen=True)
     class Watch:
         def __call__(self, sample):
             if int(sample.id[1:]) % 100 == 99:
-                alive.append(sum(type(one) is Sample for one in gc.get_objects()))
+                alive.append(count_samples() - elsewhere)
             return sample
 
     annotation({"watch": Watch()}, source=Endless(300), out="many").run()

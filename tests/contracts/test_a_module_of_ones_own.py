@@ -83,6 +83,10 @@ def result(folder):
     return load_file(folder / "probe.safetensors")
 
 
+def log(folder):
+    return [line | {"speed": 0} for line in read(folder / "log.jsonl")]
+
+
 def start(home, run, out, kill_at, **environment):
     arguments = [str(out), str(kill_at), f"model.tower={run.model.tower}", *SETTINGS]
     return subprocess.Popen(
@@ -139,6 +143,16 @@ def test_it_opens_and_begins_another_training(run, finished, tmp_path):
     assert all(result(folder)[name].equal(tensor) for name, tensor in result(finished).items())
 
 
+def test_resumed_from_a_checkpoint_it_has_the_same_weights_and_log(run, finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "cut")
+    (folder / "probe.safetensors").unlink()
+    shutil.rmtree(folder / "checkpoints/step-000006")
+    fit(run, folder, resume=True, progress=False)
+    assert all(result(folder)[name].equal(tensor) for name, tensor in result(finished).items())
+    assert log(folder) == log(finished)
+
+
+@pytest.mark.slow
 def test_killed_and_resumed_it_has_the_same_weights_and_log(run, home, finished, tmp_path):
     worker = start(home, run, tmp_path / "cut", kill_at=5)
     errors = worker.communicate(timeout=120)[1]
@@ -146,10 +160,10 @@ def test_killed_and_resumed_it_has_the_same_weights_and_log(run, home, finished,
     assert not (tmp_path / "cut/probe.safetensors").exists()
     fit(run, tmp_path / "cut", resume=True, progress=False)
     assert all(result(tmp_path / "cut")[name].equal(tensor) for name, tensor in result(finished).items())
-    logs = [[line | {"speed": 0} for line in read(folder / "log.jsonl")] for folder in (tmp_path / "cut", finished)]
-    assert logs[0] == logs[1]
+    assert log(tmp_path / "cut") == log(finished)
 
 
+@pytest.mark.slow
 def test_two_ranks_train_to_the_weights_of_one(run, home, finished, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -15,6 +15,9 @@ REQUIREMENTS = [Requirement(line) for line in chain(PROJECT["dependencies"], *EX
 BOUNDS = {canonicalize_name(one.name): one for one in REQUIREMENTS if one.name != PROJECT["name"]}
 LINES = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
 EXACT = {canonicalize_name(name): version for name, mark, version in (one.partition("==") for one in LINES) if mark}
+UNPINNED = {"docs", "trackio", "wandb"}  # extras of which no test, benchmark or figure has need
+PINNED = [*PROJECT["dependencies"], *chain.from_iterable(EXTRAS[name] for name in EXTRAS.keys() - UNPINNED)]
+PINNED_NAMES = {canonicalize_name(Requirement(line).name) for line in PINNED} - {PROJECT["name"]}
 # The first releases without the holes that are known of what reads bytes from outside, or is reached by a network.
 SAFE = {
     "h11": "0.16.0",
@@ -28,7 +31,11 @@ SAFE = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(BOUNDS))
+def test_what_tests_and_figures_need_has_an_exact_version():
+    assert PINNED_NAMES - EXACT.keys() == set()
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDS.keys() & EXACT.keys()))
 def test_the_exact_version_is_one_that_users_may_have(name):
     assert BOUNDS[name].specifier.contains(EXACT[name])
 

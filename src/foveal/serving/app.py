@@ -15,15 +15,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from PIL import Image
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as NotServed
-from starlette.formparsers import MultiPartException
 from starlette.staticfiles import StaticFiles
 
 from . import wire
+from .bodies import complaint, either_body, read_body
 from .errors import RefusedError, body
 from .guard import Guard
+from .locating import locating
 from .metrics import Measured
 from .pictures import from_base64
 from .service import EncoderProtocol, Explain, Search, SearcherProtocol, Service, Similar, unknown
@@ -43,7 +42,8 @@ def create_app(searcher: SearcherProtocol, encoder: EncoderProtocol, settings: S
 
     Args:
         searcher: Finds pictures.
-        encoder: Embeds texts and pictures, for `/v1/embeddings` and `/rank`.
+        encoder: Embeds texts and pictures, for `/v1/embeddings` and `/rank`. For `/detect` and `/segment` it is a
+            `foveal.Encoder`.
         settings: Limits, batching, key. None: as they come.
     """
     service = Service(searcher, encoder, settings or Settings())
@@ -64,6 +64,7 @@ def create_app(searcher: SearcherProtocol, encoder: EncoderProtocol, settings: S
     app.state.service = service
     app.include_router(_finding(service))
     app.include_router(_comparing(service))
+    app.include_router(locating(service))
     app.include_router(_watching(service))
     _add_page(app)
     _add_refusals(app)
@@ -76,11 +77,11 @@ def _finding(service: Service) -> APIRouter:
     """Return the endpoints over the index."""
     router = APIRouter(tags=["find"])
 
-    @router.post("/search", openapi_extra=_either_body())
+    @router.post("/search", openapi_extra=either_body(wire.SearchRequest))
     async def search(request: Request) -> wire.Hits:
         """Find pictures for a text, a picture, a box in a picture, or text and picture together."""
         start = time.perf_counter()
-        query, image = await _read_search(request)
+        query, image = await read_body(wire.SearchRequest, request)
         question = await _question(service, query, image)
         hits = (await service.compute(Search(service.searcher, query.where), [question]))[0]
         return _hits(hits, start)
@@ -91,7 +92,7 @@ def _finding(service: Service) -> APIRouter:
         start = time.perf_counter()
         if (request.id is None) == (request.image is None):
             raise RefusedError(400, "Give either id or image.")
-        work = Similar(service.searcher, _bounded(service, request.k))
+        work = Similar(service.searcher, service.bounded(request.k))
         if request.image is not None:
             hits = (await service.compute(work, [await service.decode(from_base64(request.image, "image"))]))[0]
         else:
@@ -243,36 +244,11 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return RefusedError(422, _complaint(error.errors())).response()
+        return RefusedError(422, complaint(error.errors())).response()
 
     @app.exception_handler(NotServed)
     async def not_served(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(body(error.status_code, str(error.detail)), error.status_code, error.headers)
-
-
-def _complaint(errors: Any) -> str:
-    """Return the first mistake that a schema found: where, and what is wrong."""
-    where = ".".join(str(step) for step in errors[0]["loc"] if step != "body")
-    return f"{where}: {errors[0]['msg']}" if where else str(errors[0]["msg"])
-
-
-def _either_body() -> dict[str, Any]:
-    """Return the body of `/search` for the OpenAPI document: JSON, or a form with a picture."""
-    schema = wire.SearchRequest.model_json_schema()
-    form = {**schema, "properties": {**schema["properties"], "image": {"type": "string", "format": "binary"}}}
-    content = {"application/json": {"schema": schema}, "multipart/form-data": {"schema": form}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-async def _read_search(request: Request) -> tuple[wire.SearchRequest, bytes | None]:
-    """Read a search and its picture, from JSON or from a form."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":
-        query = _read(wire.SearchRequest, await request.body())
-        return query, None if query.image is None else from_base64(query.image, "image")
-    if kind == "multipart/form-data":
-        return await _form(request)
-    raise RefusedError(415, f"Send application/json or multipart/form-data, not {kind or 'nothing said'}.")
 
 
 async def _question(service: Service, query: wire.SearchRequest, image: bytes | None) -> "Question":
@@ -285,37 +261,11 @@ async def _question(service: Service, query: wire.SearchRequest, image: bytes | 
     if query.box is not None and image is None:
         raise RefusedError(400, "A box needs the picture that it lies in.")
     decoded = None if image is None else await service.decode(image)
-    box, k = None if query.box is None else _checked(query.box), _bounded(service, query.k)
+    box, k = None if query.box is None else _checked(query.box), service.bounded(query.k)
     try:
         return Question(query.text, decoded, box, query.exclude, query.where, k, query.mode)
     except ValueError as error:  # the filter is none
         raise RefusedError(400, str(error)) from error
-
-
-def _read(schema: type[wire.SearchRequest], content: bytes | dict[str, Any]) -> wire.SearchRequest:
-    try:
-        if isinstance(content, bytes):
-            return schema.model_validate_json(content)
-        return schema.model_validate(content)
-    except ValidationError as error:
-        raise RefusedError(422, _complaint(error.errors())) from error
-
-
-async def _form(request: Request) -> tuple[wire.SearchRequest, bytes | None]:
-    try:
-        async with request.form(max_files=1, max_fields=20) as form:
-            fields = {name: value for name, value in form.items() if isinstance(value, str) and value}
-            file = form.get("image")
-            image = await file.read() if isinstance(file, UploadFile) else None
-    except (MultiPartException, HTTPException, NotServed) as error:
-        raise RefusedError(400, f"The form cannot be read: {getattr(error, 'detail', error)}.") from error
-    return _read(wire.SearchRequest, fields), image
-
-
-def _bounded(service: Service, k: int) -> int:
-    if k > service.limits.results:
-        raise RefusedError(413, f"k={k} is more than {service.limits.results} hits.")
-    return k
 
 
 def _checked(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

@@ -308,6 +308,16 @@ class Service:
         if count > self.limits.inputs:
             raise RefusedError(413, f"{count} {unit} are more than {self.limits.inputs}. Send several requests.")
 
+    def bounded(self, k: int, unit: str = "hits") -> int:
+        """Return how many results were asked for.
+
+        Raises:
+            RefusedError: 413 if they are too many.
+        """
+        if k > self.limits.results:
+            raise RefusedError(413, f"k={k} is more than {self.limits.results} {unit}.")
+        return k
+
 
 def unknown(picture_id: str) -> RefusedError:
     """Return the refusal of an id that the index does not have."""

@@ -22,6 +22,14 @@ Box = Annotated[
 ]
 
 
+def _listed(value: Any) -> Any:
+    """Return a text alone as a list of one: a form that names one thing sends no list."""
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[Text], BeforeValidator(_listed)]
+
+
 class Request(BaseModel):
     """What a client sends. A field that is not known is refused: it would be ignored in silence."""
 
@@ -53,6 +61,24 @@ class ExplainRequest(Request):
 
     id: Id
     phrases: list[Text] = Field(min_length=1, fail_fast=True)
+
+
+class DetectRequest(Request):
+    """Boxes of what names say, in a picture that comes with the request."""
+
+    image: Encoded | None = None
+    names: Names = Field(min_length=1, fail_fast=True, examples=[["a red mug", "a dog"]])
+    threshold: float = Field(0.0, ge=0, le=1, description="Least score.")
+    k: int = Field(20, ge=1, description="Most boxes.")
+
+
+class SegmentRequest(Request):
+    """A name for every pixel of a picture that comes with the request."""
+
+    image: Encoded | None = None
+    names: Names = Field(min_length=1, fail_fast=True, examples=[["sky", "tree", "dog|puppy"]])
+    background: Names = Field([], fail_fast=True, description="Names of what gets no label.")
+    threshold: float = Field(0.0, ge=0, le=1, description="Pixels of less confidence get no label.")
 
 
 class RankRequest(Request):
@@ -134,6 +160,39 @@ class Explanations(BaseModel):
 
     id: str
     explanations: list[Explanation]
+
+
+class NamedBox(BaseModel):
+    """Where something is that a name says."""
+
+    name: str
+    box: tuple[float, float, float, float] = Field(description="(x0, y0, x1, y1) in fractions of the picture.")
+    score: float
+
+
+class Boxes(BaseModel):
+    """Boxes of a picture, surest first."""
+
+    boxes: list[NamedBox]
+    seconds: float
+
+
+class NamedArea(BaseModel):
+    """How much of a picture shows what a name says."""
+
+    name: str
+    share: float = Field(description="Of the picture's pixels, 0 to 1.")
+    confidence: float = Field(description="Mean over these pixels.")
+
+
+class Areas(BaseModel):
+    """Labels of a picture's pixels, and the names that it shows, the largest first."""
+
+    labels: str = Field(description="PNG in base64: 0 is none, 1 the first name. Large pictures are halved or more.")
+    width: int
+    height: int
+    areas: list[NamedArea]
+    seconds: float
 
 
 class Similarities(BaseModel):

@@ -584,6 +584,8 @@ def test_every_endpoint_is_described(client):
         "/explain",
         "/pictures/{picture_id}",
         "/thumbnails/{picture_id}",
+        "/detect",
+        "/segment",
         "/v1/embeddings",
         "/v1/models",
         "/rank",

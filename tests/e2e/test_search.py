@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -358,7 +359,7 @@ def test_real_photos_are_found_by_what_they_show(tmp_path, shared_data, capsys):
     others = [f"{photo['id']:012d}.jpg" for photo in notes["images"]][:20]
     (tmp_path / "photos").mkdir()
     for path in {*others, *(path for some in has.values() for path in some[:3])}:
-        (tmp_path / "photos" / path).symlink_to(shared_data / "coco/images" / path)
+        shutil.copy(shared_data / "coco/images" / path, tmp_path / "photos")
     assert main(["index", str(tmp_path / "photos"), "--out", str(tmp_path / "index")]) == 0
     for name, text in wanted.items():
         out = tmp_path / f"{name}.json"

@@ -20,7 +20,8 @@ def evaluate(  # noqa: PLR0913  # a switch each
             metavar="MODEL PROTOCOL...",
             help="A model folder, checkpoint file or hub name, and what it is measured on: names such as urban1k@1000, "
             "groups such as @long, or files of your own. With --list, --explain, --check or --pin: names alone. "
-            "images@DIR for MODEL: pictures drawn of a protocol's captions.",
+            "images@DIR for MODEL: pictures drawn of a protocol's captions. endpoint:URL#NAME for MODEL: a model that "
+            "answers in words behind an OpenAI-compatible endpoint.",
             show_default=False,
         ),
     ] = None,
@@ -92,7 +93,7 @@ def evaluate(  # noqa: PLR0913  # a switch each
         raise typer.Exit(0 if right else 1)
     elif names and names[0].startswith("images@"):
         _measure_pictures(names, folders, judge or [], features or [], out)
-    elif names and (Path(names[0]) / "vision_tower.json").is_file() and (Path(names[0]) / "tokenizer.json").is_file():
+    elif names and (names[0].startswith("endpoint:") or _is_llava(Path(names[0]))):
         _measure_answers(names, folders, limit, out)
     elif judge or features:
         raise ValueError("--judge and --features are for pictures: foveal eval images@DIR PROTOCOL --judge MODEL.")
@@ -157,14 +158,21 @@ def _measure_pictures(
         report.write(out)
 
 
+def _is_llava(folder: Path) -> bool:
+    return (folder / "vision_tower.json").is_file() and (folder / "tokenizer.json").is_file()
+
+
 def _measure_answers(words: list[str], folders: list[Path], limit: int | None, out: Path | None) -> None:
-    from ..evaluation.answers import measure_answers
+    from ..annotation.assistant.answerer import PREFIX, RemoteAnswerer
+    from ..evaluation.answers import Answers, measure_answers
     from ..evaluation.report import table
     from ..multimodal.answer import SHORT, Answerer
 
-    folder, *names = words
-    model = Answerer.open(folder, suffix=SHORT, most_new=16)
-    report = measure_answers(model, names, folders, called=Path(folder).name, limit=limit)
+    name, *names = words
+    opening = RemoteAnswerer.of if name.startswith(PREFIX) else Answerer.open
+    model: Answers = opening(name, suffix=SHORT, most_new=16)
+    called = name.partition("#")[2] or Path(name).name
+    report = measure_answers(model, names, folders, called=called, limit=limit)
     print(table([report]))
     if out is not None:
         report.write(out)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from foveal.encoder import EncodedImages, EncodedTexts
 from foveal.encoder.scores import SCORES, Score
+from foveal.evaluation.report import Provenance, Report
+from foveal.evaluation.result import Metric, Queries, Result
 
 WIDTH = 8
 
@@ -81,3 +83,26 @@ def encoder() -> Callable[..., KnownEncoder]:
 @pytest.fixture
 def vector_of() -> Callable[[object], Tensor]:
     return vector
+
+
+def write_run(folder, ranks, name="urban1k@1000", **changed):
+    """A made-up run with known ranks, one query an image."""
+    rank = torch.tensor(ranks)
+    queries = Queries(rank, torch.arange(len(rank)), tied=torch.zeros_like(rank))
+    value = 100 * (rank == 1).double().mean().item()
+    metrics = {"text_to_image@1": Metric(value, value - 5.0, value + 5.0, len(rank))}
+    provenance = Provenance("ab" * 32, "ok", len(rank), len(rank), len(rank), "as downloaded")
+    Report(
+        model=folder.name,
+        similarity="global",
+        results={name: {"retrieval": Result(metrics, {"text_to_image": queries})}},
+        seconds={name: 1.0},
+        protocols={name: replace(provenance, **changed)},
+    ).write(folder)
+    return folder
+
+
+@pytest.fixture
+def run() -> Callable[..., Path]:
+    """Writes a made-up run into a folder, which it returns."""
+    return write_run

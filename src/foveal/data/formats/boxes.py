@@ -43,7 +43,7 @@ class Frame:
         """
         x, y, wide, high = _numbers(values, "x, y, width, height")
         ends = (x / self.width, y / self.height, (x + wide) / self.width, (y + high) / self.height)
-        box = turned(_cut(ends, least, shown(values)), self.turn)
+        box = turned(_cut(ends, least, values), self.turn)
         if least and not (box[0] < box[2] and box[1] < box[3]):  # a hair's breadth is lost in turning
             raise ValueError(f"box without area: {shown(values)}")
         return box
@@ -114,19 +114,19 @@ def checked_box(values: Any) -> Box:
         ValueError: If they are no box, have no area, or lie outside the image.
     """
     ends = _numbers(values, "x0, y0, x1, y1")
-    return _cut(ends, LEAST, shown(values), "; fractions of it are wanted, not pixels")
+    return _cut(ends, LEAST, values, "; fractions of it are wanted, not pixels")
 
 
-def _cut(ends: Ends, least: float, name: str, hint: str = "") -> Box:
+def _cut(ends: Ends, least: float, values: Any, hint: str = "") -> Box:
     """Cut a box at the edges of the image."""
     x0, y0, x1, y1 = ends
     a0, b0, a1, b1 = (min(max(end, 0.0), 1.0) for end in ends)
     if least and not (x0 < x1 and y0 < y1):
-        raise ValueError(f"box without area: {name}")
+        raise ValueError(f"box without area: {shown(values)}")
     if least and max(a1 - a0, 0.0) * max(b1 - b0, 0.0) < least * (x1 - x0) * (y1 - y0):
-        raise ValueError(f"box outside the image: {name}{hint}")
+        raise ValueError(f"box outside the image: {shown(values)}{hint}")
     if least and not (a0 < a1 and b0 < b1):
-        raise ValueError(f"box without area: {name}")
+        raise ValueError(f"box without area: {shown(values)}")
     return a0, b0, a1, b1
 
 

@@ -85,10 +85,10 @@ def vector_of() -> Callable[[object], Tensor]:
     return vector
 
 
-def write_run(folder, ranks, name="urban1k@1000", **changed):
+def write_run(folder, ranks, name="urban1k@1000", tied=0, **changed):
     """A made-up run with known ranks, one query an image."""
     rank = torch.tensor(ranks)
-    queries = Queries(rank, torch.arange(len(rank)), tied=torch.zeros_like(rank))
+    queries = Queries(rank, torch.arange(len(rank)), tied=torch.full_like(rank, tied))
     value = 100 * (rank == 1).double().mean().item()
     metrics = {"text_to_image@1": Metric(value, value - 5.0, value + 5.0, len(rank))}
     provenance = Provenance("ab" * 32, "ok", len(rank), len(rank), len(rank), "as downloaded")

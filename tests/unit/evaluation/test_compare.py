@@ -37,6 +37,18 @@ def test_two_lists_with_a_known_split(run, tmp_path):
     assert "a alone 8, b alone 2: not decided" in as_text(found, ("a", "b"))
 
 
+def test_the_better_model_is_named_whichever_comes_first(run, tmp_path):
+    good, poor = run(tmp_path / "good", [1] * 40), run(tmp_path / "poor", [2] * 40)
+    assert as_text(compare(good, poor)[:1], ("good", "poor")).endswith("good is better")
+    assert as_text(compare(poor, good)[:1], ("poor", "good")).endswith("good is better")
+
+
+@pytest.mark.parametrize(("ties", "value"), [("half", 50), ("right", 100), ("against", 0)])
+def test_ties_count_as_the_protocol_says(run, tmp_path, ties, value):
+    runs = (run(tmp_path / name, [1, 1], tied=1, ties=ties) for name in "ab")
+    assert compare(*runs)[0].first == value
+
+
 def test_the_bootstrap_draws_images_not_queries():
     first, second = torch.tensor([100.0, 0.0]).repeat(50), torch.zeros(100)
     alone = paired_bootstrap(first, second, torch.arange(100), 2000)

@@ -14,7 +14,10 @@ def train(
         list[str] | None,
         typer.Option(help="File, folder, 'shards/{00..99}.tar' or 'scenes:seed=0'. Repeat it to mix several."),
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="Model folder to begin from; stretched where needed.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Model folder, or owner/name[@revision] on the hub, to begin from; stretched where needed."),
+    ] = None,
     image_column: Annotated[
         str | None, typer.Option(help="Column of the pictures, where its name does not say so.")
     ] = None,

@@ -15,6 +15,7 @@ from ..models.dual_encoder import DualEncoder
 from ..models.layouts import SIGLIP_VOCABULARY, family
 from ..models.parts import TRUSTED_MODULES
 from ..outside import read_object
+from .hub import repository_of
 from .protocol import FILE as PROTOCOL
 from .protocol import Protocol
 
@@ -137,16 +138,25 @@ def _tokenizer(folder: Path | None, text: TextConfig, protocol: Protocol) -> Tok
 def origin_of(path: Path) -> dict[str, Any]:
     """Return where a checkpoint's weights come from: fields source, revision, licence and training of a protocol.
 
+    Of a snapshot in the hub's cache, source and revision are the repository's.
+
     Args:
         path: As for `read`.
     """
     folder = weights.folder_of(path)
-    protocol = Protocol.read(folder) if folder else None
+    if folder is None:
+        return {"source": path.name}
+    stated = {"licence": licence_of(folder / CARD), "training": datasets_of(folder / CARD)}
+    protocol = Protocol.read(folder)
     if protocol is not None:
-        return {name: getattr(protocol, name) for name in ("source", "revision", "licence", "training")}
-    card = folder / CARD if folder else None
-    stated = {"licence": licence_of(card), "training": datasets_of(card)} if card else {}
-    return {"source": (folder or path).name, **stated}
+        known = {name: getattr(protocol, name) for name in ("source", "revision", "licence", "training")}
+    else:
+        known = {"source": folder.name, **stated}
+    repository = repository_of(folder)
+    if repository is None:
+        return known
+    source, revision = repository
+    return known | {name: known[name] or stated[name] for name in stated} | {"source": source, "revision": revision}
 
 
 def licence_of(card: Path) -> str:

@@ -1,6 +1,7 @@
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,48 @@ def test_without_data_the_recipes_own_is_read(begun, tmp_path):
 def test_data_of_ones_own_kind_takes_no_sources(small, begun, tmp_path):
     with pytest.raises(ValueError, match="The data of 'small', RandomData, has no sources"):
         train(small.small_run(), tmp_path, data=["a.tar"], changes=[])
+    assert begun == []
+
+
+@pytest.fixture
+def commit(tmp_path, monkeypatch):
+    """The commit of someone/clip, of which the hub's cache holds a snapshot. There is no network."""
+    import huggingface_hub.constants as constants
+
+    commit, repository = "c0ffee" * 6 + "beef", tmp_path / "cache/models--someone--clip"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(commit)
+    snapshot = repository / "snapshots" / commit
+    weights.save(DualEncoder(smoke().model), snapshot)
+    Protocol(family="clip", source="an/older-place", mean=(0.5, 0.5, 0.5)).write(snapshot)
+    (snapshot / "README.md").write_text("---\nlicense: mit\n---\n")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return commit
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_training_begins_from_a_hub_name_and_its_protocol_names_the_repository(begun, commit, tmp_path, pinned):
+    train(smoke(), tmp_path / "out", init=f"someone/clip@{commit}" if pinned else "someone/clip")
+    run, options = begun[0]
+    assert run.data.transform.mean == (0.5, 0.5, 0.5)
+    (tmp_path / "out").mkdir()
+    run.data.write_protocol(tmp_path / "out", run.model, options["init"])
+    protocol = Protocol.read(tmp_path / "out")
+    assert (protocol.source, protocol.revision, protocol.licence) == ("someone/clip", commit, "mit")
+
+
+def test_a_folder_comes_before_the_hub_name_that_it_looks_like(begun, commit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights.save(DualEncoder(smoke().model), tmp_path / "someone/clip")
+    train(smoke(), tmp_path / "out", init="someone/clip")
+    assert begun[0][1]["init"] == Path("someone/clip")
+
+
+@pytest.mark.parametrize("name", ["someone/other", "someone/clip@v9"])
+def test_a_beginning_that_is_neither_here_nor_on_the_hub_is_refused(begun, commit, tmp_path, name):
+    with pytest.raises(ValueError, match=f"There is no folder {name} on this machine.* can't be had from the hub"):
+        train(smoke(), tmp_path / "out", init=name)
     assert begun == []
 
 

@@ -110,3 +110,26 @@ def test_what_has_no_cells_is_found_by_its_embedding_and_said_to_be(index, queri
     for mode in MODES:
         [shortlist] = FirstPass(Store.open(index))([queries[:1]], mode, "", 8)
         assert len(shortlist) >= 8
+
+
+@pytest.mark.parametrize(("mode", "part"), [("late", "tokens"), ("region", "regions")])
+def test_a_mode_asks_the_cells_of_what_it_compares(index, queries, mode, part):
+    first_pass = FirstPass(Store.open(index))
+    image_ids, postings = first_pass._codes
+    for query in queries:
+        members = query.tokens if part == "tokens" else query.phrases
+        numbers = postings[part].nearest(members, 8, 1.0)
+        [shortlist] = first_pass([[query]], mode, "", 8)
+        assert shortlist.ids[:8] == [image_id.decode() for image_id in image_ids[numbers]]
+
+
+def test_without_cells_boxes_are_compared_by_the_engine_and_tokens_are_not(index, queries):
+    store = Store.open(index)
+    Codes(store._database, store.layout).drop()
+    first_pass = FirstPass(Store.open(index))
+    whole = store.nearest(torch.stack([queries[0].embedding]).numpy(), "", 8)[0]
+    [late] = first_pass([queries[:1]], "late", "", 8)
+    assert late.ids == whole
+    boxes = store.nearest_regions(queries[0].phrases.numpy(), "", 8)
+    [region] = first_pass([queries[:1]], "region", "", 8)
+    assert set(region.ids) == {*whole, *boxes}

@@ -5,20 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from .words import Texts, Words
+
 
 def detect(  # an argument for each option
     model: Annotated[str, typer.Argument(help="Name, hub name or folder of a model; `starter` needs no download.")],
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTO... NAME...",
-            help="Photos and names in any order. What is there as a file, folder or pattern is a photo, every other "
-            'word is a name: photo.jpg "a red mug" "a dog".',
-        ),
-    ],
-    texts: Annotated[
-        list[str] | None, typer.Option("--text", help="A name, even if there is a file of that name.")
-    ] = None,
+    words: Words,
+    texts: Texts = None,
     boxes: Annotated[
         str,
         typer.Option(

@@ -42,6 +42,8 @@ def photos_and_names(words: Sequence[str], texts: Sequence[str] = ()) -> tuple[l
 def write_pictures(out: Path | None, photos: Sequence[Path], pictures: Iterable[Image.Image]) -> None:
     """Write a picture of each photo as PNG: of one photo into a file, of several into a folder under their names.
 
+    Photos of one name, from several folders, are numbered from the second on.
+
     Args:
         out: File or folder. None: nothing is written.
         photos: That pictures are of.
@@ -49,8 +51,18 @@ def write_pictures(out: Path | None, photos: Sequence[Path], pictures: Iterable[
     """
     if out is None:
         return
-    for photo, picture in zip(photos, pictures, strict=True):
-        target = out if len(photos) == 1 and out.suffix else out / f"{photo.stem}.png"
+    names = _distinct([photo.stem for photo in photos])
+    for name, picture in zip(names, pictures, strict=True):
+        target = out if len(photos) == 1 and out.suffix else out / f"{name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as unfinished, unfinished.open("wb") as file:
             picture.save(file, "PNG")
+
+
+def _distinct(stems: Sequence[str]) -> list[str]:
+    """Return the names with numbers behind those that stood before."""
+    names: dict[str, None] = {}
+    for stem in stems:
+        numbered = (stem, *(f"{stem}-{number}" for number in range(2, len(stems) + 2)))
+        names[next(name for name in numbered if name not in names)] = None
+    return list(names)

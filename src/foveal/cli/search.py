@@ -69,7 +69,7 @@ def _by_server(index: str, model: str | None, image: Path | None, requests: list
     try:
         content = None if image is None else image.read_bytes()
         return server.search([{**request, "image": content} for request in requests]), server.thumbnail
-    except UnansweredError:
+    except (UnansweredError, OSError):  # searching here says what is wrong
         return None
 
 

@@ -5,20 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from .words import Texts, Words
+
 
 def segment(  # noqa: PLR0913  # an argument for each option
     model: Annotated[str, typer.Argument(help="Name, hub name or folder of a model; `starter` needs no download.")],
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTO... NAME...",
-            help="Photos and names in any order. What is there as a file, folder or pattern is a photo, every other "
-            "word a name: photo.jpg sky tree 'dog|puppy', where the best of several words counts.",
-        ),
-    ],
-    texts: Annotated[
-        list[str] | None, typer.Option("--text", help="A name, even if there is a file of that name.")
-    ] = None,
+    words: Words,
+    texts: Texts = None,
     background: Annotated[list[str] | None, typer.Option(help="A name of what is background.")] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Pixels of less confidence are background.")] = 0.0,
     attention: Annotated[
@@ -39,6 +32,8 @@ def segment(  # noqa: PLR0913  # an argument for each option
     confidence: Annotated[Path | None, typer.Option(help="Write confidences into this PNG or folder.")] = None,
 ) -> None:
     """Label every pixel of photos with one of your words, without training: a label map, an overlay, confidences.
+
+    A name may be several words, of which the best counts: "dog|puppy".
 
     For example: `foveal segment starter photo.jpg sky tree "dog|puppy" --out labels.png --draw overlay.png`
     """

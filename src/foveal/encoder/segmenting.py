@@ -110,11 +110,12 @@ def queries_of(names: Sequence[str], background: Sequence[str]) -> tuple[list[st
     """Return all words that are asked for, and the name that each stands for: "dog|puppy" is two, of one name.
 
     Raises:
-        ValueError: If there is no name, or one comes twice.
+        ValueError: If there is no name, or a word is empty or comes twice.
     """
-    check_names([*names, *background] if names else names)
+    check_names(names)
     words = [(word, number) for number, name in enumerate(names) for word in name.split("|")]
     words += [(word, NONE) for name in background for word in name.split("|")]
+    check_names([word for word, _ in words])
     return [word for word, _ in words], torch.tensor([number for _, number in words])
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
@@ -75,7 +76,8 @@ class Cache:
         for path, wanted in places.items():
             stored = _read(path, "rows")
             if stored is not None:
-                os.utime(path)  # used now
+                with suppress(FileNotFoundError):  # another call made room
+                    os.utime(path)  # used now
                 rows |= {key: stored[row] for key, row in wanted}
         return rows
 
@@ -125,7 +127,12 @@ class Cache:
 
     def _make_room(self) -> None:
         """Remove the files that were used longest ago, of any model, until the others have room."""
-        files = sorted((file.stat().st_mtime_ns, file.stat().st_size, file) for file in self._all.glob(f"*/*{_ENDING}"))
+        files = []
+        for file in self._all.glob(f"*/*{_ENDING}"):
+            with suppress(FileNotFoundError):  # another call made room
+                status = file.stat()
+                files.append((status.st_mtime_ns, status.st_size, file))
+        files.sort()
         surplus = sum(size for _, size, _ in files) - self._most
         for _, size, file in files[:-1]:
             if surplus <= 0:

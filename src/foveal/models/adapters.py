@@ -36,6 +36,11 @@ class Tuning:
     towers: tuple[str, ...] = ("vision", "text")
     layers: tuple[Literal["attention", "mlp"], ...] = ("attention", "mlp")
 
+    def __post_init__(self) -> None:
+        """Refuse a rank that no matrix has."""
+        if self.rank < 0:
+            raise ValueError(f"tuning.rank is a number of rows, 0 for no adapters, not {self.rank}.")
+
 
 class LoraLinear(nn.Linear):
     """A frozen linear map and its adapter."""

@@ -43,11 +43,7 @@ def roi_align(
     Raises:
         ValueError: If a box holds NaN or infinity, or `region_image` names no map.
     """
-    _check_boxes(boxes, boxes.isfinite().all(dim=1), "coordinates must be finite")
-    _check_region_image(region_image, len(maps))
-    bins = (output_size, output_size) if isinstance(output_size, int) else output_size
-    dtype = torch.promote_types(maps.dtype, torch.float32)
-    corners = boxes.to(dtype) - 0.5  # cell centers become whole numbers
+    corners, bins = _corners(maps, boxes, region_image), _bins(output_size)
     x, y = (
         _axis_weights(corners[:, axis::2], torch.full_like(region_image, cells), cells, count, sampling_ratio)
         for axis, (cells, count) in enumerate(zip(maps.shape[:1:-1], bins[::-1], strict=True))
@@ -82,12 +78,8 @@ def sample_regions(
     Raises:
         ValueError: If a box holds NaN or infinity, or `region_image` names no map.
     """
-    _check_boxes(boxes, boxes.isfinite().all(dim=1), "coordinates must be finite")
-    _check_region_image(region_image, len(maps))
-    bins = (output_size, output_size) if isinstance(output_size, int) else output_size
-    dtype = torch.promote_types(maps.dtype, torch.float32)
-    corners = boxes.to(dtype) - 0.5  # cell centers become whole numbers
-    table = maps.to(dtype).permute(0, 2, 3, 1).flatten(0, 2)  # (B * Y * X, E)
+    corners, bins = _corners(maps, boxes, region_image), _bins(output_size)
+    table = maps.to(corners.dtype).permute(0, 2, 3, 1).flatten(0, 2)  # (B * Y * X, E)
     parts = [table.new_zeros(0, *bins, table.shape[1]) + table[:0].sum()]
     order, sizes = _portions(corners, bins, sampling_ratio)
     for rows in order.split(sizes):
@@ -143,6 +135,19 @@ def pool_regions(
 
 
 @torch.no_grad()
+def _corners(
+    maps: Float[Tensor, "B E Y X"], boxes: Float[Tensor, "R 4"], region_image: Int[Tensor, " R"]
+) -> Float[Tensor, "R 4"]:
+    """Return checked boxes in float32 at least, moved so that the centers of cells are whole numbers."""
+    _check_boxes(boxes, boxes.isfinite().all(dim=1), "coordinates must be finite")
+    _check_region_image(region_image, len(maps))
+    return boxes.to(torch.promote_types(maps.dtype, torch.float32)) - 0.5
+
+
+def _bins(output_size: int | tuple[int, int]) -> tuple[int, int]:
+    return (output_size, output_size) if isinstance(output_size, int) else output_size
+
+
 def _axis_weights(
     ends: Float[Tensor, "R 2"], cells: Int[Tensor, " R"], most_cells: int, bins: int, sampling_ratio: int
 ) -> Float[Tensor, "R _bins _cells"]:

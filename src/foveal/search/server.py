@@ -21,7 +21,6 @@ from .lock import is_remote
 FILE = "server.json"
 LOOPBACK = ("127.0.0.1", "::1")
 _SECONDS = 60  # that an answer may take
-_REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class UnansweredError(Exception):
@@ -46,19 +45,18 @@ class Server:
         """Return the hits of each request, in the words of `POST /search`, with the picture as bytes.
 
         Raises:
-            ValueError: If a request is wrong; the message is the service's.
-            UnansweredError: If there is no answer for another reason.
+            UnansweredError: If one is refused, or there is no answer. A search without the server says why, in the
+                words that its caller knows.
         """
         answers = []
         for request in requests:
             image = request.get("image")
             encoded = {**request, "image": None if image is None else base64.b64encode(image).decode()}
-            status, content = self._ask("POST", "/search", json.dumps(encoded).encode())
-            if status in _REFUSED:
-                raise ValueError(json.loads(content)["error"]["message"])
-            if status != HTTPStatus.OK:
-                raise UnansweredError(f"status {status}")
-            answers.append([_hit(fields) for fields in json.loads(content)["hits"]])
+            content = self._ask("POST", "/search", json.dumps(encoded).encode())
+            try:
+                answers.append([_hit(fields) for fields in json.loads(content)["hits"]])
+            except (KeyError, TypeError, ValueError) as error:
+                raise UnansweredError("the answer is none of a search") from error
         return answers
 
     def thumbnail(self, picture_id: str) -> bytes:
@@ -67,21 +65,21 @@ class Server:
         Raises:
             UnansweredError: If there is none.
         """
-        status, content = self._ask("GET", f"/thumbnails/{picture_id}")
-        if status != HTTPStatus.OK:
-            raise UnansweredError(f"status {status}")
-        return content
+        return self._ask("GET", f"/thumbnails/{picture_id}")
 
-    def _ask(self, method: str, path: str, content: bytes | None = None) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=_SECONDS)
         try:
             connection.request(method, path, content, {"content-type": "application/json"})
             answer = connection.getresponse()
-            return answer.status, answer.read()
+            status, body = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise UnansweredError(str(error)) from error
         finally:
             connection.close()
+        if status != HTTPStatus.OK:
+            raise UnansweredError(f"status {status}")
+        return body
 
 
 @contextmanager

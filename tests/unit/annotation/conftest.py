@@ -62,3 +62,21 @@ def picture():
 def samples(picture):
     """Plain pictures with alt text."""
     return [Sample(f"s{number}", picture(number), ("a cup",)) for number in range(12)]
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    """The class of assistants whose answers are given; they keep the questions."""
+    return ScriptedAssistant
+
+
+class ScriptedAssistant:
+    concurrency = 5
+
+    def __init__(self, *answers):
+        self.answers, self.questions = list(answers), []
+
+    def ask(self, question, schema, picture=None, check=None):
+        self.questions.append((question, picture))
+        answer = self.answers.pop(0)
+        return answer if check is None else check(answer)

@@ -37,22 +37,8 @@ def test_a_proposer_that_knows_no_names_cannot_ground():
         Proposed(Nameless()).find([b""], [["a dog"]])
 
 
-class Told:
-    """Answers as it was told."""
-
-    concurrency = 5
-
-    def __init__(self, *answers):
-        self.answers, self.questions = list(answers), []
-
-    def ask(self, question, schema, picture=None, check=None):
-        self.questions.append((question, picture))
-        answer = self.answers.pop(0)
-        return answer if check is None else check(answer)
-
-
-def test_an_assistant_points_in_thousandths_at_numbers_of_its_question():
-    told = Told(
+def test_an_assistant_points_in_thousandths_at_numbers_of_its_question(scripted):
+    told = scripted(
         {"items": [{"number": 2, "boxes": [[0, 0, 500, 1000], [500, 0, 1000, 1000]]}, {"number": 1, "boxes": []}]},
         {"items": [{"number": 1, "boxes": [[0, 0, 1000, 1000]]}]},
     )
@@ -64,15 +50,15 @@ def test_an_assistant_points_in_thousandths_at_numbers_of_its_question():
 
 
 @pytest.mark.parametrize("box", [[500, 0, 400, 10], [0, 0, 1001, 10], [-1, 0, 5, 5], [3, 3, 3, 9], [3, 9, 9, 9]])
-def test_boxes_that_are_none_are_refused(box):
+def test_boxes_that_are_none_are_refused(box, scripted):
     with pytest.raises(ValueError, match=r"is not \[x0, y0, x1, y1\] within 0 to 1000"):
-        AssistantDetector(Told({"items": [{"number": 1, "boxes": [box]}]})).find([b""], [["a dog"]])
+        AssistantDetector(scripted({"items": [{"number": 1, "boxes": [box]}]})).find([b""], [["a dog"]])
 
 
 @pytest.mark.parametrize("number", [0, 2])
-def test_boxes_of_no_phrase_are_refused(number):
+def test_boxes_of_no_phrase_are_refused(number, scripted):
     with pytest.raises(ValueError, match=f"number {number} is none of the phrases, which go from 1 to 1"):
-        AssistantDetector(Told({"items": [{"number": number, "boxes": []}]})).find([b""], [["a dog"]])
+        AssistantDetector(scripted({"items": [{"number": number, "boxes": []}]})).find([b""], [["a dog"]])
 
 
 def test_a_detector_that_is_not_there_is_named_with_the_way_out(tmp_path):

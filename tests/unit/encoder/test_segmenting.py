@@ -148,6 +148,9 @@ def test_nonsense_is_refused_in_one_line(encoder, photo):
     for names, said in (([], "nothing to look for"), (["sky", "Sky"], "is given 2 times")):
         with pytest.raises(ValueError, match=said):
             encoder.segment([photo], names)
+    for names, said in ((["dog|"], "A name is empty"), (["dog|puppy", "puppy"], "'puppy' is given 2 times")):
+        with pytest.raises(ValueError, match=said):
+            encoder.segment([photo], names)
     with pytest.raises(ValueError, match="is given 2 times"):
         encoder.segment([photo], ["sky"], background=["sky"])
     with pytest.raises(ValueError, match="Give a short that holds a window"):

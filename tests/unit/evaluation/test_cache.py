@@ -59,6 +59,23 @@ def test_the_files_used_longest_ago_go_first(tmp_path):
     assert set(small.get(rows("used", "old", "new", "newest"))) == set(rows("used", "new", "newest"))
 
 
+def test_another_call_may_make_room_while_this_one_reads_and_counts(tmp_path, monkeypatch):
+    cache = Cache(tmp_path, "model")
+    cache.put(rows("one"))
+    read = module._read
+
+    def read_and_lose(path, name):
+        stored = read(path, name)
+        path.unlink()
+        return stored
+
+    monkeypatch.setattr(module, "_read", read_and_lose)
+    assert cache.get(rows("one"))[text_key("one", "caption")].tolist() == [3, 3, 3]
+    (tmp_path / "model" / "gone.safetensors").symlink_to(tmp_path / "nowhere")  # in the listing, and no longer there
+    cache.put(rows("seven"))
+    assert set(cache.get(rows("seven"))) == set(rows("seven"))
+
+
 def test_a_damaged_file_is_removed_and_said(tmp_path, caplog):
     Cache(tmp_path, "model").put(rows("one"))
     (path,) = tmp_path.glob("*/*.safetensors")

@@ -121,3 +121,8 @@ def test_adapters_of_the_last_block_alone_leave_the_first_without_a_graph(model,
 def test_a_part_that_is_not_there_is_refused(model, tuning, message):
     with pytest.raises(ValueError, match=message):
         tune(model, tuning)
+
+
+def test_a_rank_that_no_matrix_has_is_refused():
+    with pytest.raises(ValueError, match=r"tuning\.rank is a number of rows, 0 for no adapters, not -1"):
+        Tuning(rank=-1)

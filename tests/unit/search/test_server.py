@@ -51,15 +51,15 @@ def test_its_hits_are_those_of_a_search_here(served, searcher, jpeg):
     assert served.thumbnail(hit.id) == searcher.thumbnail(hit.id)
 
 
-def test_a_wrong_request_is_one_line_and_what_it_has_not_is_no_answer(served):
-    for request, message in (
-        ({"text": "a", "where": "wide > 3"}, "The filter is refused"),
-        ({"text": " "}, "is empty"),
+def test_what_is_wrong_or_beyond_the_service_is_no_answer(served):
+    for request in (
+        {"text": "a", "where": "wide > 3"},
+        {"text": " "},
+        {"text": "", "image": b"no picture"},
+        {"text": "a", "k": 100_000},  # the service gives fewer, an index as many as are asked for
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UnansweredError, match="status 4"):
             served.search([request])
-    with pytest.raises(UnansweredError):
-        served.search([{"text": "a", "k": 100_000}])  # the service gives fewer, an index as many as are asked for
     with pytest.raises(UnansweredError):
         served.thumbnail("0" * 24)
 
@@ -72,6 +72,29 @@ def test_the_command_asks_it_and_loads_no_model(served, searcher, capsys, monkey
     assert "data:image/jpeg" in out.read_text(encoding="utf-8")
     with pytest.raises(TypeError):
         main(["search", searcher._store.name, "a red square", "--no-server"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--where", "wide > 3"], "The filter is refused at character 1"),
+        (["--image", "broken.jpg"], "Picture broken.jpg cannot be read"),
+        (["--image", "nowhere.jpg"], "Picture nowhere.jpg cannot be read"),
+    ],
+)
+def test_the_command_says_the_same_of_what_is_wrong_whether_a_service_runs_or_not(
+    served, searcher, capsys, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.setattr(Searcher, "open", lambda *_, **__: searcher)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    command = ["search", str(searcher._store.name), "a red square", *arguments]
+    lines = []
+    for more in ([], ["--no-server"]):
+        assert main([*command, *more]) == 2
+        lines.append(capsys.readouterr().err)
+    assert message in lines[0]
+    assert lines[0] == lines[1]
 
 
 IMPORTED = """
@@ -120,6 +143,24 @@ def test_a_note_that_is_none_is_passed_over(tmp_path, note):
 def test_nothing_is_told_of_where_there_is_no_folder(tmp_path):
     with announced(tmp_path / "gone", Server("127.0.0.1", 1, "a")), announced("s3://bucket/a", Server("::1", 1, "a")):
         assert running_server(tmp_path / "gone") is running_server("s3://bucket/a") is None
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"<html>", b'{"hits": 3}', b'{"hits": [{"id": "a"}]}'])
+def test_an_answer_of_another_kind_is_no_answer(body):
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as service:
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        with pytest.raises(UnansweredError, match="none of a search"):
+            Server("127.0.0.1", service.server_address[1], "a").search([{"text": "a"}])
+        service.shutdown()
 
 
 def test_a_server_that_is_gone_or_busy_is_no_answer():

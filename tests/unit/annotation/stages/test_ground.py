@@ -114,22 +114,8 @@ def test_a_real_encoder_of_any_size_grounds_scenes():
     assert isinstance(stage, BatchStage)
 
 
-class Told:
-    """Answers as it was told."""
-
-    concurrency = 5
-
-    def __init__(self, *answers):
-        self.answers, self.questions = list(answers), []
-
-    def ask(self, question, schema, picture=None, check=None):
-        self.questions.append((question, picture))
-        answer = self.answers.pop(0)
-        return answer if check is None else check(answer)
-
-
-def test_an_assistant_points_in_thousandths():
-    told = Told({"items": [{"number": 2, "boxes": [[0, 0, 500, 1000]]}, {"number": 1, "boxes": []}]})
+def test_an_assistant_points_in_thousandths(scripted):
+    told = scripted({"items": [{"number": 2, "boxes": [[0, 0, 500, 1000]]}, {"number": 1, "boxes": []}]})
     stage = GroundByAsking(AssistantDetector(told))
     done = stage(sample_of("a dog", "a cat", image=b"picture"))
     assert done.regions == (Region(LEFT, "a cat"),)

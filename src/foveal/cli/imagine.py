@@ -60,7 +60,8 @@ def imagine(  # noqa: PLR0913  # a switch each
     from ..encoder.load import load
 
     drawing = Drawing(steps=steps, guidance=guidance, seed=seed, size=size, layer=layer, negative=negative)
+    names = {"pipeline": pipeline, "text_encoder": text_encoder or "", "pad": pad}
+    job = Job(prompt, captions, out, drawing, names, compare=compare)
     encoder = load(text_encoder, device="cpu") if text_encoder else None
     opened = open_pipeline(pipeline, getattr(torch, dtype) if dtype else None, device)
-    names = {"pipeline": pipeline, "text_encoder": text_encoder or "", "pad": pad}
-    run(opened, encoder, Job(prompt, captions, out, drawing, names, compare=compare), print)
+    run(opened, encoder, job, print)

@@ -34,6 +34,15 @@ class Job:
     names: dict[str, str]
     compare: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what can be seen to be wrong before a pipeline is opened."""
+        if bool(self.prompt) == (self.captions is not None):
+            raise ValueError('Give a prompt or --captions FILE, one of them: foveal imagine PIPELINE "a red cat".')
+        if self.out is not None and self.out.is_dir() and (self.compare or not self.captions):
+            raise ValueError(
+                f"{self.out} is a folder, and this writes one file. Name a file, such as {self.out}/a.png."
+            )
+
 
 def imagine(pipeline: Pipeline, encoder: Encoder | None, job: Job, say: Callable[[str], None]) -> None:
     """Draw what a job asks for.
@@ -45,10 +54,8 @@ def imagine(pipeline: Pipeline, encoder: Encoder | None, job: Job, say: Callable
         say: Gets a line on the prompts' length, and one on the end.
 
     Raises:
-        ValueError: If there is no prompt or two sorts, the encoder does not fit the pipeline, or as `draw_all`.
+        ValueError: If there is no prompt, the encoder does not fit the pipeline, or as `draw_all`.
     """
-    if bool(job.prompt) == (job.captions is not None):
-        raise ValueError('Give a prompt or --captions FILE, one of them: foveal imagine PIPELINE "a red cat".')
     prompts = read_prompts(job.captions) if job.captions else [Prompt("prompt", job.prompt)]
     if encoder is not None:
         pad: Padding = "zero" if job.names["pad"] == "zero" else "pipeline"

@@ -48,7 +48,12 @@ class Cache:
             folder: Of all models' encodings. Made when something is put into it.
             model: Name of all that an embedding hangs on beside the picture or text, see `identity`.
             most: Bytes of all files. Those used longest ago are removed.
+
+        Raises:
+            ValueError: If `folder` is a file.
         """
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"Encodings cannot be kept in {folder}, which is a file. Name a folder.")
         self._all, self._folder, self._most = folder, folder / model, most
         self._place: dict[bytes, tuple[Path, int]] = {}
         for path in sorted(self._folder.glob(f"*{_ENDING}")):

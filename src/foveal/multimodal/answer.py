@@ -55,10 +55,12 @@ class Answerer:
             questions: In words.
 
         Raises:
-            ValueError: If their numbers differ, or a picture is broken.
+            ValueError: If their numbers differ, a question is empty, or a picture is broken.
         """
         if len(pictures) != len(questions):
             raise ValueError(f"There are {len(pictures)} pictures and {len(questions)} questions. Give one of each.")
+        if not all(question.strip() for question in questions):
+            raise ValueError("A question is empty. Ask something of the picture.")
         pairs = list(zip(pictures, questions, strict=True))
         return [answer for batch in in_batches(pairs, self.batch_size) for answer in self._batch(batch)]
 

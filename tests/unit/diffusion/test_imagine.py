@@ -102,6 +102,14 @@ def test_the_command_warns_of_words_that_are_cut(folders, capsys, caplog, tmp_pa
     assert "purple lamp" in caplog.text
 
 
+@pytest.mark.parametrize("more", [[], ["--compare"]])
+def test_a_folder_is_no_file_which_is_said_before_anything_is_opened(capsys, monkeypatch, tmp_path, more):
+    monkeypatch.setattr("foveal.diffusion.imagine.open_pipeline", None)
+    assert main(["imagine", "nowhere", "a cup", "--out", str(tmp_path), *more]) == 2
+    assert "is a folder, and this writes one file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_one_prompt_or_a_file_of_them_is_wanted(folders, capsys):
     assert call(folders) == 2
     assert "Give a prompt or --captions FILE" in capsys.readouterr().err

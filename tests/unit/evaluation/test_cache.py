@@ -33,6 +33,12 @@ def test_what_was_kept_is_there_for_the_next_call(tmp_path):
     assert Cache(tmp_path, "other").get(rows("one")) == {}
 
 
+def test_a_file_is_no_place_for_encodings(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file, which is a file\. Name a folder\.$"):
+        Cache(tmp_path / "file", "model")
+
+
 def test_keys_tell_contents_kinds_ways_and_boxes_apart_and_no_names(tmp_path):
     (tmp_path / "a.png").write_bytes(b"x")
     assert picture_keys(tmp_path / "a.png", "whole") == picture_keys(b"x", "whole")

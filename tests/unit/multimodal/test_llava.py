@@ -186,6 +186,8 @@ def test_answers_do_not_depend_on_their_neighbors(begun):
     assert one.answer(pictures, questions) == many.answer(pictures, questions)
     with pytest.raises(ValueError, match="3 pictures and 2 questions"):
         one.answer(pictures, questions[:2])
+    with pytest.raises(ValueError, match="A question is empty"):
+        one.answer(pictures[:1], [" "])
 
 
 def test_the_commands_answer_and_measure(begun, tmp_path, capsys):

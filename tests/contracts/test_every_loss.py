@@ -64,6 +64,7 @@ LOSSES = {
     ),
     "box_regression": lambda left, right: losses.box_regression(left[:, 0, :4], right[:, 0, :4], SHARE),
     "masked_classification": classified,
+    "next_token": lambda left, right: losses.next_token(SCALE * left[:, 0] @ right[:, 0].T, torch.arange(ROWS)),
     "intra_modal": lambda left, right: losses.intra_modal(right[:, 0]),
 }
 ONE_SIDED = {"intra_modal"}

@@ -98,6 +98,10 @@ def cases() -> dict[str, tuple]:
                 near,
             ),
             f"margin, {name}": (lambda a, p, n, o, _, w: losses.margin_negative(a, p, n, o, margin=2.0, world=w), near),
+            f"next token, {name}": (
+                lambda logits, targets, w: losses.next_token(logits, targets, world=w),
+                [[unit(count, 8), torch.arange(count) % 8] for count in counts],
+            ),
             f"soft, {name}": (
                 lambda r, p, k, s, w: losses.soft_contrastive(r, p, k, s, world=w),
                 regions,

@@ -9,6 +9,7 @@ from .hard_negative import hard_negative
 from .intra_modal import intra_modal
 from .margin_negative import margin_negative
 from .masked_classification import masked_classification
+from .next_token import next_token
 from .owned_sigmoid import owned_sigmoid
 from .pooled_negatives import pooled_negatives
 from .principal_component import principal_component
@@ -30,6 +31,7 @@ __all__ = [
     "intra_modal",
     "margin_negative",
     "masked_classification",
+    "next_token",
     "owned_sigmoid",
     "pooled_negatives",
     "principal_component",

@@ -6,10 +6,10 @@ foveal train llava:stage2 --set model.folder=runs/l1 --data mix665k.json::images
 
 from dataclasses import dataclass, replace
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..distributed import ALONE, World
+from ..losses import next_token
 from ..multimodal.chats import Chats
 from ..multimodal.llava import AnswerOutput, Llava
 from ..training.optimizer import Optimizer
@@ -20,9 +20,9 @@ from ..training.run import Machine, Run
 class Objective:
     """The next token's cross-entropy, on answers alone: log V if all tokens are equally likely."""
 
-    def __call__(self, output: AnswerOutput, world: World = ALONE) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return the mean over this rank's answer tokens."""
-        return {"answer": F.cross_entropy(output.logits.float(), output.targets)}
+    def __call__(self, output: AnswerOutput, world: World = ALONE) -> dict[str, Tensor]:
+        """Return the mean over the answer tokens of all ranks."""
+        return {"answer": next_token(output.logits, output.targets, world=world)}
 
 
 def stage1() -> Run[Llava]:
